@@ -21,13 +21,14 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 
 # Suffix -> (Pillow's format, what it is saved with).
+# TIFF stays uncompressed: only then can Pillow write EXIF beside the pixels.
 _SAVING = {
     ".bmp": ("BMP", {}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}),
     ".png": ("PNG", {}),
-    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
-    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
     ".webp": ("WEBP", {"quality": 95, "exact": True}),
 }
 IMAGE_SUFFIXES = frozenset(_SAVING)
@@ -49,21 +50,20 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 
-# A TIFF keeps its EXIF among the tags of its layout in the file; these are about the picture.
+# The first EXIF directory mixes what describes the picture with what describes its layout in the
+# file it came from. Tags up to 1000 are kept only if they are among these.
 _DESCRIPTIVE_TAGS = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.Copyright,
     ExifTags.Base.XResolution,
     ExifTags.Base.YResolution,
     ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
 )
-
-
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -133,7 +133,7 @@ def read_picture(path):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{path}: too large, the limit is {Image.MAX_IMAGE_PIXELS} pixels; cut it into parts ({error})"
+            f"{path}: too large, the limit is {Image.MAX_IMAGE_PIXELS} pixels ({error})"
         ) from error
     except UnidentifiedImageError as error:
         kinds = ", ".join(_READABLE_FORMATS)
@@ -167,8 +167,8 @@ def _refuse_what_would_lose(image, path):
 
 
 def _to_picture(image, path):
-    image.load()
     turn, exif = _read_exif(image, path)
+    image.load()
     icc_profile = image.info.get("icc_profile")
     if turn is not None:
         image = image.transpose(turn)
@@ -184,18 +184,16 @@ def _to_picture(image, path):
 
 
 def _read_exif(image, path):
-    """Returns (`Image.Transpose` that makes the picture upright, EXIF to keep), each may be None."""
+    """Returns (the `Image.Transpose` towards upright or None, the EXIF to keep or None)."""
     try:
         exif = image.getexif()
         turn = _TURNS.get(exif.pop(ExifTags.Base.Orientation, 1))
+        for tag in list(exif):
+            if tag == ExifTags.Base.InterColorProfile or (
+                tag <= 1000 and tag not in _DESCRIPTIVE_TAGS
+            ):
+                del exif[tag]
         exposure = exif.get_ifd(ExifTags.IFD.Exif)
-        if image.format == "TIFF":
-            location = exif.get_ifd(ExifTags.IFD.GPSInfo)
-            kept = Image.Exif()
-            kept.update({tag: exif[tag] for tag in _DESCRIPTIVE_TAGS if tag in exif})
-            kept.update({ExifTags.IFD.Exif: exposure} if exposure else {})
-            kept.update({ExifTags.IFD.GPSInfo: location} if location else {})
-            exif = kept
         width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
         if turn in _SWAPPING_TURNS and width in exposure and height in exposure:
             exposure[width], exposure[height] = exposure[height], exposure[width]
@@ -225,11 +223,11 @@ def check_writable(path, alpha=False):
     path = Path(path)
     if path.suffix.lower() not in _SAVING:
         raise ImageError(
-            f"{path}: cannot write '{path.suffix}' files, choose one of {', '.join(sorted(_SAVING))}"
+            f"{path}: cannot write '{path.suffix}' files, only {', '.join(sorted(_SAVING))}"
         )
     if alpha and _SAVING[path.suffix.lower()][0] not in _ALPHA_FORMATS:
         raise ImageError(
-            f"{path}: '{path.suffix}' files cannot hold the alpha channel; choose .png, .tif or .webp"
+            f"{path}: '{path.suffix}' files cannot hold alpha; choose .png, .tif or .webp"
         )
 
 
@@ -264,7 +262,7 @@ def write_picture(path, rgb, like=None, overwrite=False):
     if like.alpha is not None:
         if like.alpha.shape != rgb.shape[:2]:
             raise UsageError(
-                f"{path}: alpha is {like.alpha.shape} but the picture {rgb.shape[:2]}, expected one size"
+                f"{path}: alpha is {like.alpha.shape}, the picture {rgb.shape[:2]}: not one size"
             )
         image.putalpha(Image.fromarray(like.alpha))
     kind, options = _SAVING[path.suffix.lower()]

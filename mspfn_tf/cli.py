@@ -1,0 +1,64 @@
+"""The `mspfn` command: one verb per file of `mspfn_tf/commands/`."""
+
+import argparse
+import importlib
+import sys
+
+from mspfn_tf import __version__
+from mspfn_tf.errors import UsageError
+
+VERBS = (
+    "restore",
+    "score",
+    "evaluate",
+    "prepare",
+    "train",
+    "convert",
+    "export",
+    "benchmark",
+    "info",
+)
+
+EXIT_STATUS = """\
+exit status:
+  0  all done
+  1  some inputs failed: each is named on standard error, the rest is done
+  2  wrong usage or configuration: nothing was written
+"""
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(
+        prog="mspfn",
+        description="Takes rain out of photographs.",
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mspfn_tf {__version__}")
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        command = importlib.import_module(f"mspfn_tf.commands.{verb}")
+        subparser = verbs.add_parser(
+            verb,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=EXIT_STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv=None):
+    """Runs the command line `argv` (default: the process' own) and returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except UsageError as error:
+        print(f"mspfn {arguments.verb}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"mspfn {arguments.verb}: interrupted", file=sys.stderr)
+        return 130

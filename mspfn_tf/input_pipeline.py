@@ -1,0 +1,342 @@
+"""Training patches as a pure function of (seed, step).
+
+A pair set is read by random access; which pair, which crop and which of the 8 flips and rotations
+make row r of batch s follows from the seed and from s and r alone. So a run continues at any step
+without replaying what came before, every worker or replica takes its own rows of the same global
+batch, and the same code feeds every backend: `tf.data` carries it on TensorFlow, threads elsewhere.
+Nothing here needs TensorFlow when the set was prepared as array_record.
+"""
+
+import collections
+import concurrent.futures
+import functools
+import io
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mspfn_tf.errors import UsageError
+
+# Examples over which a mixture keeps its exact shares (to one example).
+_MIXTURE_BLOCK = 1024
+# Pairs that are decoded, then cropped several times, before the stream moves on to others.
+_WINDOW = 64
+# What a random number is for, so that no two uses share a stream.
+_MIXTURE, _ORDER, _CROPS = range(3)
+
+
+def _random(*key):
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+def parse_mixture(spec):
+    """Splits a dataset specification into its parts.
+
+    Args:
+        spec: `name`, `name/config`, or several with weights: `rain800:1,synthetic_rain/heavy:2`.
+
+    Returns:
+        A list of (name, share); the shares are positive and sum to 1.
+
+    Raises:
+        UsageError: an empty name, a weight that is no positive number, or a name given twice.
+    """
+    parts = []
+    for part in spec.split(","):
+        name, colon, weight = part.strip().partition(":")
+        try:
+            weight = float(weight) if colon else 1.0
+        except ValueError:
+            weight = 0.0
+        if not name or not 0 < weight < float("inf"):
+            raise UsageError(
+                f"dataset '{spec}': '{part}' should be NAME or NAME:WEIGHT with a positive weight, "
+                "such as rain800:1,synthetic_rain/heavy:2"
+            )
+        parts.append((name, weight))
+    names = [name for name, _ in parts]
+    if len(set(names)) < len(names):
+        raise UsageError(f"dataset '{spec}' names a set twice: add up its weights instead")
+    total = sum(weight for _, weight in parts)
+    return [(name, weight / total) for name, weight in parts]
+
+
+def _prepared_folder(name, data_dir):
+    """The newest version folder of a prepared set: `data_dir/name[/config]/version`."""
+    prepare = f"run: mspfn prepare {name.partition('/')[0]} --manual_dir DIR --data_dir {data_dir}"
+    folder = Path(data_dir, name)
+
+    def versions(parent):
+        return [info.parent for info in parent.glob("*.*.*/dataset_info.json")]
+
+    found = versions(folder)
+    if not found:
+        configs = sorted({info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")})
+        if configs:
+            choices = ", ".join(f"{name}/{config}" for config in configs)
+            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
+        raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
+    return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
+
+
+class PairSource:
+    """Random access to one split of a prepared pair set.
+
+    `source[i]` is (rainy, clean), two uint8 arrays [H, W, 3]; `source.name(i)` names the pair.
+
+    Args:
+        name: `name` or `name/config` of a set that `mspfn prepare` built.
+        split: `train`, `validation` or `test`.
+        data_dir: the folder that `mspfn prepare` filled.
+
+    Raises:
+        UsageError: the set is not prepared there, or it has no such split.
+    """
+
+    def __init__(self, name, split, data_dir):
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(_prepared_folder(name, data_dir))
+        if split not in builder.info.splits:
+            splits = ", ".join(builder.info.splits)
+            raise UsageError(f"dataset '{name}' has no split '{split}', only: {splits}")
+        skip = tfds.decode.SkipDecoding()
+        decoders = {"rainy": skip, "clean": skip}
+        if builder.info.file_format.file_suffix == "array_record":
+            self._examples = builder.as_data_source(split, decoders=decoders)
+        else:
+            # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
+            config = tfds.ReadConfig(interleave_cycle_length=1)
+            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
+            self._examples = list(tfds.as_numpy(dataset))
+        self.dataset = name
+        self.split = split
+
+    def __len__(self):
+        return len(self._examples)
+
+    def __getitem__(self, index):
+        example = self._examples[index]
+        rainy, clean = (_decode(example[key]) for key in ("rainy", "clean"))
+        if rainy.shape != clean.shape:
+            raise UsageError(
+                f"{self.name(index)}: rainy is {rainy.shape} but clean is {clean.shape}"
+            )
+        return rainy, clean
+
+    def name(self, index):
+        name = self._examples[index].get("name", str(index).encode())
+        name = name.decode() if isinstance(name, bytes) else str(name)
+        return f"{self.dataset}/{self.split}/{name}"
+
+    def sizes(self):
+        """(height, width) of every pair, read from the image headers alone: int array [N, 2]."""
+        return np.array([_open(example["clean"]).size[::-1] for example in self._examples])
+
+
+def _open(encoded):
+    return Image.open(io.BytesIO(encoded))
+
+
+def _decode(encoded):
+    return np.asarray(_open(encoded).convert("RGB"))
+
+
+class DecodedCache:
+    """Decoded pairs of several sources, the least recently used dropped beyond `budget` bytes."""
+
+    def __init__(self, budget):
+        self.budget = budget
+        self.used = 0
+        self._pairs = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source, index):
+        key = (id(source), index)
+        with self._lock:
+            if key in self._pairs:
+                self._pairs.move_to_end(key)
+                return self._pairs[key]
+        pair = source[index]  # outside the lock: decoding is what the threads share
+        size = sum(image.nbytes for image in pair)
+        with self._lock:
+            if key not in self._pairs and size <= self.budget:
+                self._pairs[key] = pair
+                self.used += size
+                while self.used > self.budget:
+                    _, dropped = self._pairs.popitem(last=False)
+                    self.used -= sum(image.nbytes for image in dropped)
+        return pair
+
+
+def dihedral(image, transform):
+    """One of the 8 flips and rotations of an image [H, W, C]: `transform` is 0..7, 0 keeps it."""
+    image = np.rot90(image, transform % 4)
+    return image[:, ::-1] if transform >= 4 else image
+
+
+Row = collections.namedtuple("Row", "source pair top left transform")
+Row.__doc__ = """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
+
+
+class PatchStream:
+    """The training batches of a mixture, by step number.
+
+    Every 1,024 examples hold each source in its exact share, shuffled. Within a source every pair
+    comes once per epoch, in a new order each epoch; or, with `crops_per_pair` > 1, that often,
+    in passes over windows of 64 pairs, so that a set that does not fit into the cache is decoded
+    once per so many patches.
+
+    Args:
+        sources: list of `PairSource`, or of anything with `len`, `[i]` and `name(i)` like it.
+        shares: their shares, summing to 1.
+        batch_size: examples of a (global) batch.
+        seed: int.
+        cache_bytes: budget of the decoded pairs kept in memory (uint8).
+        crops_per_pair: patches taken from a pair before it may leave the cache.
+    """
+
+    def __init__(self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1):
+        self.sources = list(sources)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.crops_per_pair = crops_per_pair
+        self.cache = DecodedCache(cache_bytes)
+        self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
+        self._block = functools.lru_cache(maxsize=16)(self._draw_block)
+        self._order = functools.lru_cache(maxsize=4 * len(self.sources))(self._draw_order)
+
+    def _draw_block(self, block):
+        """The source of each example of a mixture block, and its rank among those of that source."""
+        of = np.repeat(np.arange(len(self.sources)), self._counts)
+        of = _random(self.seed, _MIXTURE, block).permutation(of)
+        rank = np.empty(_MIXTURE_BLOCK, np.int64)
+        for source, count in enumerate(self._counts):
+            rank[of == source] = np.arange(count)
+        return of, rank
+
+    def _draw_order(self, source, epoch):
+        return _random(self.seed, _ORDER, source, epoch).permutation(len(self.sources[source]))
+
+    def _pair(self, source, visit):
+        """Index of the pair that the `visit`-th visit to a source (0, 1, ...) sees."""
+        pairs = len(self.sources[source])
+        epoch, visit = divmod(visit, pairs * self.crops_per_pair)
+        window, visit = divmod(visit, _WINDOW * self.crops_per_pair)
+        width = min(_WINDOW, pairs - window * _WINDOW)  # the last window may be smaller
+        return int(self._order(source, epoch)[window * _WINDOW + visit % width])
+
+    def rows(self, step, rows=slice(None)):
+        """Where the patches of batch `step` come from: a list of `Row`, for a slice of the batch."""
+        # Drawn for the whole batch, so that a slice of it sees the same numbers.
+        random = _random(self.seed, _CROPS, step)
+        corners = random.random((self.batch_size, 2))
+        transforms = random.integers(8, size=self.batch_size)
+        result = []
+        for row in range(self.batch_size)[rows]:
+            block, slot = divmod(step * self.batch_size + row, _MIXTURE_BLOCK)
+            of, rank = self._block(block)
+            source = int(of[slot])
+            pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
+            result.append(Row(source, pair, *corners[row], int(transforms[row])))
+        return result
+
+    def names(self, step):
+        """The pairs of batch `step`, by name."""
+        return [self.sources[row.source].name(row.pair) for row in self.rows(step)]
+
+    def batch(self, step, patch_size, rows=slice(None)):
+        """Batch `step`, or a slice of its rows.
+
+        Returns:
+            (rainy, clean): two float32 arrays [rows, patch_size, patch_size, 3] in [0, 1].
+
+        Raises:
+            UsageError: a pair is smaller than the patch.
+        """
+        chosen = self.rows(step, rows)
+        patches = np.empty((2, len(chosen), patch_size, patch_size, 3), np.uint8)
+        for index, row in enumerate(chosen):
+            pair = self.cache.get(self.sources[row.source], row.pair)
+            height, width = pair[0].shape[:2]
+            if min(height, width) < patch_size:
+                raise UsageError(
+                    f"{self.sources[row.source].name(row.pair)} is {height}x{width}: smaller than "
+                    f"the patch size {patch_size}"
+                )
+            top = int(row.top * (height - patch_size + 1))
+            left = int(row.left * (width - patch_size + 1))
+            for image, out in zip(pair, patches):
+                crop = image[top : top + patch_size, left : left + patch_size]
+                out[index] = dihedral(crop, row.transform)
+        rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
+        return rainy, clean
+
+
+def _largest_remainder(shares):
+    """Rounds shares to whole numbers of the same sum."""
+    counts = np.floor(shares).astype(int)
+    missing = int(round(shares.sum())) - counts.sum()
+    counts[np.argsort(counts - shares, kind="stable")[:missing]] += 1
+    return counts
+
+
+def open_stream(spec, data_dir, split="train", **arguments):
+    """The `PatchStream` of a dataset specification (see `parse_mixture`)."""
+    names, shares = zip(*parse_mixture(spec))
+    sources = [PairSource(name, split, data_dir) for name in names]
+    return PatchStream(sources, shares, **arguments)
+
+
+def prefetched(function, arguments, threads=2, depth=8):
+    """Yields `function(*a)` for each a of `arguments`, in order, computed ahead by threads."""
+    arguments = iter(arguments)
+    with concurrent.futures.ThreadPoolExecutor(threads, "input") as pool:
+        pending = collections.deque(
+            pool.submit(function, *a) for a in itertools.islice(arguments, depth)
+        )
+        try:
+            while pending:
+                yield pending.popleft().result()
+                pending.extend(pool.submit(function, *a) for a in itertools.islice(arguments, 1))
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):
+    """A `tf.data.Dataset` of the batches `start` .. `stop` - 1, in order.
+
+    Args:
+        stream: `PatchStream`.
+        start, stop: step numbers.
+        patch_size: side of the patches.
+        pipeline, pipelines: which of how many input pipelines (hosts) this one is.
+        replicas: replicas that this pipeline feeds. A batch then comes as that many elements.
+        threads: batches computed at the same time.
+
+    Returns:
+        A dataset of (rainy, clean), float32 [batch_size / (pipelines * replicas), S, S, 3].
+    """
+    import tensorflow as tf
+
+    parts = pipelines * replicas
+    size = stream.batch_size // parts
+    shape = (size, patch_size, patch_size, 3)
+
+    def load(step, replica):
+        first = (pipeline * replicas + int(replica)) * size
+        return stream.batch(int(step), patch_size, slice(first, first + size))
+
+    def element(index):
+        batch = tf.numpy_function(
+            load, (index // replicas, index % replicas), (tf.float32, tf.float32), stateful=False
+        )
+        return tuple(tf.ensure_shape(images, shape) for images in batch)
+
+    dataset = tf.data.Dataset.range(start * replicas, stop * replicas)
+    dataset = dataset.map(element, num_parallel_calls=threads, deterministic=True)
+    return dataset.prefetch(4 * replicas)

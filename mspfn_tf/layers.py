@@ -1,0 +1,243 @@
+"""The parts of MSPFN: what Keras has no layer for, and the blocks of the paper as functions.
+
+Only `keras.layers` and `keras.ops` are used, so the parts run on every Keras backend.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class SpaceToDepth(layers.Layer):
+    """Folds `factor` x `factor` pixels into channels: [b, h, w, c] -> [b, h/f, w/f, c*f*f]."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return ops.space_to_depth(x, self.factor)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class DepthToSpace(layers.Layer):
+    """Unfolds channels into `factor` x `factor` pixels (Shi et al. 2016, eq. 4)."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return ops.depth_to_space(x, self.factor)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class GlobalMean(layers.Layer):
+    """Mean over rows, then over columns: [b, h, w, c] -> [b, 1, 1, c].
+
+    Equal to the mean over both at once, but no sum runs over more than one side, so that float16
+    accumulators on phones do not overflow.
+    """
+
+    def call(self, x):
+        return ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class ConvLSTM(layers.Layer):
+    """A convolutional LSTM cell (Shi et al. 2015), run `steps` times on one input from a zero state.
+
+    With gates i, j, f, o, each a 3x3 conv of the input plus a 3x3 conv of the hidden state h:
+
+        c' = c * sigmoid(f + 1) + sigmoid(i) * tanh(j),   h' = tanh(c') * sigmoid(o)
+
+    In the first step c and h are zero, so the forget gate and every kernel on the hidden state
+    have no effect on the output. With `steps=1` they are therefore not built.
+
+    Args:
+        filters: channels of the hidden state.
+        steps: how often the cell runs. Default 1, as in the published graph.
+        activation: "tanh", or "relu" for phones (int8 and float16 friendly).
+        kernel_initializer: of all kernels.
+    """
+
+    def __init__(
+        self, filters, steps=1, activation="tanh", kernel_initializer="glorot_uniform", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.steps = steps
+        self.activation = activation
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.gates = ["input", "candidate", "output"]
+        if steps > 1:
+            self.gates.insert(2, "forget")
+        self.input_convs = {gate: self._conv(gate, use_bias=True) for gate in self.gates}
+        self.hidden_convs = {}
+        if steps > 1:
+            self.hidden_convs = {g: self._conv(f"{g}_hidden", use_bias=False) for g in self.gates}
+
+    def _conv(self, name, use_bias):
+        return layers.Conv2D(
+            self.filters,
+            3,
+            padding="same",
+            use_bias=use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape):
+        for conv in self.input_convs.values():
+            conv.build(input_shape)
+        for conv in self.hidden_convs.values():
+            conv.build((*input_shape[:-1], self.filters))
+
+    def call(self, x):
+        activation = keras.activations.get(self.activation)
+        from_input = {gate: conv(x) for gate, conv in self.input_convs.items()}
+        gate = from_input
+        cell = ops.sigmoid(gate["input"]) * activation(gate["candidate"])
+        hidden = activation(cell) * ops.sigmoid(gate["output"])
+        for _ in range(1, self.steps):
+            gate = {g: from_input[g] + conv(hidden) for g, conv in self.hidden_convs.items()}
+            cell = cell * ops.sigmoid(gate["forget"] + 1.0) + ops.sigmoid(
+                gate["input"]
+            ) * activation(gate["candidate"])
+            hidden = activation(cell) * ops.sigmoid(gate["output"])
+        return hidden
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "steps": self.steps,
+            "activation": self.activation,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """The blocks of the network as functions of Keras tensors, in one style.
+
+    Attributes:
+        activation: "prelu" (the paper: convs without bias outside the attention blocks, one slope
+            per channel) or "relu" (phones: convs with bias, ReLU also inside the ConvLSTM).
+        upsampling: how a scale is doubled. "transposed": stride-2 transposed 3x3 conv (the paper).
+            "subpixel": 1x1 conv to four times the channels, depth to space. "nearest": 3x3 conv,
+            then nearest-neighbour resize.
+        reduction: channel reduction inside the attention; None leaves the attention out.
+        dtype: dtype or dtype policy of the layers.
+    """
+
+    activation: str
+    upsampling: str
+    reduction: int | None
+    dtype: Any = None
+
+    def activate(self, x, name):
+        if self.activation == "relu":
+            return layers.ReLU(dtype=self.dtype, name=f"{name}_relu")(x)
+        return layers.PReLU(shared_axes=[1, 2], dtype=self.dtype, name=f"{name}_prelu")(x)
+
+    def conv(self, x, filters, name, stride=1, activate=True, use_bias=None, size=3, dtype=None):
+        """`size` x `size` conv, and the activation unless `activate` is false."""
+        y = layers.Conv2D(
+            filters,
+            size,
+            strides=stride,
+            padding="same",
+            use_bias=self.activation == "relu" if use_bias is None else use_bias,
+            dtype=dtype or self.dtype,
+            name=name,
+        )(x)
+        return self.activate(y, name) if activate else y
+
+    def up(self, x, filters, name):
+        """Doubles height and width."""
+        use_bias = self.activation == "relu"
+        if self.upsampling == "transposed":
+            y = layers.Conv2DTranspose(
+                filters,
+                3,
+                strides=2,
+                padding="same",
+                use_bias=use_bias,
+                dtype=self.dtype,
+                name=name,
+            )(x)
+            return self.activate(y, name)
+        if self.upsampling == "subpixel":
+            y = self.conv(x, 4 * filters, name, size=1)
+            return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+        y = self.conv(x, filters, name)
+        return layers.UpSampling2D(2, dtype=self.dtype, name=f"{name}_resize")(y)
+
+    def add(self, *tensors, name):
+        return layers.Add(dtype=self.dtype, name=name)(list(tensors))
+
+    def concatenate(self, *tensors, name):
+        return layers.Concatenate(dtype=self.dtype, name=name)(list(tensors))
+
+    def channel_attention(self, x, name):
+        """Scales each channel by a number in (0, 1) drawn from all channels' global means."""
+        filters = x.shape[-1]
+        y = GlobalMean(dtype=self.dtype, name=f"{name}_mean")(x)
+        y = self.conv(y, filters // self.reduction, f"{name}_squeeze", use_bias=True, size=1)
+        y = self.conv(
+            y, filters, f"{name}_excite", use_bias=True, size=1, activate=False
+        )
+        y = layers.Activation("sigmoid", dtype=self.dtype, name=f"{name}_sigmoid")(y)
+        return layers.Multiply(dtype=self.dtype, name=f"{name}_scale")([x, y])
+
+    def rcab(self, x, name):
+        """Residual channel attention block (Zhang et al. 2018; MSPFN section 3.2)."""
+        filters = x.shape[-1]
+        y = self.conv(x, filters, f"{name}_conv1", use_bias=True)
+        y = self.conv(y, filters, f"{name}_conv2", use_bias=True, activate=False)
+        if self.reduction is not None:
+            y = self.channel_attention(y, f"{name}_attention")
+        return self.add(x, y, name=f"{name}_add")
+
+    def attention_unit(self, entry, rcabs, stride, name):
+        """Down by `stride`, `rcabs` RCABs, up again: what a fusion block adds to one scale."""
+        filters = entry.shape[-1]
+        down = self.conv(entry, filters, f"{name}_down", stride=stride)
+        y = down
+        for n in range(1, rcabs + 1):
+            y = self.rcab(y, f"{name}_rcab{n}")
+        y = self.concatenate(down, y, name=f"{name}_concat")
+        if stride == 1:
+            return self.conv(y, filters, f"{name}_up")
+        return self.up(y, filters, f"{name}_up")
+
+    def recurrent_unit(self, entry, width, hidden, steps, name):
+        """Narrow conv, ConvLSTM, conv back: what the coarse fusion adds to one scale."""
+        y = self.conv(entry, width // 2, f"{name}_in")
+        if hidden:
+            relu = self.activation == "relu"
+            y = ConvLSTM(
+                hidden,
+                steps,
+                activation="relu" if relu else "tanh",
+                kernel_initializer="glorot_uniform"
+                if relu
+                else keras.initializers.TruncatedNormal(stddev=1e-3),
+                dtype=self.dtype,
+                name=f"{name}_convlstm",
+            )(y)
+        return self.conv(y, width, f"{name}_out")

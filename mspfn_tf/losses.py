@@ -1,0 +1,86 @@
+"""The training losses, per example, in the published scale.
+
+Images are in [0, 1], but the published script measures them in [-1, 1]. Differences are therefore
+doubled here, so that loss values, and what Adam's epsilon does with their gradients, are those of
+the published script.
+"""
+
+import keras
+from keras import ops
+
+RANGE = 2.0
+"""How much wider the published range [-1, 1] is than [0, 1]."""
+
+
+def laplacian(images):
+    """The 3x3 Laplacian (8 in the middle, -1 around) of every channel, zero padding.
+
+    Args:
+        images: float tensor [batch, height, width, channels].
+    """
+    kernel = -ops.ones((3, 3, 1, 1), dtype=images.dtype)
+    kernel = kernel + 9.0 * ops.pad(ops.ones((1, 1, 1, 1), dtype=images.dtype), [[1, 1]] * 2 + [[0, 0]] * 2)
+    kernel = ops.tile(kernel, (1, 1, images.shape[-1], 1))
+    return ops.depthwise_conv(images, kernel, padding="same")
+
+
+def _charbonnier(difference, epsilon):
+    return ops.mean(ops.sqrt(ops.square(RANGE * difference) + epsilon**2), axis=(1, 2, 3))
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class CharbonnierLoss(keras.losses.Loss):
+    """mean(sqrt((2 (y - target))^2 + epsilon^2)) per example (MSPFN eq. 9).
+
+    Args:
+        epsilon: float, in the range [-1, 1]. Default 1e-3.
+    """
+
+    def __init__(self, epsilon=1e-3, name="charbonnier_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.epsilon = epsilon
+
+    def call(self, y_true, y_pred):
+        return _charbonnier(y_pred - y_true, self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class EdgeLoss(CharbonnierLoss):
+    """The Charbonnier loss of the Laplacians (MSPFN eq. 10), unweighted."""
+
+    def __init__(self, epsilon=1e-3, name="edge_loss", **kwargs):
+        super().__init__(epsilon, name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return _charbonnier(laplacian(y_pred - y_true), self.epsilon)
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class DerainLoss(keras.losses.Loss):
+    """Charbonnier loss + `edge_weight` times the edge loss, per example (MSPFN eq. 11).
+
+    Args:
+        edge_weight: float. Default 0.05.
+        epsilon: float, in the range [-1, 1]. Default 1e-3.
+    """
+
+    def __init__(self, edge_weight=0.05, epsilon=1e-3, name="derain_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.edge_weight = edge_weight
+        self.epsilon = epsilon
+
+    def call(self, y_true, y_pred):
+        difference = y_pred - y_true
+        content = _charbonnier(difference, self.epsilon)
+        edges = _charbonnier(laplacian(difference), self.epsilon)
+        return content + self.edge_weight * edges
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "edge_weight": self.edge_weight,
+            "epsilon": self.epsilon,
+        }

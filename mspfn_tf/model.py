@@ -1,0 +1,294 @@
+"""MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
+
+import json
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
+from mspfn_tf.presets import PRESETS, known_preset, weights_path
+
+MULTIPLE_OF = 8
+"""Height and width are multiples of this: 4 of the pyramid times 2 of the fusion blocks."""
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class MSPFN(keras.Model):
+    """Multi-Scale Progressive Fusion Network for single image deraining.
+
+    Jiang et al., CVPR 2020 (arXiv 2003.10985). The rain layer R of a rainy image O is predicted
+    from a pyramid of three scales; the model returns O - R. Input: float32 `[batch, height, width,
+    3]`, RGB in [0, 1], height and width multiples of 8. Output: the same shape and range, not
+    clipped. `mspfn_tf.Restorer` takes pictures of any size.
+
+    Args:
+        width: int, channels of the features. Multiple of 2 and of `reduction`. Default 64.
+        blocks: int, progressive fusion blocks (M in section 3.3). Default 17.
+        rcabs: three ints, residual channel attention blocks per fusion block at 1/4, 1/2 and 1/1.
+            Default (1, 3, 3); the authors' released weights have (1, 1, 1).
+        hidden: three ints, ConvLSTM channels at 1/4, 1/2 and 1/1 (section 3.1), or None for a
+            coarse fusion without ConvLSTM. Default (64, 128, 256).
+        reduction: int, channel reduction inside the attention, or None for no attention. Default 4.
+        recurrent_steps: int, how often the ConvLSTM runs on its input. Default 1, as in the
+            published graph; then the forget gate and the kernels on the hidden state, which have
+            no effect, are not built.
+        stem: 1 or 2. With 2, every image of the pyramid is folded by space-to-depth, so that the
+            whole trunk runs at half the resolution. Default 1.
+        activation: "prelu" (the paper) or "relu" (phones; ReLU and biases everywhere, also inside
+            the ConvLSTM). Default "prelu".
+        upsampling: "transposed" (the paper), "subpixel" or "nearest" (phones, whose accelerators
+            do not all run transposed convs). Default "transposed".
+        image_size: (height, width) for a fixed size. Default None: any.
+
+    Raises:
+        UsageError (a ValueError): an argument breaks its rule.
+
+    Example:
+
+        model = mspfn_tf.MSPFN(width=32, blocks=2)
+        derained = model.predict(rainy)  # float32 [batch, height, width, 3] in [0, 1]
+    """
+
+    def __init__(
+        self,
+        width=64,
+        blocks=17,
+        rcabs=(1, 3, 3),
+        hidden=(64, 128, 256),
+        reduction=4,
+        recurrent_steps=1,
+        stem=1,
+        activation="prelu",
+        upsampling="transposed",
+        image_size=None,
+        dtype=None,
+        **kwargs,
+    ):
+        _check_int("width", width, minimum=2)
+        _check_int("blocks", blocks, minimum=1)
+        rcabs = _check_triple("rcabs", rcabs, minimum=0)
+        hidden = None if hidden is None else _check_triple("hidden", hidden, minimum=1)
+        if reduction is not None:
+            _check_int("reduction", reduction, minimum=1)
+        if width % 2 or width % (reduction or 1):
+            raise UsageError(
+                f"width must be a multiple of 2 and of reduction={reduction}; received width={width}"
+            )
+        _check_int("recurrent_steps", recurrent_steps, minimum=1)
+        _check_choice("stem", stem, (1, 2))
+        _check_choice("activation", activation, ("prelu", "relu"))
+        _check_choice("upsampling", upsampling, ("transposed", "subpixel", "nearest"))
+        height, wide = _check_image_size(image_size)
+
+        make = Blocks(activation, upsampling, reduction, dtype)
+        image = keras.Input((height, wide, 3), name="rainy", dtype="float32")
+
+        # === Image pyramid, in the published range [-1, 1] ===
+        # It stays float32 under mixed precision, like the rain layer and the subtraction.
+        x = layers.Rescaling(2.0, offset=-1.0, dtype="float32", name="range")(image)
+        pyramid = {
+            "quarter": layers.AveragePooling2D(4, dtype="float32", name="pyramid_quarter")(x),
+            "half": layers.AveragePooling2D(2, dtype="float32", name="pyramid_half")(x),
+            "full": x,
+        }
+        if stem > 1:
+            pyramid = {
+                scale: SpaceToDepth(stem, dtype="float32", name=f"fold_{scale}")(level)
+                for scale, level in pyramid.items()
+            }
+        shallow = {s: make.conv(level, width, f"shallow_{s}") for s, level in pyramid.items()}
+
+        recurrent = _coarse_fusion(make, shallow, width, hidden, recurrent_steps)
+        fused = recurrent
+        for n in range(1, blocks + 1):
+            fused = _progressive_fusion_block(make, fused, rcabs, stem, f"fusion{n}")
+        y = _reconstruction(make, fused, recurrent, width)
+
+        rain = make.conv(y, 3 * stem**2, "rain", activate=False, dtype="float32")
+        if stem > 1:
+            rain = DepthToSpace(stem, dtype="float32", name="unfold")(rain)
+        # A difference in [-1, 1] is twice one in [0, 1].
+        rain = layers.Rescaling(0.5, dtype="float32", name="rain_range")(rain)
+        derained = layers.Subtract(dtype="float32", name="derained")([image, rain])
+        super().__init__(inputs=image, outputs=derained, **kwargs)
+
+        self.width = width
+        self.blocks = blocks
+        self.rcabs = rcabs
+        self.hidden = hidden
+        self.reduction = reduction
+        self.recurrent_steps = recurrent_steps
+        self.stem = stem
+        self.activation = activation
+        self.upsampling = upsampling
+        self.image_size = image_size
+
+    def get_config(self):
+        return {
+            "width": self.width,
+            "blocks": self.blocks,
+            "rcabs": self.rcabs,
+            "hidden": self.hidden,
+            "reduction": self.reduction,
+            "recurrent_steps": self.recurrent_steps,
+            "stem": self.stem,
+            "activation": self.activation,
+            "upsampling": self.upsampling,
+            "image_size": self.image_size,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+    def call(self, inputs, training=None, mask=None):
+        height, width = inputs.shape[1:3]
+        if any(side is not None and side % MULTIPLE_OF for side in (height, width)):
+            raise UsageError(
+                f"height and width must be multiples of {MULTIPLE_OF}; received {height}x{width}. "
+                "mspfn_tf.Restorer takes pictures of any size"
+            )
+        return super().call(inputs, training=training, mask=mask)
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **overrides):
+        """A model from a built-in preset, or from a directory that training wrote.
+
+        Args:
+            preset: a name in `mspfn_tf.PRESETS`, or a directory with `config.json` and
+                `model.weights.h5`.
+            load_weights: whether to load the weights; otherwise they are drawn at random.
+            **overrides: arguments that differ from the preset's, such as `image_size`.
+
+        Raises:
+            UsageError (a ValueError): unknown name, no weights to load, or a weights file whose
+                SHA-256 is not the one that the package was made with.
+        """
+        from mspfn_tf.weights_file import load_weights as fill
+
+        directory = Path(preset)
+        if directory.is_dir():
+            config_file = directory / "config.json"
+            if not config_file.is_file():
+                raise UsageError(f"{directory} holds no config.json: not a directory of a model")
+            config = json.loads(config_file.read_text())
+            model = cls(**{**config.get("model", config), **overrides})
+            if load_weights:
+                fill(model, directory / "model.weights.h5")
+            return model
+        name = known_preset(preset)
+        model = cls(**{"name": name, **PRESETS[name]["arguments"], **overrides})
+        if load_weights:
+            fill(model, weights_path(name))
+        return model
+
+
+def _coarse_fusion(make, shallow, width, hidden, steps):
+    """Recurrent features, coarse to fine (section 3.1). Each scale also gets the coarser results."""
+    hidden = dict(zip(("quarter", "half", "full"), hidden or (None,) * 3, strict=True))
+
+    def unit(entry, scale):
+        y = make.recurrent_unit(entry, width, hidden[scale], steps, f"recurrent_{scale}")
+        return make.add(y, shallow[scale], name=f"recurrent_{scale}_skip")
+
+    quarter = unit(shallow["quarter"], "quarter")
+    quarter_up = make.up(quarter, width, "recurrent_quarter_to_half")
+    half = unit(make.add(shallow["half"], quarter_up, name="recurrent_half_entry"), "half")
+    full = unit(
+        make.add(
+            shallow["full"],
+            make.up(half, width, "recurrent_half_to_full"),
+            make.up(quarter_up, width, "recurrent_quarter_to_full"),
+            name="recurrent_full_entry",
+        ),
+        "full",
+    )
+    return {"quarter": quarter, "half": half, "full": full}
+
+
+def _progressive_fusion_block(make, features, rcabs, stem, name):
+    """One attention-guided fusion block, coarse to fine (section 3.2, figure 3)."""
+    width = features["full"].shape[-1]
+    rcabs = dict(zip(("quarter", "half", "full"), rcabs, strict=True))
+
+    def unit(entry, scale):
+        # The quarter scale of a folded pyramid is 1/8 of the image already: it goes no lower, so
+        # that multiples of 8 suffice.
+        stride = 1 if scale == "quarter" and stem > 1 else 2
+        y = make.attention_unit(entry, rcabs[scale], stride, f"{name}_{scale}")
+        return make.add(features[scale], y, name=f"{name}_{scale}_skip")
+
+    quarter = unit(features["quarter"], "quarter")
+    quarter_up = make.up(quarter, width, f"{name}_quarter_to_half")
+    half = unit(make.add(features["half"], quarter_up, name=f"{name}_half_entry"), "half")
+    full = unit(
+        make.add(
+            features["full"],
+            make.up(half, width, f"{name}_half_to_full"),
+            make.up(quarter_up, width, f"{name}_quarter_to_full"),
+            name=f"{name}_full_entry",
+        ),
+        "full",
+    )
+    return {"quarter": quarter, "half": half, "full": full}
+
+
+def _reconstruction(make, fused, recurrent, width):
+    """Merges the scales into the features of the rain layer (section 3.4)."""
+    merged = {}
+    for scale in fused:
+        both = make.concatenate(fused[scale], recurrent[scale], name=f"merge_{scale}_concat")
+        merged[scale] = make.conv(both, width, f"merge_{scale}")
+    half = make.concatenate(
+        make.up(merged["quarter"], width, "merge_quarter_to_half"),
+        merged["half"],
+        name="merge_half_to_full_concat",
+    )
+    full = make.concatenate(
+        merged["full"],
+        make.up(half, width, "merge_half_to_full"),
+        name="reconstruction_concat",
+    )
+    return make.conv(full, width // 2, "reconstruction")
+
+
+def _check_int(name, value, minimum):
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise UsageError(
+            f"{name} must be an int of at least {minimum}; received {value!r} "
+            f"of type {type(value).__name__}"
+        )
+
+
+def _check_triple(name, value, minimum):
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise UsageError(
+            f"{name} must be three ints, for 1/4, 1/2 and 1/1; received {value!r} "
+            f"of type {type(value).__name__}"
+        )
+    for n, item in enumerate(value):
+        _check_int(f"{name}[{n}]", item, minimum)
+    return tuple(value)
+
+
+def _check_choice(name, value, choices):
+    if isinstance(value, bool) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise UsageError(f"{name} must be one of {known}; received {value!r}")
+
+
+def _check_image_size(image_size):
+    if image_size is None:
+        return None, None
+    ok = isinstance(image_size, list | tuple) and len(image_size) == 2
+    if not ok or any(
+        not isinstance(side, int) or side < MULTIPLE_OF or side % MULTIPLE_OF for side in image_size
+    ):
+        raise UsageError(
+            f"image_size must be (height, width), positive multiples of {MULTIPLE_OF}; received "
+            f"{image_size!r}. mspfn_tf.Restorer takes pictures of any size"
+        )
+    return tuple(image_size)

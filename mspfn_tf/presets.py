@@ -1,0 +1,112 @@
+"""The built-in presets: arguments of `MSPFN`, and the weights and scores shipped with each.
+
+What is said about weights comes from `weights/<preset>.json`, the model card that is generated
+when weights are shipped.
+"""
+
+import json
+from pathlib import Path
+
+from mspfn_tf.errors import UsageError
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+
+PRESETS = {
+    "mspfn": {
+        "description": "The network of the paper and of the authors' training script.",
+        "parameters": 17_769_728,
+        "arguments": {
+            "width": 64,
+            "blocks": 17,
+            "rcabs": (1, 3, 3),
+            "hidden": (64, 128, 256),
+        },
+    },
+    "mspfn_m17n1": {
+        "description": "One attention block per scale: the layout of the authors' released weights.",
+        "parameters": 12_597_376,
+        "arguments": {
+            "width": 64,
+            "blocks": 17,
+            "rcabs": (1, 1, 1),
+            "hidden": (64, 128, 256),
+        },
+    },
+    "mspfn_mobile": {
+        "description": "For phones: half-resolution trunk, ops that phone accelerators run.",
+        "parameters": 0,
+        "arguments": {
+            "width": 32,
+            "blocks": 4,
+            "rcabs": (1, 1, 1),
+            "hidden": (16, 16, 16),
+            "stem": 2,
+            "activation": "relu",
+            "upsampling": "subpixel",
+        },
+    },
+    "mspfn_nano": {
+        "description": "Real time on phones: the mobile design, narrower.",
+        "parameters": 0,
+        "arguments": {
+            "width": 12,
+            "blocks": 3,
+            "rcabs": (1, 1, 1),
+            "hidden": (8, 8, 8),
+            "stem": 2,
+            "activation": "relu",
+            "upsampling": "subpixel",
+        },
+    },
+}
+
+
+def _card(name):
+    path = WEIGHTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+for _name, _preset in PRESETS.items():
+    _preset["weights"] = _card(_name).get("weights")
+    _preset["scores"] = _card(_name).get("scores")
+
+DEFAULT_PRESET = next(
+    name
+    for name in ("mspfn", "mspfn_m17n1", "mspfn_mobile", "mspfn_nano")
+    if PRESETS[name]["weights"] or name == "mspfn_nano"
+)
+"""The best preset whose weights are shipped."""
+
+
+def known_preset(name):
+    """`name`, if it is a preset.
+
+    Raises:
+        UsageError: it is not; the message lists those that are.
+    """
+    if name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise UsageError(f"unknown preset {str(name)!r}: choose one of {known}, or a directory")
+    return name
+
+
+def weights_path(name):
+    """The shipped weights file of preset `name`.
+
+    Raises:
+        UsageError: unknown preset, or one without shipped weights.
+    """
+    weights = PRESETS[known_preset(name)]["weights"]
+    if weights is None:
+        shipped = ", ".join(n for n, preset in PRESETS.items() if preset["weights"]) or "none"
+        raise UsageError(
+            f"no weights are shipped for preset {name!r} (shipped: {shipped}). Train it, convert "
+            "the authors' checkpoint, or pass load_weights=False"
+        )
+    return WEIGHTS / weights["file"]
+
+
+def tflite_path(name):
+    """The shipped .tflite file of preset `name`, or None where none is shipped."""
+    weights = PRESETS[known_preset(name)]["weights"] or {}
+    return WEIGHTS / weights["tflite"]["file"] if "tflite" in weights else None
