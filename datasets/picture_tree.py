@@ -1,0 +1,100 @@
+"""The pictures below a folder, where a zip archive counts as a folder."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.images import IMAGE_SUFFIXES
+
+
+def natural_order(name):
+    """Sorting key that puts `2.png` before `10.png`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+class PictureTree:
+    """Every picture file below `root`, by its POSIX path relative to `root`.
+
+    What `sets/a.zip` holds is listed below `sets/`, as if it had been extracted beside the archive,
+    unless such a file is there. Hidden files and `__MACOSX` are left out.
+
+    Args:
+        root: a folder, or one zip archive.
+
+    Attributes:
+        paths: the paths, in natural order.
+
+    Raises:
+        UsageError: `root` does not exist, or an archive is damaged.
+    """
+
+    def __init__(self, root):
+        self.root = Path(root).expanduser()
+        if not self.root.exists():
+            raise UsageError(f"{self.root}: no such folder or zip archive")
+        self._sources = {}
+        if self.root.is_dir():
+            files = sorted(path for path in self.root.rglob("*") if path.is_file())
+            for path in files:
+                self._add(path.relative_to(self.root).as_posix(), path)
+            for path in files:
+                if path.suffix.lower() == ".zip":
+                    self._add_archive(path, path.parent.relative_to(self.root))
+        else:
+            self._add_archive(self.root, Path())
+        self.paths = sorted(self._sources, key=natural_order)
+
+    def _add(self, path, source):
+        parts = path.split("/")
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if Path(path).suffix.lower() in IMAGE_SUFFIXES and not hidden:
+            self._sources.setdefault(path, source)
+
+    def _add_archive(self, path, folder):
+        try:
+            archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UsageError(f"{path}: not a zip archive that can be read ({error})") from error
+        for name in archive.namelist():
+            self._add((folder / name).as_posix(), (archive, name))
+
+    def where(self, path):
+        """The file that `path` stands for, for messages."""
+        source = self._sources[path]
+        return str(source) if isinstance(source, Path) else f"{source[0].filename}:{source[1]}"
+
+    def read(self, path):
+        """The bytes of the file at `path`."""
+        source = self._sources[path]
+        try:
+            if isinstance(source, Path):
+                return source.read_bytes()
+            archive, name = source
+            return archive.read(name)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UsageError(f"{self.where(path)}: cannot be read ({error})") from error
+
+    def open(self, path):
+        """The picture at `path`, decoded and upright, in RGB.
+
+        Returns:
+            `(image, data)`: a `PIL.Image.Image`, and the bytes of the file if they hold exactly
+            these pixels as 8-bit RGB in a JPEG or PNG, else None.
+
+        Raises:
+            UsageError: the file is damaged or no picture.
+        """
+        data = self.read(path)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                upright = ImageOps.exif_transpose(image)
+                turned = image.getexif().get(0x0112, 1) != 1
+                plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and not turned
+                plain = plain and "transparency" not in image.info
+                return upright.convert("RGB"), data if plain else None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UsageError(f"{self.where(path)}: unreadable picture ({error})") from error
