@@ -167,6 +167,8 @@ def _refuse_what_would_lose(image, path):
 
 
 def _to_picture(image, path):
+    if image.format != "TIFF":  # loading a TIFF closes the file, and with it the EXIF
+        image.load()
     turn, exif = _read_exif(image, path)
     image.load()
     icc_profile = image.info.get("icc_profile")

@@ -1,0 +1,337 @@
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from mspfn_tf import images
+from mspfn_tf.errors import UsageError
+from mspfn_tf.images import (
+    ImageError,
+    Picture,
+    find_images,
+    read_picture,
+    read_rgb,
+    side_by_side,
+    write_picture,
+)
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LOSSLESS = (".bmp", ".png", ".tif", ".tiff")
+LOSSY = (".jpg", ".jpeg", ".webp")
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def smooth():
+    y, x = np.mgrid[0:40, 0:60]
+    return np.stack([3 * x, 4 * y, 2 * (x + y) // 2], axis=-1).astype(np.uint8)
+
+
+def camera_exif(orientation=1):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[ExifTags.Base.ImageWidth] = 30
+    exif[ExifTags.Base.ImageLength] = 20
+    exif[ExifTags.IFD.Exif] = {
+        ExifTags.Base.ExifImageWidth: 30,
+        ExifTags.Base.ExifImageHeight: 20,
+        ExifTags.Base.ExposureTime: 0.5,
+    }
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    return exif.tobytes()
+
+
+def png_bytes(color_type, depth, row):
+    """A PNG that Pillow itself cannot write: three rows of the bytes `row`, four pixels wide."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", 4, 3, depth, color_type, 0, 0, 0)
+    data = zlib.compress((b"\0" + row) * 3)
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_lossless_formats_keep_every_pixel(tmp_path, rgb, suffix):
+    write_picture(tmp_path / f"a{suffix}", rgb)
+    np.testing.assert_array_equal(read_rgb(tmp_path / f"a{suffix}"), rgb)
+
+
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_lossy_formats_are_of_high_quality(tmp_path, smooth, suffix):
+    write_picture(tmp_path / f"a{suffix}", smooth)
+    difference = read_rgb(tmp_path / f"a{suffix}").astype(int) - smooth
+    assert np.sqrt(np.mean(difference**2)) < 2.5
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".PNG", ".tif", ".webp", ".bmp"])
+def test_the_suffix_decides_the_format(tmp_path, rgb, suffix):
+    write_picture(tmp_path / f"a{suffix}", rgb)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.format == images._SAVING[suffix.lower()][0]
+
+
+def test_the_content_decides_how_a_file_is_read(tmp_path, rgb):
+    write_picture(tmp_path / "a.png", rgb)
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg"), rgb)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".webp"])
+def test_icc_profile_and_exif_survive(tmp_path, rgb, suffix, target):
+    source = tmp_path / f"source{suffix}"
+    Image.fromarray(rgb).save(source, exif=camera_exif(6), icc_profile=SRGB)
+    picture = read_picture(source)
+    assert picture.rgb.shape == (30, 20, 3)
+    write_picture(tmp_path / f"out{target}", picture.rgb, like=picture)
+    with Image.open(tmp_path / f"out{target}") as image:
+        exif = image.getexif()
+        assert image.size == (20, 30)
+        assert image.info["icc_profile"] == SRGB
+        assert exif[ExifTags.Base.Make] == "Camera"
+        assert exif.get(ExifTags.Base.Orientation, 1) == 1
+        assert exif.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+        assert exif.get_ifd(ExifTags.IFD.Exif) == {
+            ExifTags.Base.ExifImageWidth: 20,
+            ExifTags.Base.ExifImageHeight: 30,
+            ExifTags.Base.ExposureTime: 0.5,
+        }
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF, compressed"])
+def test_orientation_is_applied_once(tmp_path, rgb, orientation, kind):
+    upright = {
+        1: rgb,
+        2: rgb[:, ::-1],
+        3: rgb[::-1, ::-1],
+        4: rgb[::-1],
+        5: rgb.swapaxes(0, 1),
+        6: np.rot90(rgb, -1),
+        7: rgb[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(rgb),
+    }[orientation]
+    path = tmp_path / "a"
+    if kind == "PNG":
+        Image.fromarray(rgb).save(path, "PNG", exif=camera_exif(orientation))
+    else:
+        options = {"compression": "tiff_lzw"} if "compressed" in kind else {}
+        tags = {ExifTags.Base.Orientation: orientation}
+        Image.fromarray(rgb).save(path, "TIFF", tiffinfo=tags, **options)
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, upright)
+    write_picture(tmp_path / "b.png", picture.rgb, like=picture)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "b.png"), upright)
+
+
+def test_a_damaged_exif_block_is_dropped_with_a_warning(tmp_path, rgb):
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense")
+    with pytest.warns(UserWarning, match=r"a\.png: its EXIF"):
+        picture = read_picture(tmp_path / "a.png")
+    assert picture.exif is None
+    np.testing.assert_array_equal(picture.rgb, rgb)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_alpha_is_kept_to_the_bit(tmp_path, rgb, suffix):
+    alpha = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    write_picture(tmp_path / f"a{suffix}", rgb, like=Picture(rgb, alpha=alpha))
+    picture = read_picture(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    if suffix != ".webp":
+        np.testing.assert_array_equal(picture.rgb, rgb)  # also where it is transparent
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_alpha_is_never_lost_silently(tmp_path, rgb, suffix):
+    picture = Picture(rgb, alpha=rgb[..., 0])
+    with pytest.raises(ImageError, match=r"cannot hold alpha; choose \.png"):
+        write_picture(tmp_path / f"a{suffix}", rgb, like=picture)
+    assert not list(tmp_path.iterdir())
+
+
+def test_alpha_of_another_size_is_refused(tmp_path, rgb):
+    with pytest.raises(UsageError, match="not one size"):
+        write_picture(tmp_path / "a.png", rgb, like=Picture(rgb, alpha=rgb[:5, :, 0]))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA"])
+def test_gray_stays_gray(tmp_path, rgb, mode):
+    image = Image.fromarray(rgb).convert("L").convert(mode)
+    image.save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.gray
+    np.testing.assert_array_equal(picture.rgb[..., 0], picture.rgb[..., 2])
+    write_picture(tmp_path / "b.png", picture.rgb, like=picture)
+    with Image.open(tmp_path / "b.png") as written:
+        assert written.mode == ("LA" if mode == "LA" else "L")
+        np.testing.assert_array_equal(np.array(written.convert("L")), np.array(image.convert("L")))
+
+
+def test_palettes_become_rgb_with_their_transparency(tmp_path, rgb):
+    image = Image.fromarray(rgb).quantize(16)
+    image.save(tmp_path / "plain.png")
+    image.save(tmp_path / "seen_through.png", transparency=bytes([0, 100] + [255] * 14))
+    plain = read_picture(tmp_path / "plain.png")
+    assert plain.alpha is None and not plain.gray
+    np.testing.assert_array_equal(plain.rgb, np.array(image.convert("RGB")))
+    seen_through = read_picture(tmp_path / "seen_through.png")
+    np.testing.assert_array_equal(seen_through.rgb, plain.rgb)
+    indices = np.array(image)
+    expected = np.where(indices == 0, 0, np.where(indices == 1, 100, 255))
+    np.testing.assert_array_equal(seen_through.alpha, expected)
+
+
+def test_cmyk_becomes_rgb(tmp_path, smooth):
+    Image.fromarray(smooth).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert not picture.gray and picture.icc_profile is None
+    assert np.abs(picture.rgb.astype(int) - smooth).mean() < 3
+
+
+def test_cmyk_with_an_unusable_profile_is_converted_with_a_warning(tmp_path, smooth):
+    image = Image.fromarray(smooth).convert("CMYK")
+    image.save(tmp_path / "a.tif", icc_profile=SRGB)  # a profile of another colour space
+    with pytest.warns(UserWarning, match="ICC profile cannot be used"):
+        picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.rgb, np.array(image.convert("RGB")))
+    assert picture.icc_profile is None
+
+
+@pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_are_refused(tmp_path, color_type, channels):
+    (tmp_path / "a.png").write_bytes(png_bytes(color_type, 16, b"\x12\x34" * 4 * channels))
+    with pytest.raises(ImageError, match=r"a\.png: more than 8 bits per channel"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_floating_point_is_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 5), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="more than 8 bits per channel"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
+def test_animations_are_refused(tmp_path, name):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="3 frames or pages"):
+        read_picture(tmp_path / name)
+
+
+def test_the_first_picture_of_a_camera_s_mpo_is_read(tmp_path, smooth):
+    preview = Image.new("RGB", (8, 8))
+    Image.fromarray(smooth).save(
+        tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview], quality=95
+    )
+    assert read_rgb(tmp_path / "a.jpg").shape == smooth.shape
+
+
+def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
+    Image.new("1", (400, 300)).save(tmp_path / "a.png")
+    for limit in (70_000, 50_000):  # Pillow itself warns at the first, raises at the second
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ImageError, match=rf"a\.png: too large, the limit is {limit} pixels"):
+            read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".jpg", ".png", ".tif", ".webp"])
+def test_truncated_files_are_named(tmp_path, rgb, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(rgb).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=rf"a\{suffix}"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a picture"),
+        (b"just some text", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not a picture"),
+        (None, "no such file"),
+    ],
+)
+def test_what_is_no_picture_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"a\.png: {message}"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(ImageError, match="a folder"):
+        read_picture(tmp_path)
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path, rgb):
+    path = tmp_path / "a.png"
+    write_picture(path, rgb)
+    with pytest.raises(UsageError, match=r"a\.png exists"):
+        write_picture(path, rgb[:5])
+    np.testing.assert_array_equal(read_rgb(path), rgb)
+    write_picture(path, rgb[:5], overwrite=True)
+    np.testing.assert_array_equal(read_rgb(path), rgb[:5])
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, rgb):
+    path = tmp_path / "a.jpg"
+    write_picture(path, rgb[:5])
+    before = path.read_bytes()
+    with pytest.raises(ImageError, match=r"a\.jpg: cannot be written as JPEG"):
+        write_picture(path, np.zeros((1, 70_000, 3), np.uint8), overwrite=True)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.gif", "a"])
+def test_unknown_suffixes_are_refused(tmp_path, rgb, name):
+    with pytest.raises(ImageError, match=r"cannot write .* only \.bmp, \.jpeg"):
+        write_picture(tmp_path / name, rgb)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 5)), np.zeros((4, 5, 3)), np.zeros((4, 0, 3), np.uint8)]
+)
+def test_only_pictures_are_written(tmp_path, wrong):
+    with pytest.raises(UsageError, match=r"expected a picture uint8 \[H, W, 3\]"):
+        write_picture(tmp_path / "a.png", wrong)
+
+
+def test_find_images_is_recursive_sorted_and_leaves_out_hidden_files(tmp_path):
+    names = ["b.JPG", "a.png", "deep/er/c.webp", "notes.txt", ".hidden.png", ".git/d.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert found == ["a.png", "b.JPG", "deep/er/c.webp"]
+    with pytest.raises(ImageError, match="not a folder"):
+        find_images(tmp_path / "a.png")
+
+
+def test_side_by_side(rgb):
+    sheet = side_by_side([rgb, rgb[:10, :7]], gap=4)
+    assert sheet.shape == (20, 41, 3) and sheet.dtype == np.uint8
+    np.testing.assert_array_equal(sheet[:, :30], rgb)
+    np.testing.assert_array_equal(sheet[:10, 34:], rgb[:10, :7])
+    assert (sheet[:, 30:34] == 255).all() and (sheet[10:, 34:] == 255).all()
+    labelled = side_by_side([rgb, rgb], ["Rain", "Déraîné"])
+    np.testing.assert_array_equal(labelled[-20:, :30], rgb)
+    band = labelled[:-20]
+    assert band.shape[0] > 0 and (band[:, :30] < 128).any() and (band[:, 38:] < 128).any()
+    with pytest.raises(UsageError, match="2 pictures but 1 labels"):
+        side_by_side([rgb, rgb], ["one"])
