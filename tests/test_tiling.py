@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from mspfn_tf.tiling import Sizes, balanced_tile, map_tiles, pad, round_up, spans
+
+
+def reflected_index(index, length):
+    """Where a ray that bounces between the first and the last of `length` pixels stands."""
+    if length == 1:
+        return 0
+    index %= 2 * (length - 1)
+    return min(index, 2 * (length - 1) - index)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 3), (7, 8), (9, 40), (16, 16)])
+def test_pad_reflects_as_often_as_needed(size):
+    image = np.random.default_rng(0).random((*size, 3))
+    padded = pad(image, (24, 40))
+    expected = [
+        [image[reflected_index(y, size[0]), reflected_index(x, size[1])] for x in range(40)]
+        for y in range(24)
+    ]
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(padded[: size[0], : size[1]], image)
+
+
+def test_pad_leaves_what_is_large_enough():
+    image = np.zeros((9, 8, 3), np.uint8)
+    assert pad(image, (8, 8)) is image
+
+
+def test_sizes():
+    assert Sizes().fit((1, 17)) == (8, 24)
+    assert Sizes(multiple_of=4, minimum=16).fit((1, 17)) == (16, 20)
+    assert Sizes(fixed=(32, 48)).fit((100, 1)) == (32, 48)
+
+
+@pytest.mark.parametrize("overlap", [0, 8, 16, 40])
+@pytest.mark.parametrize("tile", [48, 64])
+@pytest.mark.parametrize("length", [64, 72, 200, 1000])
+def test_spans_cover_everything_with_weights_that_sum_to_one(length, tile, overlap):
+    total = np.zeros(length)
+    ends = []
+    for start, weights in spans(length, tile, overlap):
+        assert start % 8 == 0 and weights.shape == (tile,) and weights.dtype == np.float32
+        assert (weights > 0).all()
+        if ends:
+            assert ends[-1] - start >= overlap
+        ends.append(start + tile)
+        total[start : start + tile] += weights
+    assert ends[-1] == length
+    np.testing.assert_allclose(total, 1, atol=2e-7)
+
+
+def test_spans_fall_off_towards_neighbours_only():
+    first, last = spans(112, 64, 16)
+    np.testing.assert_array_equal(first[1][:48], 1)
+    np.testing.assert_array_equal(last[1][16:], 1)
+    assert (np.diff(first[1][48:]) < 0).all() and (np.diff(last[1][:16]) > 0).all()
+    assert first[1][-1] < 0.01 and last[1][0] < 0.01
+
+
+@pytest.mark.parametrize(("length", "limit"), [(64, 64), (72, 64), (520, 512), (4000, 512)])
+def test_balanced_tiles_waste_little(length, limit):
+    tile = balanced_tile(length, limit, 32)
+    assert tile <= limit and tile % 8 == 0
+    count = len(spans(length, tile, 32))
+    assert count == len(spans(length, min(limit, length), 32))
+    assert count * tile - (length + (count - 1) * 32) < 8 * count
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (40, 40), (41, 100), (97, 131)])
+def test_map_tiles_of_a_pixelwise_function_is_that_function(size, batch):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    seen = []
+
+    def function(tiles):
+        assert tiles.dtype == np.uint8 and tiles.shape[1:] == (40, 48, 3)
+        seen.append(len(tiles))
+        return 1 - tiles.astype(np.float32) / 255
+
+    result = map_tiles(function, image, (40, 48), overlap=8, batch=batch)
+    assert result.dtype == np.float32 and max(seen) <= batch
+    np.testing.assert_allclose(result, 1 - image / 255, atol=3e-7)
+
+
+def test_a_constant_stays_constant():
+    result = map_tiles(lambda tiles: tiles, np.full((300, 217, 3), 0.7, np.float32), (64, 64), 24)
+    np.testing.assert_allclose(result, 0.7, rtol=0, atol=1e-6)
+
+
+def test_tiles_that_disagree_are_blended_without_a_step():
+    count = iter(range(100))
+    result = map_tiles(
+        lambda tiles: np.full(tiles.shape, next(count) % 2, np.float32),
+        np.zeros((64, 400, 1), np.float32),
+        (64, 64),
+        overlap=32,
+    )
+    assert result.min() == 0 and result.max() == 1
+    assert np.abs(np.diff(result, axis=1)).max() < 0.06
+
+
+def test_one_tile_is_passed_through_to_the_bit():
+    image = np.random.default_rng(2).random((50, 30, 3), dtype=np.float32)
+    result = map_tiles(lambda tiles: np.sin(tiles), image, (56, 32), 8)
+    np.testing.assert_array_equal(result, np.sin(image))
+
+
+def test_round_up():
+    assert [round_up(length, 8) for length in (1, 8, 9)] == [8, 8, 16]
