@@ -1,0 +1,1 @@
+"""synthetic_rain: rain composed onto clean photographs."""

@@ -1,0 +1,166 @@
+"""synthetic_rain."""
+
+import dataclasses
+import hashlib
+import io
+import zlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from mspfn_tf.datasets.layouts import listing
+from mspfn_tf.datasets.pairs import PairsBuilder
+from mspfn_tf.datasets.picture_tree import PictureTree
+from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
+from mspfn_tf.datasets.synthetic_rain.rain import PRESETS, Rain, rain
+from mspfn_tf.errors import UsageError
+
+
+@dataclasses.dataclass(eq=False)
+class RainConfig(tfds.core.BuilderConfig):
+    """What is rained, and how often.
+
+    Attributes:
+        parameters: the rain.
+        variants: rainy pictures per background.
+        seed: of all randomness; an example depends on it, the configuration's name, the path of its
+            background, its number among the variants and the streak files of its split.
+        longest_side: pixels; larger backgrounds are reduced, so that streaks keep their proportion.
+    """
+
+    parameters: Rain = Rain()
+    variants: int = 4
+    seed: int = 0
+    longest_side: int = 1024
+
+    def __post_init__(self):
+        for name in ("variants", "longest_side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)!r}.")
+
+
+class Builder(PairsBuilder):
+    """Rains on any clean photographs; see `rain.py`."""
+
+    HOMEPAGE = "https://arxiv.org/abs/2003.10985"
+    BUILDER_CONFIGS = [
+        RainConfig(
+            name="light",
+            description="Light rain, some 25 to 30 dB against the clean picture.",
+            parameters=PRESETS["light"],
+        ),
+        RainConfig(
+            name="heavy",
+            description="Heavy rain in several directions, some 12 to 17 dB.",
+            parameters=PRESETS["heavy"],
+        ),
+        RainConfig(
+            name="mixed",
+            description="Everything from drizzle to downpour, some 15 to 30 dB.",
+            parameters=PRESETS["mixed"],
+        ),
+    ]
+
+    def _split_generators(self, dl_manager):
+        tree = PictureTree(dl_manager.manual_dir)
+        backgrounds = [path for path in tree.paths if path.startswith("backgrounds/")]
+        streaks = [path for path in tree.paths if path.startswith("streaks/")]
+        if not backgrounds:
+            raise UsageError(
+                f"{self.name}: no clean pictures at {tree.root}/backgrounds/ or in "
+                f"{tree.root}/backgrounds.zip; expected any .jpg, .png, ... below. "
+                f"(Optional gray streak pictures belong at {tree.root}/streaks/.)"
+            )
+        _check_names(backgrounds, tree)
+        scenes = _scenes(backgrounds, tree)
+        splits = {}
+        divided = _divide(backgrounds, scenes.get), _divide(streaks, str)
+        for split, paths, streak_paths in zip(("train", "validation"), *divided):
+            if paths:
+                pictures = _gray_pictures(streak_paths, tree)
+                splits[split] = self._generate_examples(tree, split, paths, scenes, pictures)
+        return splits
+
+    def _generate_examples(self, tree, split, paths, scenes, streak_pictures):
+        config = self.builder_config
+        hashes = self.hashes[split] = {}
+        for path in paths:
+            clean, data = _background(path, tree, config.longest_side)
+            encoded = data or _png(clean)
+            for variant in range(config.variants):
+                place = zlib.crc32(f"{config.name}/{path}".encode())
+                rng = np.random.default_rng([config.seed, place, variant])
+                rainy = rain(clean, rng, config.parameters, streak_pictures)
+                name = f"{_name(path)}_{variant}"
+                hashes[name] = _hash(rainy), _hash(clean)
+                yield (
+                    name,
+                    {
+                        "rainy": _png(rainy),
+                        "clean": encoded,
+                        "name": name,
+                        "scene": scenes[path],
+                    },
+                )
+
+
+def _name(path):
+    """`backgrounds/town/7.jpg` -> `town/7`."""
+    return path.removeprefix("backgrounds/").rpartition(".")[0]
+
+
+def _check_names(paths, tree):
+    named = {}
+    for path in paths:
+        named.setdefault(_name(path), []).append(tree.where(path))
+    clashes = [" and ".join(files) for files in named.values() if len(files) > 1]
+    if clashes:
+        raise UsageError(listing("backgrounds that differ in their suffix alone, rename:", clashes))
+
+
+def _scenes(paths, tree):
+    """path -> name of the first background that shows the same scene."""
+    thumbnails, bad = [], []
+    for path in paths:
+        try:
+            thumbnails.append(thumbnail(tree.open(path)[0]))
+        except UsageError as error:
+            bad.append(str(error))
+    if bad:
+        raise UsageError(listing(f"synthetic_rain: {len(bad)} bad backgrounds:", bad))
+    firsts = same_as_first(thumbnails)
+    return {path: _name(paths[first]) for path, first in zip(paths, firsts)}
+
+
+def _divide(paths, key):
+    """(for training, for validation), by hash; where nothing is left to train on, all trains."""
+    train = [path for path in paths if not in_validation(key(path))]
+    validation = [path for path in paths if in_validation(key(path))]
+    return (train, validation) if train else (validation, [])
+
+
+def _background(path, tree, longest_side):
+    """(`uint8 [H, W, 3]`, the bytes of the file if they hold exactly these pixels, else None)."""
+    image, data = tree.open(path)
+    if max(image.size) > longest_side:
+        image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+        data = None
+    return np.array(image), data
+
+
+def _gray_pictures(paths, tree):
+    return [np.array(tree.open(path)[0].convert("L")) for path in paths]
+
+
+def _png(picture):
+    # Lossless: what JPEG does to rainy pictures belongs to the rain model, not to the storage.
+    # Level 3 codes 2.5 times as fast as the default and as small.
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _hash(picture):
+    height, width = picture.shape[:2]
+    return hashlib.sha256(repr((width, height)).encode() + picture.tobytes()).hexdigest()
