@@ -78,7 +78,9 @@ def ssim(target, image, protocol="matlab_y"):
 def check_protocol(protocol):
     """Raises `ValueError` for a protocol that is not one of `PROTOCOLS`."""
     if protocol not in PROTOCOLS:
-        raise ValueError(f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
+        raise ValueError(
+            f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}"
+        )
 
 
 def check_window(shape):
