@@ -61,7 +61,8 @@ def spans(length, tile, overlap, multiple_of=8):
     Args:
         length: pixels to cover, at least `tile`.
         tile: pixels of one tile.
-        overlap: pixels that neighbours share at least, less than `tile`.
+        overlap: pixels that neighbours share at least, less than `tile` if that is less than
+            `length`.
         multiple_of: tiles start at multiples of this, where `length` and `tile` are such, so that
             the network's strided layers see the same grid in a tile as in the whole picture.
 
@@ -70,6 +71,8 @@ def spans(length, tile, overlap, multiple_of=8):
         cover it sum to one; towards a neighbour they fall off as a squared sine, because the
         network knows least at the edge of a tile.
     """
+    if tile == length:
+        return [(0, np.ones(tile, np.float32))]
     stride = tile - overlap
     stride = stride // multiple_of * multiple_of or stride
     starts = [*range(0, length - tile, stride), length - tile]
@@ -94,7 +97,8 @@ def map_tiles(function, image, tile, overlap, multiple_of=8, batch=1):
             most `batch`, to ``float32`` of the same shape.
         image: ``[H, W, C]``, any H and W from 1 up.
         tile: (height, width) of every tile. A picture that is smaller is padded by reflection.
-        overlap: pixels that neighbouring tiles share at least, less than the tile is wide and high.
+        overlap: pixels that neighbouring tiles share at least, less than the side of a tile along
+            which there are several.
         multiple_of: pictures are padded to a multiple of this, and tiles start at multiples of it.
         batch: tiles per call.
 
