@@ -59,7 +59,9 @@ def parse_mixture(spec):
         parts.append((name, weight))
     names = [name for name, _ in parts]
     if len(set(names)) < len(names):
-        raise UsageError(f"dataset '{spec}' names a set twice: add up its weights instead")
+        raise UsageError(
+            f"dataset '{spec}' names a set twice: add up its weights instead"
+        )
     total = sum(weight for _, weight in parts)
     return [(name, weight / total) for name, weight in parts]
 
@@ -74,12 +76,18 @@ def _prepared_folder(name, data_dir):
 
     found = versions(folder)
     if not found:
-        configs = sorted({info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")})
+        configs = sorted(
+            {info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")}
+        )
         if configs:
             choices = ", ".join(f"{name}/{config}" for config in configs)
-            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
+            raise UsageError(
+                f"dataset '{name}' has several configurations: choose from {choices}"
+            )
         raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
-    return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
+    return max(
+        found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()]
+    )
 
 
 class PairSource:
@@ -110,7 +118,9 @@ class PairSource:
         else:
             # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
             config = tfds.ReadConfig(interleave_cycle_length=1)
-            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
+            dataset = builder.as_dataset(
+                split=split, decoders=decoders, read_config=config
+            )
             self._examples = list(tfds.as_numpy(dataset))
         self.dataset = name
         self.split = split
@@ -134,7 +144,9 @@ class PairSource:
 
     def sizes(self):
         """(height, width) of every pair, read from the image headers alone: int array [N, 2]."""
-        return np.array([_open(example["clean"]).size[::-1] for example in self._examples])
+        return np.array(
+            [_open(example["clean"]).size[::-1] for example in self._examples]
+        )
 
 
 def _open(encoded):
@@ -179,7 +191,9 @@ def dihedral(image, transform):
 
 
 Row = collections.namedtuple("Row", "source pair top left transform")
-Row.__doc__ = """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
+Row.__doc__ = (
+    """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
+)
 
 
 class PatchStream:
@@ -199,7 +213,9 @@ class PatchStream:
         crops_per_pair: patches taken from a pair before it may leave the cache.
     """
 
-    def __init__(self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1):
+    def __init__(
+        self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1
+    ):
         self.sources = list(sources)
         self.batch_size = batch_size
         self.seed = seed
@@ -207,7 +223,9 @@ class PatchStream:
         self.cache = DecodedCache(cache_bytes)
         self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
         self._block = functools.lru_cache(maxsize=16)(self._draw_block)
-        self._order = functools.lru_cache(maxsize=4 * len(self.sources))(self._draw_order)
+        self._order = functools.lru_cache(maxsize=4 * len(self.sources))(
+            self._draw_order
+        )
 
     def _draw_block(self, block):
         """The source of each example of a mixture block, and its rank among those of that source."""
@@ -219,7 +237,9 @@ class PatchStream:
         return of, rank
 
     def _draw_order(self, source, epoch):
-        return _random(self.seed, _ORDER, source, epoch).permutation(len(self.sources[source]))
+        return _random(self.seed, _ORDER, source, epoch).permutation(
+            len(self.sources[source])
+        )
 
     def _pair(self, source, visit):
         """Index of the pair that the `visit`-th visit to a source (0, 1, ...) sees."""
@@ -240,7 +260,9 @@ class PatchStream:
             block, slot = divmod(step * self.batch_size + row, _MIXTURE_BLOCK)
             of, rank = self._block(block)
             source = int(of[slot])
-            pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
+            pair = self._pair(
+                source, block * int(self._counts[source]) + int(rank[slot])
+            )
             result.append(Row(source, pair, *corners[row], int(transforms[row])))
         return result
 
@@ -279,7 +301,7 @@ class PatchStream:
 def _largest_remainder(shares):
     """Rounds shares to whole numbers of the same sum."""
     counts = np.floor(shares).astype(int)
-    missing = int(round(shares.sum())) - counts.sum()
+    missing = round(shares.sum()) - counts.sum()
     counts[np.argsort(counts - shares, kind="stable")[:missing]] += 1
     return counts
 
@@ -301,13 +323,17 @@ def prefetched(function, arguments, threads=2, depth=8):
         try:
             while pending:
                 yield pending.popleft().result()
-                pending.extend(pool.submit(function, *a) for a in itertools.islice(arguments, 1))
+                pending.extend(
+                    pool.submit(function, *a) for a in itertools.islice(arguments, 1)
+                )
         finally:
             for future in pending:
                 future.cancel()
 
 
-def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):
+def tf_dataset(
+    stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2
+):
     """A `tf.data.Dataset` of the batches `start` .. `stop` - 1, in order.
 
     Args:
@@ -333,7 +359,10 @@ def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replica
 
     def element(index):
         batch = tf.numpy_function(
-            load, (index // replicas, index % replicas), (tf.float32, tf.float32), stateful=False
+            load,
+            (index // replicas, index % replicas),
+            (tf.float32, tf.float32),
+            stateful=False,
         )
         return tuple(tf.ensure_shape(images, shape) for images in batch)
 

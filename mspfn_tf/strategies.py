@@ -1,0 +1,365 @@
+"""One training step on every backend: TensorFlow under any strategy, JAX, PyTorch.
+
+Each class offers the same: `scope()` for making variables, `compile(...)`, `batches(...)`,
+`place(rainy, clean)` for a given global batch, `train_step(batch)` and `predict(rainy)`. The loss is
+always the mean over the *global* batch, and gradients are clipped by the norm of the whole, summed
+gradient, so that the number of devices does not show in the results.
+"""
+
+import contextlib
+import json
+import os
+
+import keras
+import numpy as np
+from keras import ops
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.input_pipeline import prefetched, tf_dataset
+
+
+def make_runner(strategy, deterministic=False):
+    """The runner of the active Keras backend for a value of `--strategy`.
+
+    `auto` on TensorFlow: several workers if TF_CONFIG names them, else a TPU if TPU_NAME is set,
+    else all GPUs if there are several, else one device. On JAX: all devices of the process.
+
+    Raises:
+        UsageError: a strategy that this backend or machine does not have.
+    """
+    backend = keras.backend.backend()
+    runners = {"tensorflow": TensorFlowRunner, "jax": JaxRunner, "torch": TorchRunner}
+    if backend not in runners:
+        raise UsageError(
+            f"KERAS_BACKEND={backend} cannot train: use {', '.join(runners)}"
+        )
+    return runners[backend](strategy, deterministic)
+
+
+def global_norm(gradients):
+    """Euclidean norm of all gradients together."""
+    return ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+
+
+def _clipped(gradients, norm, limit):
+    if not limit:
+        return gradients
+    scale = ops.minimum(1.0, limit / ops.maximum(norm, 1e-12))
+    return [gradient * scale for gradient in gradients]
+
+
+def _measures(losses, derained, clean, batch_size):
+    """Loss and RGB PSNR (dB, of the clipped output) of these rows, as shares of the batch mean."""
+    error = ops.square(ops.clip(ops.cast(derained, "float32"), 0.0, 1.0) - clean)
+    error = ops.maximum(ops.mean(error, axis=(1, 2, 3)), 1e-10)
+    psnr = -10.0 / np.log(10.0) * ops.log(error)
+    return ops.sum(losses) / batch_size, ops.sum(psnr) / batch_size
+
+
+class _Runner:
+    """What the runners share. `replicas`: devices together; `chief`: whether this process writes."""
+
+    replicas = 1
+    workers = 1
+    chief = True
+
+    def scope(self):
+        """Context in which the variables of model and optimizer are made."""
+        return contextlib.nullcontext()
+
+    def compile(self, model, optimizer, objective, batch_size, clip_norm):
+        """Prepares `train_step` for a compiled model.
+
+        Args:
+            model: the network.
+            optimizer: its Keras optimizer, built.
+            objective: function (derained, rainy, clean) -> loss per example [batch].
+            batch_size: size of the global batch.
+            clip_norm: largest norm of the gradient; 0: no clipping.
+        """
+        if batch_size % self.replicas:
+            raise UsageError(
+                f"--batch_size {batch_size} must be divisible by the {self.replicas} replicas"
+            )
+        self.model, self.optimizer, self.objective = model, optimizer, objective
+        self.batch_size, self.clip_norm = batch_size, clip_norm
+        self._build()
+
+    def write_back(self):
+        """Brings the Keras variables up to date with the training."""
+
+    def read_back(self):
+        """Takes over Keras variables that were assigned from outside."""
+
+    def batches(self, stream, start, stop, patch_size, threads):
+        """Yields the batches start .. stop - 1 of a `PatchStream`, ready for `train_step`."""
+        arguments = ((step, patch_size) for step in range(start, stop))
+        for rainy, clean in prefetched(stream.batch, arguments, threads):
+            yield self.place(rainy, clean)
+
+
+class TensorFlowRunner(_Runner):
+    """A `tf.function` around `strategy.run`; one device is the default strategy."""
+
+    def __init__(self, strategy, deterministic):
+        import tensorflow as tf
+
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.strategy = _tf_strategy(strategy)
+        self.replicas = self.strategy.num_replicas_in_sync
+        resolver = self.strategy.cluster_resolver
+        if resolver is not None and resolver.task_type in ("chief", "worker"):
+            cluster = resolver.cluster_spec()
+            self.workers = sum(cluster.num_tasks(job) for job in cluster.jobs)
+            has_chief = "chief" in cluster.jobs
+            self.chief = resolver.task_type == "chief" or (
+                not has_chief and not resolver.task_id
+            )
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def _build(self):
+        import tensorflow as tf
+
+        def replica_step(rainy, clean):
+            variables = self.model.trainable_variables
+            with tf.GradientTape() as tape:
+                derained = self.model(rainy, training=True)
+                losses = self.objective(derained, rainy, clean)
+                loss, psnr = _measures(losses, derained, clean, self.batch_size)
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            if self.replicas > 1:
+                # Keras clips before it adds up the replicas' gradients, so both are done here.
+                context = tf.distribute.get_replica_context()
+                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            norm = global_norm(gradients)
+            gradients = _clipped(gradients, norm, self.clip_norm)
+            if self.replicas > 1:
+                # The optimizer adds up once more what are by now equal gradients.
+                gradients = [gradient / self.replicas for gradient in gradients]
+            self.optimizer.apply(gradients, variables)
+            return {"loss": loss, "psnr": psnr, "gradient_norm": norm / self.replicas}
+
+        @tf.function(reduce_retracing=False)
+        def step(rainy, clean):
+            logs = self.strategy.run(replica_step, (rainy, clean))
+            total = tf.distribute.ReduceOp.SUM
+            return {
+                name: self.strategy.reduce(total, x, axis=None)
+                for name, x in logs.items()
+            }
+
+        self._step = step
+        self._predict = tf.function(lambda rainy: self.model(rainy, training=False))
+
+    def batches(self, stream, start, stop, patch_size, threads):
+        def dataset(context):
+            pipelines = context.num_input_pipelines
+            return tf_dataset(
+                stream,
+                start,
+                stop,
+                patch_size,
+                pipeline=context.input_pipeline_id,
+                pipelines=pipelines,
+                replicas=self.replicas // pipelines,
+                threads=threads,
+            )
+
+        return iter(self.strategy.distribute_datasets_from_function(dataset))
+
+    def place(self, rainy, clean):
+        import tensorflow as tf
+
+        rows = self.batch_size // self.replicas
+
+        def of_replica(images):
+            def value(context):
+                first = context.replica_id_in_sync_group * rows
+                return tf.convert_to_tensor(images[first : first + rows])
+
+            return self.strategy.experimental_distribute_values_from_function(value)
+
+        return of_replica(np.asarray(rainy)), of_replica(np.asarray(clean))
+
+    def train_step(self, batch):
+        return self._step(*batch)
+
+    def predict(self, rainy):
+        return self._predict(rainy).numpy()
+
+
+def _tf_strategy(name):
+    import tensorflow as tf
+
+    gpus = (
+        tf.config.list_logical_devices("GPU")
+        if name in ("mirrored", "one_device")
+        else []
+    )
+    if name == "auto":
+        if json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster"):
+            name = "multi_worker"
+        elif os.environ.get("TPU_NAME"):
+            name = "tpu"
+        else:
+            gpus = tf.config.list_logical_devices("GPU")
+            name = "mirrored" if len(gpus) > 1 else "one_device"
+    if name == "one_device":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "multi_worker":
+        if not os.environ.get("TF_CONFIG"):
+            raise UsageError(
+                "--strategy multi_worker needs the environment variable TF_CONFIG"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            os.environ.get("TPU_NAME", "local")
+        )
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UsageError(
+            f"--strategy tpu: no TPU found ({error}); set TPU_NAME"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+class JaxRunner(_Runner):
+    """One `jax.jit` function over all devices of the process, the batch split between them."""
+
+    def __init__(self, strategy, deterministic):
+        import jax
+
+        if strategy not in ("auto", "one_device", "mirrored"):
+            raise UsageError(
+                f"--strategy {strategy} needs the TensorFlow backend; on JAX use auto"
+            )
+        if deterministic and jax.default_backend() == "gpu":
+            raise UsageError(
+                "--deterministic on JAX: set XLA_FLAGS=--xla_gpu_deterministic_ops=true instead"
+            )
+        devices = jax.devices()[:1] if strategy == "one_device" else jax.devices()
+        self.replicas = len(devices)
+        self._distribution = None
+        if self.replicas > 1:
+            self._distribution = keras.distribution.DataParallel(devices=devices)
+            keras.distribution.set_distribution(self._distribution)
+
+    def _build(self):
+        import jax
+
+        def loss_of(trainable, fixed, rainy, clean):
+            derained, fixed = self.model.stateless_call(
+                trainable, fixed, rainy, training=True
+            )
+            losses = self.objective(derained, rainy, clean)
+            loss, psnr = _measures(losses, derained, clean, self.batch_size)
+            return loss, (psnr, fixed)
+
+        def step(trainable, fixed, slots, rainy, clean):
+            gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+            (loss, (psnr, fixed)), gradients = gradient_of(
+                trainable, fixed, rainy, clean
+            )
+            norm = global_norm(gradients)
+            gradients = _clipped(gradients, norm, self.clip_norm)
+            trainable, slots = self.optimizer.stateless_apply(
+                slots, gradients, trainable
+            )
+            return (trainable, fixed, slots), {
+                "loss": loss,
+                "psnr": psnr,
+                "gradient_norm": norm,
+            }
+
+        def predict(trainable, fixed, rainy):
+            return self.model.stateless_call(trainable, fixed, rainy, training=False)[0]
+
+        self._step = jax.jit(step, donate_argnums=(0, 1, 2))
+        self._predict = jax.jit(predict)
+        self.read_back()
+
+    def _variables(self):
+        model = self.model
+        return (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            self.optimizer.variables,
+        )
+
+    def write_back(self):
+        for variables, values in zip(self._variables(), self._state):
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+
+    def read_back(self):
+        # Copies: the step gives its arguments' memory away.
+        self._state = tuple(
+            [ops.copy(v.value) for v in group] for group in self._variables()
+        )
+
+    def place(self, rainy, clean):
+        if self._distribution is None:
+            return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)
+        layout = self._distribution.get_data_layout(rainy.shape)
+        return tuple(
+            keras.distribution.distribute_tensor(x, layout) for x in (rainy, clean)
+        )
+
+    def train_step(self, batch):
+        self._state, logs = self._step(*self._state, *batch)
+        return logs
+
+    def predict(self, rainy):
+        groups = self._variables()[:2]
+        return np.asarray(
+            self._predict(*[[v.value for v in group] for group in groups], rainy)
+        )
+
+
+class TorchRunner(_Runner):
+    """Plain PyTorch on one device."""
+
+    def __init__(self, strategy, deterministic):
+        import torch
+
+        if strategy not in ("auto", "one_device"):
+            raise UsageError(
+                f"--strategy {strategy} needs the TensorFlow or the JAX backend"
+            )
+        torch.use_deterministic_algorithms(deterministic)
+
+    def _build(self):
+        pass
+
+    def place(self, rainy, clean):
+        return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)
+
+    def train_step(self, batch):
+        import torch
+
+        rainy, clean = batch
+        self.model.zero_grad()
+        derained = self.model(rainy, training=True)
+        losses = self.objective(derained, rainy, clean)
+        loss, psnr = _measures(losses, derained, clean, self.batch_size)
+        loss.backward()
+        variables = self.model.trainable_variables
+        with torch.no_grad():
+            gradients = [variable.value.grad for variable in variables]
+            norm = global_norm(gradients)
+            self.optimizer.apply(_clipped(gradients, norm, self.clip_norm), variables)
+        return {"loss": loss.detach(), "psnr": psnr.detach(), "gradient_norm": norm}
+
+    def predict(self, rainy):
+        import torch
+
+        with torch.no_grad():
+            return ops.convert_to_numpy(self.model(rainy, training=False))

@@ -1,0 +1,119 @@
+"""What a training run tells: a progress line, `log.jsonl`, TensorBoard. All are Keras callbacks.
+
+The trainer reports every `log_every` steps through `on_train_batch_end` and after every validation
+through `on_epoch_end`; the logs always hold `step`, the number of steps done.
+"""
+
+import datetime
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mspfn_tf.files import atomic_write
+from mspfn_tf.images import side_by_side
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """Prints loss, PSNR, speed and what is left: one line, or one line each where it is no terminal."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+        self.live = sys.stdout.isatty()
+
+    def on_train_batch_end(self, batch, logs=None):
+        left = (self.steps - logs["step"]) / max(logs["steps_per_second"], 1e-9)
+        self._print(
+            f"step {logs['step']:.0f}/{self.steps}  loss {logs['loss']:.5f}  "
+            f"psnr {logs['psnr']:.2f} dB  {logs['patches_per_second']:.1f} patches/s  "
+            f"input {logs['waiting']:.1%}  ETA {datetime.timedelta(seconds=round(left))}",
+            end="" if self.live else "\n",
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        best = "  (best)" if logs["best"] else ""
+        self._print(
+            f"step {logs['step']:.0f}/{self.steps}  validation: psnr {logs['val_psnr']:.3f} dB, ssim "
+            f"{logs['val_ssim']:.4f} (rainy {logs['val_input_psnr']:.3f}, "
+            f"{logs['val_input_ssim']:.4f}){best}",
+        )
+
+    def _print(self, line, end="\n"):
+        print(f"\r{line}\033[K" if self.live else line, end=end, flush=True)
+
+
+class JsonLog(keras.callbacks.Callback):
+    """Appends every report to `log.jsonl`, one JSON object a line.
+
+    Args:
+        path: the file. Lines of steps after `step`, from before an interruption, are dropped.
+        step: the steps done at the start.
+    """
+
+    def __init__(self, path, step):
+        super().__init__()
+        self.path = Path(path)
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        with atomic_write(self.path, overwrite=True) as temporary:
+            kept = [line for line in lines if _step_of(line) <= step]
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._append(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._append(logs)
+
+    def _append(self, logs):
+        # Keras makes every value a float; whole numbers read better without a fraction.
+        logs = {
+            k: int(v) if v == int(v) else float(f"{v:.6g}") for k, v in logs.items()
+        }
+        with open(self.path, "a") as file:
+            file.write(json.dumps(logs) + "\n")
+
+
+def _step_of(line):
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")  # a line that was cut short
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars, and before/after panels of the first validation pictures. Needs TensorFlow.
+
+    Args:
+        folder: where the event files go.
+        panels: function returning a list of (name, rainy, derained, clean), float [H, W, 3].
+    """
+
+    def __init__(self, folder, panels):
+        super().__init__()
+        import tensorflow as tf
+
+        self._tf = tf
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._panels = panels
+
+    def _scalars(self, logs):
+        with self._writer.as_default(step=int(logs["step"])):
+            for name, value in logs.items():
+                if isinstance(value, float):
+                    self._tf.summary.scalar(name, value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._scalars(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._scalars(logs)
+        with self._writer.as_default(step=int(logs["step"])):
+            for name, *images in self._panels():
+                images = [
+                    np.uint8(np.clip(image, 0, 1) * 255 + 0.5) for image in images
+                ]
+                self._tf.summary.image(name, side_by_side(images)[None])
+        self._writer.flush()
