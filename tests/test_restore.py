@@ -1,0 +1,254 @@
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf import presets
+from mspfn_tf.commands import restore
+from mspfn_tf.errors import UsageError
+from mspfn_tf.images import Picture, read_picture, read_rgb, write_picture
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model that halves the light, so that what was restored, and how often, can be seen."""
+    path = tmp_path_factory.mktemp("model") / "half.keras"
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.Rescaling(0.5)(image)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """photos/a.png, photos/b.jpg, photos/deep/er/c.png"""
+    folder = tmp_path / "photos"
+    for index, name in enumerate(("a.png", "b.jpg", "deep/er/c.png")):
+        write_picture(folder / name, np.full((9 + index, 14, 3), 100 + 20 * index, np.uint8))
+    return folder
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    restore.add_arguments(parser)
+    return restore.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def files(folder):
+    found = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def test_one_file(tmp_path, photos, model, capsys):
+    assert run(photos / "a.png", "--output", tmp_path / "new" / "out.png", "--model", model) == 0
+    np.testing.assert_array_equal(read_rgb(tmp_path / "new" / "out.png"), 50)
+    written = capsys.readouterr()
+    assert f"{tmp_path}/new/out.png" in written.out and "1 restored, 0 failed" in written.out
+    assert written.err == ""
+
+
+def test_one_file_to_another_format_and_to_a_folder(tmp_path, photos, model):
+    assert run(photos / "a.png", "--output", tmp_path / "out.webp", "--model", model) == 0
+    with Image.open(tmp_path / "out.webp") as image:
+        assert image.format == "WEBP"
+    assert run(photos / "a.png", "--output", tmp_path / "plain", "--model", model) == 0
+    assert run(photos / "a.png", "--output", f"{tmp_path}/plain.v2/", "--model", model) == 0
+    assert files(tmp_path / "plain") == files(tmp_path / "plain.v2") == ["a.png"]
+
+
+def test_folders_keep_their_tree(tmp_path, photos, model, capsys):
+    (photos / "notes.txt").write_text("no picture")
+    assert run(photos, "--output", tmp_path / "out", "--model", model) == 0
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
+    np.testing.assert_array_equal(read_rgb(tmp_path / "out" / "deep/er/c.png"), 70)
+    assert "[3/3]" in capsys.readouterr().out
+
+
+def test_files_and_folders_together(tmp_path, photos, model):
+    write_picture(tmp_path / "d.bmp", np.zeros((3, 4, 3), np.uint8))
+    assert (
+        run(photos / "deep", tmp_path / "d.bmp", "--output", tmp_path / "o", "--model", model) == 0
+    )
+    assert files(tmp_path / "o") == ["d.bmp", "er/c.png"]
+
+
+def test_compare(tmp_path, photos, model):
+    output = tmp_path / "out"
+    assert run(photos, "--output", output, "--model", model, "--compare") == 0
+    assert len(files(output)) == 6
+    sheet = read_rgb(output / "deep/er/c_compare.png")
+    assert sheet.shape[1] == 14 + 8 + 14
+    assert (sheet[-11:, :14] == 140).all() and (sheet[-11:, -14:] == 70).all()
+
+
+def test_what_came_with_the_picture_stays(tmp_path, model):
+    gray = np.repeat(np.arange(0, 240, dtype=np.uint8).reshape(12, 20, 1), 3, axis=2)
+    alpha = gray[::-1, :, 1]
+    write_picture(tmp_path / "a.png", gray, Picture(gray, alpha=alpha, gray=True))
+    assert run(tmp_path / "a.png", "--output", tmp_path / "b.png", "--model", model) == 0
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.mode == "LA"
+    picture = read_picture(tmp_path / "b.png")
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    assert np.abs(picture.rgb - gray / 2).max() <= 0.51
+
+
+def test_bad_files_are_named_and_the_rest_goes_on(tmp_path, photos, model, capsys):
+    (photos / "a_text.png").write_text("no picture")
+    whole = (photos / "b.jpg").read_bytes()
+    (photos / "b_cut.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.new("1", (15_000, 15_000)).save(photos / "bomb.png")
+    assert run(photos, "--output", tmp_path / "out", "--model", model) == 1
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    for line, name in zip(lines, ("a_text.png", "b_cut.jpg", "bomb.png"), strict=False):
+        assert line.startswith(f"mspfn restore: {photos}/{name}: ")
+    assert lines[-1].startswith("3 restored, 3 failed")
+
+
+def test_alpha_that_the_output_cannot_hold_is_an_error_of_that_file(tmp_path, model, capsys):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    write_picture(tmp_path / "a.png", picture, Picture(picture, alpha=picture[..., 0]))
+    assert run(tmp_path / "a.png", "--output", tmp_path / "b.jpg", "--model", model) == 1
+    assert files(tmp_path) == ["a.png"]
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/a.png: {tmp_path}/b.jpg: '.jpg' files cannot hold alpha" in error
+
+
+def test_damaged_exif_is_a_plain_warning(tmp_path, model, capsys):
+    image = Image.new("RGB", (8, 8))
+    image.save(tmp_path / "a.png", exif=b"Exif\0\0nonsense")
+    assert run(tmp_path / "a.png", "--output", tmp_path / "b.png", "--model", model) == 0
+    assert capsys.readouterr().err.startswith(f"mspfn restore: warning: {tmp_path}/a.png: its EXIF")
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path, photos, model):
+    output = tmp_path / "out"
+    write_picture(output / "b.jpg", np.zeros((3, 3, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"out/b\.jpg exists already"):
+        run(photos, "--output", output, "--model", model)
+    assert files(output) == ["b.jpg"]
+    assert run(photos, "--output", output, "--model", model, "--overwrite") == 0
+    assert read_rgb(output / "b.jpg").shape == (10, 14, 3)
+
+
+def test_existing_comparisons_count_too(tmp_path, photos, model):
+    write_picture(tmp_path / "out_compare.png", np.zeros((3, 3, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"out_compare\.png exists already"):
+        run(photos / "a.png", "--output", tmp_path / "out.png", "--model", model, "--compare")
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        (["photos/none.png"], "out.png", "no such file or folder: .*none.png"),
+        (["empty"], "out", "no pictures in .*empty"),
+        (["photos"], "photos/out", "within the input folder"),
+        (["photos"], "photos", "within the input folder"),
+        (["photos/a.png"], "photos/a.png", r"a\.png is an input"),
+        (["photos/a.png"], "photos", r"a\.png is an input"),
+        (["photos/a.png"], "out.heic", r"cannot write '\.heic' files"),
+        (["photos"], "out.png", r"out\.png is a picture's name; expected a folder's"),
+        (["photos/a.png", "photos/b.jpg"], "out.png", "expected a folder's"),
+        (["photos"], "text", "text is a file, expected a folder"),
+        (["photos"], "text/deeper", "text is a file, expected a folder"),
+        (["photos/a.png", "other/a.png"], "out", "would both be written to"),
+        (["photos/a.png", "photos/a.png"], "out", "would both be written to"),
+        (["photos", "other"], "out", "would both be written to"),
+        (["photos/movie.gif"], "out", r"cannot write '\.gif' files"),
+    ],
+)
+def test_wrong_usage_is_found_before_any_work(tmp_path, photos, model, inputs, output, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").touch()
+    (photos / "movie.gif").touch()
+    write_picture(tmp_path / "other" / "a.png", np.zeros((3, 3, 3), np.uint8))
+    before = files(tmp_path)
+    paths = [tmp_path / name for name in inputs]
+    with pytest.raises(UsageError, match=message):
+        run(*paths, "--output", tmp_path / output, "--model", model, "--overwrite")
+    assert files(tmp_path) == before
+
+
+def test_a_comparison_and_a_picture_of_its_name_collide(tmp_path, photos, model):
+    write_picture(photos / "a_compare.png", np.zeros((3, 3, 3), np.uint8))
+    assert run(photos, "--output", tmp_path / "plain", "--model", model) == 0
+    with pytest.raises(UsageError, match=r"written to .*a_compare\.png"):
+        run(photos, "--output", tmp_path / "out", "--model", model, "--compare")
+
+
+def test_wrong_options(tmp_path, photos, model):
+    common = [photos, "--output", tmp_path / "out"]
+    for options, message in [
+        (["--model", tmp_path / "none.keras"], r"none\.keras"),
+        (["--preset", "nonsense"], "unknown preset 'nonsense'"),
+        (["--model", model, "--tile", "100"], "multiple of 8"),
+        (["--model", model, "--tile", "32", "--overlap", "32"], "overlap must be less"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            run(*common, *options)
+    for options in (["--ensemble", "4"], ["--preset", "mspfn", "--model", model]):
+        with pytest.raises(SystemExit):
+            run(*common, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tiles_and_ensemble_reach_the_restorer(tmp_path, monkeypatch, photos):
+    seen = []
+
+    class Recorder:
+        def __init__(self, *arguments):
+            seen.append(arguments)
+
+        def __call__(self, image):
+            return image
+
+    monkeypatch.setattr("mspfn_tf.restorer.Restorer", Recorder)
+    options = ["--tile", "64", "--overlap", "16", "--ensemble", "8", "--preset", "mspfn_nano"]
+    assert run(photos / "a.png", "--output", tmp_path / "out.png", *options) == 0
+    assert seen == [("mspfn_nano", 64, 16, 8)]
+
+
+def test_the_lite_twin_of_a_preset_is_preferred(tmp_path, monkeypatch, photos):
+    seen = []
+    monkeypatch.setattr(restore, "tflite_path", lambda name: Path(f"{name}.tflite"))
+    monkeypatch.setattr(
+        "mspfn_tf.restorer.Restorer",
+        lambda source, tile, overlap, ensemble: seen.append(source) or (lambda image: image),
+    )
+    for index, options in enumerate(([], ["--preset", "mspfn"], ["--tile", "64"])):
+        assert run(photos / "a.png", "--output", tmp_path / f"{index}.png", *options) == 0
+    default = presets.DEFAULT_PRESET
+    assert seen == [Path(f"{default}.tflite"), Path("mspfn.tflite"), default]
+
+
+def test_the_shipped_default_restores_without_tensorflow(tmp_path):
+    lite = presets.tflite_path(presets.DEFAULT_PRESET)
+    if lite is None:
+        pytest.skip("the default preset ships no .tflite file")
+    script = (
+        "import sys\n"
+        "from mspfn_tf.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(status, sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))\n"
+    )
+    sample = ROOT / "mspfn_tf" / "sample" / "rainy.jpg"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "restore", sample, "--output", tmp_path / "clean.jpg"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+    assert read_rgb(tmp_path / "clean.jpg").shape == read_rgb(sample).shape
