@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all set-up themselves on a machine with Python 3.11+, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	@start=$$(date +%s.%N); \
+	$(BIN)/mspfn restore mspfn_tf/sample/rainy.jpg --output demo --compare --overwrite && \
+	end=$$(date +%s.%N); \
+	echo "clean picture: demo/rainy.jpg"; \
+	echo "before and after: demo/rainy_compare.jpg"; \
+	awk -v a="$$start" -v b="$$end" 'BEGIN { printf "took %.1f s from command to files\n", b - a }'
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info
