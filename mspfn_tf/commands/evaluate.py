@@ -1,0 +1,114 @@
+"""`mspfn evaluate`: restores and scores pairs of rainy and clean pictures."""
+
+from mspfn_tf.commands.score import add_allow_unmatched, add_protocol, report
+
+HELP = "restore and score pairs of rainy and clean pictures"
+
+
+def add_arguments(parser):
+    pairs = parser.add_mutually_exclusive_group(required=True)
+    pairs.add_argument("--pairs", metavar="DIR", help="folder with input/ and target/")
+    pairs.add_argument("--dataset", metavar="NAME", help="a set that `mspfn prepare` built")
+    parser.add_argument("--split", help="of the dataset: train, validation or test")
+    parser.add_argument("--data_dir", metavar="DIR", help="where the dataset was built")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help="default: the best preset whose weights are shipped")
+    model.add_argument(
+        "--model",
+        metavar="PATH",
+        help=".keras, .weights.h5 or .tflite file, SavedModel directory or saved preset",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="folder for scores.json, scores.csv and sheet.png; "
+        "the same command continues an interrupted run there",
+    )
+    add_protocol(parser)
+    parser.add_argument(
+        "--tile", type=int, help="restore in tiles of so many pixels (default: whole pictures)"
+    )
+    parser.add_argument("--overlap", type=int, default=32, help="of the tiles (default: 32)")
+    parser.add_argument(
+        "--ensemble",
+        type=int,
+        choices=(1, 8),
+        default=1,
+        help="8: mean over the rotations of the picture and of its mirror image",
+    )
+    parser.add_argument(
+        "--crop_multiple",
+        type=int,
+        default=1,
+        metavar="N",
+        help="first crop both pictures at the right and the bottom to multiples of N pixels",
+    )
+    add_allow_unmatched(parser)
+
+
+def run(args):
+    from mspfn_tf import evaluation
+
+    pairs, which = _open_pairs(args)
+    source, configuration = _model(args)
+    restorer = _open_restorer(source, args)
+    configuration |= {
+        "tile": restorer.sizes.fixed or args.tile or "whole",
+        "overlap": args.overlap,
+        "ensemble": args.ensemble,
+        **which,
+    }
+    scores = evaluation.evaluate(
+        restorer, pairs, args.output, configuration, args.protocol, args.crop_multiple
+    )
+    print(f"model {scores['model']}, weights {scores['weights_sha256'][:12]}")
+    return report(scores, "evaluate")
+
+
+def _open_pairs(args):
+    """The pairs and, for the configuration, what they are."""
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.evaluation import FolderPairs
+
+    if args.pairs:
+        for option in ("split", "data_dir"):
+            if getattr(args, option):
+                raise UsageError(f"--{option} goes with --dataset, not with --pairs")
+        pairs = FolderPairs(args.pairs, args.allow_unmatched)
+        return pairs, {"folder": args.pairs, "files": pairs.fingerprint()}
+    for option in ("split", "data_dir"):
+        if not getattr(args, option):
+            raise UsageError(f"--dataset needs --{option}")
+    from mspfn_tf.input_pipeline import PairSource
+
+    pairs = PairSource(args.dataset, args.split, args.data_dir)
+    return pairs, {"dataset": args.dataset, "split": args.split}
+
+
+def _model(args):
+    """What to load, and its name and digest for the configuration."""
+    from pathlib import Path
+
+    from mspfn_tf import evaluation, presets
+    from mspfn_tf.errors import UsageError
+
+    if args.model is None:
+        preset = args.preset or presets.DEFAULT_PRESET
+        weights = presets.weights_path(preset)
+        return preset, {"model": preset, "weights_sha256": evaluation.digest(weights)}
+    if not Path(args.model).exists():
+        raise UsageError(f"--model {args.model}: no such file or directory")
+    # A path, so that a file that is named like a preset is not taken for it.
+    name = Path(args.model).name
+    return Path(args.model), {"model": name, "weights_sha256": evaluation.digest(args.model)}
+
+
+def _open_restorer(source, args):
+    from mspfn_tf.restorer import Restorer
+
+    restorer = Restorer(source, args.tile, args.overlap, args.ensemble)
+    if args.tile is None and restorer.sizes.fixed is None:
+        # Left alone, it would cut large pictures; scores are those of whole ones, as in the papers.
+        restorer.tile = 2**20
+    return restorer

@@ -1,0 +1,416 @@
+"""Scores of many pictures: what `mspfn score` and `mspfn evaluate` compute and write.
+
+Needs neither TensorFlow nor Keras, unless the restorer that is evaluated does.
+"""
+
+import csv
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mspfn_tf import __version__, metrics
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.images import read_rgb, side_by_side, write_picture
+from mspfn_tf.pairing import pair_folders
+
+_PARTIAL = "partial.jsonl"
+_SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
+_SHEET_SIDE = 640  # larger pictures are made smaller for the sheet, never for the scores
+_SHEET_LABEL = 340  # smaller ones get a margin, so that the text above them has room
+_LIBRARIES = {
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "torch": "torch",
+    "keras": "keras",
+    "ai_edge_litert": "ai-edge-litert",
+    "tensorflow_datasets": "tensorflow-datasets",
+}
+
+
+class FolderPairs:
+    """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
+
+    `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
+    `mspfn_tf.input_pipeline.PairSource` reads the same way.
+
+    Args:
+        folder: the folder; see `mspfn_tf.pairing` for how names pair.
+        allow_unmatched: leave out what does not pair.
+
+    Attributes:
+        left_out: one line for each file or group of files that was left out.
+
+    Raises:
+        UsageError: a folder is missing, or something does not pair.
+    """
+
+    def __init__(self, folder, allow_unmatched=False):
+        folder = Path(folder)
+        for part in ("input", "target"):
+            if not (folder / part).is_dir():
+                raise UsageError(
+                    f"{folder / part}: not a folder; a folder of pairs holds input/ (rainy) and "
+                    "target/ (clean)"
+                )
+        pairing = pair_folders(folder / "input", folder / "target", allow_unmatched)
+        self._pairs, self.left_out = pairing.pairs, pairing.left_out
+
+    def __len__(self):
+        return len(self._pairs)
+
+    def __getitem__(self, index):
+        _, rainy, clean = self._pairs[index]
+        return read_rgb(rainy), read_rgb(clean)
+
+    def name(self, index):
+        return self._pairs[index][0]
+
+    def fingerprint(self):
+        """A digest of the names and file sizes, by which a changed folder is noticed."""
+        facts = [(name, *(path.stat().st_size for path in paths)) for name, *paths in self._pairs]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
+    """Scores the pictures of a folder, whatever made them, against their targets.
+
+    Args:
+        predictions: folder of pictures.
+        targets: folder of the clean pictures; see `mspfn_tf.pairing` for how names pair.
+        protocol: one of `metrics.PROTOCOLS`.
+        allow_unmatched: leave out (and list under `left_out`) what does not pair.
+
+    Returns:
+        The content of `scores.json`. A picture that cannot be read or measured stands, with the
+        reason, under `failed`.
+
+    Raises:
+        UsageError: the folders do not pair, or the protocol is unknown.
+    """
+    _check_protocol(protocol)
+    pairing = pair_folders(predictions, targets, allow_unmatched)
+    images, failed = [], []
+    for name, prediction, target in tqdm(pairing.pairs, unit="picture", disable=None):
+        try:
+            record = _measured(read_rgb(target), read_rgb(prediction), protocol)
+        except ValueError as error:  # unreadable, of another size, or too small for SSIM
+            failed.append({"name": name, "error": str(error)})
+        else:
+            images.append({"name": name, **record})
+    return {
+        **_summary(images, protocol),
+        "model": None,
+        "weights_sha256": None,
+        "predictions": str(predictions),
+        "targets": str(targets),
+        "failed": failed,
+        "left_out": list(pairing.left_out),
+        **_provenance(),
+        "images": images,
+    }
+
+
+def evaluate(restorer, pairs, output, configuration, protocol="matlab_y", crop_multiple=1):
+    """Restores and scores pairs; writes `scores.json`, `scores.csv` and `sheet.png`.
+
+    Each picture's scores go to a partial file as soon as they are known. A run that was
+    interrupted continues there when it is started again with the same configuration; pictures that
+    failed are tried again. A complete evaluation is returned as it stands.
+
+    Args:
+        restorer: function of a rainy picture that returns the restored one, both uint8
+            `[H, W, 3]`; such as a `mspfn_tf.Restorer`.
+        pairs: `FolderPairs`, a `PairSource`, or anything that reads like them.
+        output: folder for the results.
+        configuration: dict of JSON values that says what is evaluated on what: at least `model` and
+            `weights_sha256`. Written to `scores.json`; results of different configurations never
+            share a folder.
+        protocol: one of `metrics.PROTOCOLS`.
+        crop_multiple: crop both pictures at the right and the bottom to multiples of so many
+            pixels first.
+
+    Returns:
+        The content of `scores.json`. A pair that cannot be read or measured stands, with the
+        reason, under `failed`.
+
+    Raises:
+        UsageError: `output` holds results of another configuration, wrong arguments, or no pair
+            at all could be scored.
+    """
+    _check_protocol(protocol)
+    if crop_multiple < 1:
+        raise UsageError(f"crop_multiple must be at least 1. Received: {crop_multiple}")
+    output = Path(output)
+    configuration = {
+        **configuration,
+        "protocol": protocol,
+        "crop_multiple": crop_multiple,
+        "pairs": len(pairs),
+        "mspfn_tf": __version__,
+    }
+    partial = output / _PARTIAL
+    finished = output / "scores.json"
+    if finished.is_file() and not partial.is_file():
+        scores = json.loads(finished.read_text(encoding="utf-8"))
+        _check_same(scores.get("configuration", {}), configuration, output)
+        return scores
+
+    done = _resume(partial, configuration)
+    failed = []
+    with (
+        open(partial, "a", encoding="utf-8") as file,
+        tqdm(total=len(pairs), initial=len(done), unit="picture", disable=None) as bar,
+    ):
+        for index in range(len(pairs)):
+            if index in done:
+                continue
+            name = pairs.name(index)
+            try:
+                rainy, clean = _read(pairs, index, crop_multiple)
+                record = {"name": name, **_input_scores(rainy, clean, protocol)}
+            except ValueError as error:  # unreadable, of unequal sizes, or too small for SSIM
+                failed.append({"name": name, "error": str(error)})
+            else:
+                record |= _measured(clean, restorer(rainy), protocol)
+                file.write(json.dumps({"index": index, **record}, allow_nan=False) + "\n")
+                file.flush()
+                done[index] = record
+                bar.set_postfix_str(f"{float(record['psnr']):.2f} dB")
+            bar.update()
+
+    images = [done[index] for index in sorted(done)]
+    if not images:
+        partial.unlink()
+        raise UsageError(
+            f"none of the {len(pairs)} pairs could be scored; the first: "
+            f"{failed[0]['name']}: {failed[0]['error']}"
+        )
+    sheet = _sheet(restorer, pairs, done, crop_multiple)
+    write_picture(output / "sheet.png", sheet, overwrite=True)
+    scores = {
+        **_summary(images, protocol),
+        "model": configuration.get("model"),
+        "weights_sha256": configuration.get("weights_sha256"),
+        "configuration": configuration,
+        "failed": failed,
+        "left_out": list(getattr(pairs, "left_out", ())),
+        **_provenance(),
+        "images": images,
+    }
+    write_scores(output, scores, overwrite=True)
+    if not failed:
+        partial.unlink()
+    return scores
+
+
+def write_scores(output, scores, overwrite=False):
+    """Writes `scores.json` and `scores.csv` into the folder `output`.
+
+    Raises:
+        UsageError: a file exists and `overwrite` is false, or cannot be written.
+    """
+    output = Path(output)
+    with (
+        atomic_write(output / "scores.csv", overwrite) as table,
+        atomic_write(output / "scores.json", overwrite) as document,
+    ):
+        with open(table, "w", encoding="utf-8", newline="") as file:
+            columns = csv.DictWriter(file, scores["images"][0] if scores["images"] else ["name"])
+            columns.writeheader()
+            columns.writerows(scores["images"])
+        text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
+        document.write_text(text + "\n", encoding="utf-8")
+
+
+def describe(scores):
+    """The summary of `scores` as text: the protocol's name stands with every figure."""
+    lines = [f"{scores['count']} pictures, mean PSNR (dB) / SSIM"]
+    rows = [
+        ("rainy input", scores.get("input"), scores["protocol"]),
+        ("output", scores["output"], scores["protocol"]),
+        ("output", scores["output_rgb"], "rgb"),
+    ]
+    if scores["protocol"] == "rgb":
+        del rows[-1]
+    for what, means, protocol in rows:
+        if means:
+            figures = f"{float(means['psnr']):.3f} / {means['ssim']:.4f}"
+            lines.append(f"  {what:<12} {protocol:<9} {figures}")
+    same = [image["name"] for image in scores["images"] if image["psnr"] == "inf"]
+    if same:
+        shown = ", ".join(same[:5]) + (", ..." if len(same) > 5 else "")
+        lines.append(
+            f"  {len(same)} pictures equal their target, so that their PSNR and the mean are "
+            f"infinite: {shown}"
+        )
+    return "\n".join(lines)
+
+
+def digest(path):
+    """The SHA-256 of a file; of a folder, that of its files' paths and digests."""
+    path = Path(path)
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _check_protocol(protocol):
+    try:
+        metrics.check_protocol(protocol)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _measured(target, image, protocol):
+    """Scores of one picture, by the protocol and beside it in RGB."""
+    scores = {"psnr": metrics.psnr(target, image, protocol)}
+    scores["ssim"] = metrics.ssim(target, image, protocol)
+    if protocol == "rgb":
+        scores |= {"psnr_rgb": scores["psnr"], "ssim_rgb": scores["ssim"]}
+    else:
+        scores["psnr_rgb"] = metrics.psnr(target, image, "rgb")
+        scores["ssim_rgb"] = metrics.ssim(target, image, "rgb")
+    return {key: _json_number(value) for key, value in scores.items()}
+
+
+def _input_scores(rainy, clean, protocol):
+    psnr, ssim = (measure(clean, rainy, protocol) for measure in (metrics.psnr, metrics.ssim))
+    return {"input_psnr": _json_number(psnr), "input_ssim": _json_number(ssim)}
+
+
+def _json_number(value):
+    # JSON has no infinity. Of what it has, this string is what float() turns back into one.
+    return "inf" if value == math.inf else round(value, 6)
+
+
+def _summary(images, protocol):
+    def means(psnr, ssim):
+        if not images or psnr not in images[0]:
+            return None
+        both = np.array([[float(image[key]) for key in (psnr, ssim)] for image in images])
+        return dict(zip(("psnr", "ssim"), map(_json_number, both.mean(axis=0)), strict=True))
+
+    summary = {"protocol": protocol, "count": len(images)}
+    if means("input_psnr", "input_ssim"):
+        summary["input"] = means("input_psnr", "input_ssim")
+    summary["output"] = means("psnr", "ssim")
+    summary["output_rgb"] = means("psnr_rgb", "ssim_rgb")
+    return summary
+
+
+def _provenance():
+    versions = {"mspfn_tf": __version__, "python": platform.python_version()}
+    for module, distribution in _LIBRARIES.items():
+        if module in sys.modules:
+            versions[distribution] = importlib.metadata.version(distribution)
+    program = Path(sys.argv[0]).name.replace("__main__.py", "mspfn")
+    return {
+        "command": shlex.join([program, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+    }
+
+
+def _read(pairs, index, multiple):
+    rainy, clean = pairs[index]
+    if rainy.shape != clean.shape:
+        raise UsageError(
+            f"rainy is {rainy.shape[1]}x{rainy.shape[0]} pixels, clean "
+            f"{clean.shape[1]}x{clean.shape[0]}; expected equal sizes"
+        )
+    height, width = (side - side % multiple for side in rainy.shape[:2])
+    if not height or not width:
+        raise UsageError(
+            f"{rainy.shape[1]}x{rainy.shape[0]} pixels leave nothing when cropped to a multiple "
+            f"of {multiple}"
+        )
+    return rainy[:height, :width], clean[:height, :width]
+
+
+def _resume(partial, configuration):
+    """Returns what the partial file holds, `{index: record}`; starts the file if there is none."""
+    done = {}
+    if partial.is_file():
+        # The last line of a run that was killed may be torn.
+        lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = [json.loads(line) for line in lines if line.endswith("\n")]
+        if lines:
+            _check_same(lines[0], configuration, partial.parent)
+        for record in lines[1:]:
+            done[record.pop("index")] = record
+    with atomic_write(partial, overwrite=True) as path:
+        records = [{"index": index, **record} for index, record in done.items()]
+        text = "".join(json.dumps(line) + "\n" for line in (configuration, *records))
+        path.write_text(text, encoding="utf-8")
+    return done
+
+
+def _check_same(found, wanted, output):
+    wanted = json.loads(json.dumps(wanted))  # tuples are lists in JSON
+    differing = [
+        f"{key} (there {found.get(key)!r}, now {wanted.get(key)!r})"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise UsageError(
+            f"{output} holds results of another configuration: {'; '.join(differing)}. Choose "
+            "another output or remove it"
+        )
+
+
+def _sheet(restorer, pairs, done, multiple):
+    """Rainy, restored and clean pictures of the worst, the typical and the best cases."""
+    order = sorted(done, key=lambda index: float(done[index]["psnr"]))
+    middle = len(order) // 2
+    kinds = {
+        "worst": order[:_SHEET_ROWS],
+        "best": order[: -_SHEET_ROWS - 1 : -1],
+        "typical": order[middle - _SHEET_ROWS // 2 :][:_SHEET_ROWS],
+    }
+    rows, shown = {"worst": [], "typical": [], "best": []}, set()
+    for kind, indices in kinds.items():
+        for index in indices:
+            if index not in shown:
+                shown.add(index)
+                rainy, clean = _read(pairs, index, multiple)
+                pictures = [_reduced(picture) for picture in (rainy, restorer(rainy), clean)]
+                record = done[index]
+                before = _figures(record["input_psnr"], record["input_ssim"])
+                after = _figures(record["psnr"], record["ssim"])
+                labels = [f"{kind}: {record['name']}, rainy {before}", f"restored {after}", "clean"]
+                rows[kind].append(side_by_side(pictures, labels))
+    stacked = [row for kind in rows.values() for row in kind]
+    width = max(row.shape[1] for row in stacked)
+    return np.concatenate(
+        [
+            np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+            for row in stacked
+        ]
+    )
+
+
+def _figures(psnr, ssim):
+    return f"{float(psnr):.2f} dB / {ssim:.3f}"
+
+
+def _reduced(picture):
+    image = Image.fromarray(picture)
+    image.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
+    margin = max(0, _SHEET_LABEL - image.width)
+    return np.pad(np.asarray(image), ((0, 0), (0, margin), (0, 0)), constant_values=255)
