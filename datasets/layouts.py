@@ -1,8 +1,11 @@
 """Where the pictures of a set lie, as path templates, and the pairs that they make.
 
-A template is a path without suffix, relative to the root of the set: `train/rain/{name}_{streak:d}`.
-`{field}` stands for anything but a slash, `{field:d}` for digits. The root may lie up to two
-folders below the folder searched, because archives often bring a folder of their own.
+A template is a path without suffix, relative to the root of the set. `{field}` stands for anything
+but a slash, `{field:d}` for digits, `{field:?}` for anything but a slash or nothing, `{field:path}`
+for anything; where a field returns, it repeats itself. Case does not matter. The root is the folder
+searched or, as archives often bring folders of their own, up to two folders further down; for a
+template that starts with a slash it is the folder searched or the one that all pictures have in
+common.
 """
 
 import dataclasses
@@ -10,6 +13,8 @@ import re
 import string
 
 from mspfn_tf.errors import UsageError
+
+_KINDS = {"": "[^/]+", "d": "[0-9]+", "?": "[^/]*", "path": ".+"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,35 +37,62 @@ class Half:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A rainy picture and its truth. `name` is unique in the split."""
+    """A rainy picture and its truth (None for photographs). `name` is unique in its split."""
 
     name: str
     scene: str
     rainy: Half
-    clean: Half
+    clean: Half | None = None
 
 
-def _pattern(template):
-    """Regular expression of a template, and the names of its fields."""
-    pattern, fields = "", []
-    for literal, field, kind, _ in string.Formatter().parse(template):
-        pattern += re.escape(literal)
-        if field is not None:
-            pattern += f"(?P<{field}>{r'[0-9]+' if kind == 'd' else '[^/]+'})"
-            fields.append(field)
-    root = r"(?P<_root>(?:[^/]+/){0,2}?)"
-    return re.compile(root + pattern + r"\.[^./]+"), fields
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Rainy and clean pictures in files of their own, paired by the fields of `clean`.
 
+    Attributes:
+        rainy: template. Its fields name the pair.
+        clean: template with some of these fields.
+        scene: the fields that name the scene; all of `clean` if empty.
+        scenes: the numbers of the scenes that count, where the folders hold more.
+    """
 
-def _matches(template, paths):
-    """`{root: {tuple of field values: path}}` and the names of the fields."""
-    pattern, fields = _pattern(template)
-    roots = {}
-    for path in paths:
-        if match := pattern.fullmatch(path):
-            key = tuple(match[field] for field in fields)
-            roots.setdefault(match["_root"], {})[key] = path
-    return roots, fields
+    rainy: str
+    clean: str
+    scene: tuple[str, ...] = ()
+    scenes: range | None = None
+
+    def __str__(self):
+        return f"{_readable(self.rainy)} with {_readable(self.clean)}"
+
+    def find(self, tree):
+        """All that is there, as `{root: [Pair]}`.
+
+        Args:
+            tree: `PictureTree`.
+
+        Raises:
+            UsageError: a rainy picture without its clean one, or the reverse; all are named.
+        """
+        all_rainy, all_clean = _matches(self.rainy, tree), _matches(self.clean, tree)
+        fields, clean_fields = _fields(self.rainy), _fields(self.clean)
+        found = {}
+        for root in all_rainy.keys() & all_clean.keys():
+            found[root], single, unused = [], [], set(all_clean[root].values())
+            for values, path in all_rainy[root].items():
+                named = dict(zip(fields, values))
+                clean = all_clean[root].get(_pick(named, clean_fields))
+                if clean is None:
+                    single.append(path)
+                    continue
+                unused.discard(clean)
+                scene = _join(_pick(named, self.scene or clean_fields))
+                if self.scenes is None or int(scene) in self.scenes:
+                    found[root].append(Pair(_join(values), scene, Half(path), Half(clean)))
+            single += sorted(unused)
+            if single:
+                files = [tree.where(path) for path in single]
+                raise UsageError(listing(f"{len(files)} pictures miss their counterpart:", files))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,73 +100,83 @@ class SideBySide:
     """One picture holds both halves.
 
     Attributes:
-        picture: template.
+        picture: template. Its fields name the pair.
         clean: the side of the clean half, `left` or `right`.
+        scene: the fields that name the scene; all if empty.
     """
 
     picture: str
     clean: str
+    scene: tuple[str, ...] = ()
 
     def __str__(self):
-        other = "rainy"
-        sides = ("clean", other) if self.clean == "left" else (other, "clean")
-        return f"{self.picture}.* ({sides[0]} | {sides[1]})"
+        return f"{_readable(self.picture)} (clean half: {self.clean})"
 
-    def pairs(self, tree):
-        """`{root: [Pair]}` of all that is found in a `PictureTree`."""
+    def find(self, tree):
+        """All that is there, as `{root: [Pair]}`. `tree`: `PictureTree`."""
         rainy = {"left": "right", "right": "left"}[self.clean]
-        roots, _ = _matches(self.picture, tree.paths)
+        fields = _fields(self.picture)
         return {
             root: [
-                Pair("_".join(key), "_".join(key), Half(path, rainy), Half(path, self.clean))
-                for key, path in pictures.items()
+                Pair(
+                    _join(values),
+                    _join(_pick(dict(zip(fields, values)), self.scene or fields)),
+                    Half(path, rainy),
+                    Half(path, self.clean),
+                )
+                for values, path in pictures.items()
             ]
-            for root, pictures in roots.items()
+            for root, pictures in _matches(self.picture, tree).items()
         }
 
 
 @dataclasses.dataclass(frozen=True)
-class Folders:
-    """Rainy and clean pictures in files of their own, paired by the fields of the clean template.
+class Photographs:
+    """Pictures of real rain, without a truth. `picture`: template, its fields name the picture."""
 
-    Attributes:
-        rainy: template.
-        clean: template; its fields are among those of `rainy`. They name the scene.
-    """
-
-    rainy: str
-    clean: str
+    picture: str
 
     def __str__(self):
-        return f"{self.rainy}.* + {self.clean}.*"
+        return _readable(self.picture)
 
-    def pairs(self, tree):
-        """`{root: [Pair]}` of all that is found in a `PictureTree`.
+    def find(self, tree):
+        """All that is there, as `{root: [Pair]}`. `tree`: `PictureTree`."""
+        return {
+            root: [Pair(_join(values), _join(values), Half(path)) for values, path in found.items()]
+            for root, found in _matches(self.picture, tree).items()
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class SameNames:
+    """The usual re-packaging: two folders whose pictures have the same names.
+
+    Attributes:
+        folder: template of the folder that holds the two, with a slash at its end.
+        nested: whether they have folders of their own.
+    """
+
+    folder: str
+    nested: bool = False
+
+    _NAMES = (("input", "target"), ("rain", "norain"), ("rainy", "clean"), ("rainy", "norain"))
+
+    def __str__(self):
+        places = " or ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES)
+        return f"{self.folder}({places})/<name>.*"
+
+    def find(self, tree):
+        """The first that is there, as `{root: [Pair]}`. `tree`: `PictureTree`.
 
         Raises:
-            UsageError: a rainy picture without its clean one, or the reverse; all are named.
+            UsageError: see `Folders.find`.
         """
-        rainy_roots, rainy_fields = _matches(self.rainy, tree.paths)
-        clean_roots, clean_fields = _matches(self.clean, tree.paths)
-        at = [rainy_fields.index(field) for field in clean_fields]
-        found = {}
-        for root in rainy_roots.keys() & clean_roots.keys():
-            unused = dict(clean_roots[root])
-            found[root], unpaired = [], []
-            for key, path in rainy_roots[root].items():
-                scene = tuple(key[index] for index in at)
-                unused.pop(scene, None)
-                if scene in clean_roots[root]:
-                    clean = clean_roots[root][scene]
-                    found[root].append(
-                        Pair("_".join(key), "_".join(scene), Half(path), Half(clean))
-                    )
-                else:
-                    unpaired.append(f"{tree.where(path)} (no clean picture)")
-            unpaired += [f"{tree.where(path)} (no rainy picture)" for path in unused.values()]
-            if unpaired:
-                raise UsageError(listing(f"{len(unpaired)} unpaired pictures:", unpaired))
-        return found
+        name = "{name:path}" if self.nested else "{name}"
+        for rainy, clean in self._NAMES:
+            folders = Folders(f"{self.folder}{rainy}/{name}", f"{self.folder}{clean}/{name}")
+            if found := folders.find(tree):
+                return found
+        return {}
 
 
 def listing(heading, lines, limit=20):
@@ -143,3 +185,50 @@ def listing(heading, lines, limit=20):
     if len(lines) > limit:
         shown.append(f"  ... and {len(lines) - limit} more")
     return "\n".join([heading, *shown])
+
+
+def _fields(template):
+    """The names of the fields, in order, each once."""
+    names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    return tuple(dict.fromkeys(names))
+
+
+def _readable(template):
+    """`a/{n:d}` as `a/<n>.*`."""
+    parts = string.Formatter().parse(template)
+    return "".join(text + (f"<{name}>" if name else "") for text, name, _, _ in parts) + ".*"
+
+
+def _pattern(template, top):
+    """The regular expression of a template; `top`: the folder that all pictures share."""
+    root = f"(?:{re.escape(top)})?" if template.startswith("/") else "(?:[^/]+/){0,2}?"
+    pattern = f"(?P<_root>{root})"
+    for literal, name, kind, _ in string.Formatter().parse(template.removeprefix("/")):
+        pattern += re.escape(literal)
+        if name is not None:
+            again = f"(?P<{name}>" in pattern
+            pattern += f"(?P={name})" if again else f"(?P<{name}>{_KINDS[kind]})"
+    return re.compile(pattern + r"\.[^./]+", re.IGNORECASE)
+
+
+def _matches(template, tree):
+    """`{root: {values of the fields: path}}`."""
+    pattern, fields = _pattern(template, tree.top), _fields(template)
+    roots = {}
+    for path in tree.paths:
+        if match := pattern.fullmatch(path):
+            pictures = roots.setdefault(match["_root"], {})
+            other = pictures.setdefault(match.group(*fields, 0)[:-1], path)
+            if other != path:
+                raise UsageError(
+                    f"{tree.where(other)} and {tree.where(path)} share a name: remove one"
+                )
+    return roots
+
+
+def _pick(named, fields):
+    return tuple(named[field] for field in fields)
+
+
+def _join(values):
+    return "_".join(value.strip("-_") for value in values if value)

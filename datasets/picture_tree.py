@@ -1,6 +1,7 @@
 """The pictures below a folder, where a zip archive counts as a folder."""
 
 import io
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from PIL import Image, ImageOps
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import IMAGE_SUFFIXES
+
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 def natural_order(name):
@@ -19,14 +22,15 @@ def natural_order(name):
 class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
-    What `sets/a.zip` holds is listed below `sets/`, as if it had been extracted beside the archive,
-    unless such a file is there. Hidden files and `__MACOSX` are left out.
+    What `sets/a.zip` holds is listed as `sets/a/...`, unless such a file is there. Hidden files and
+    `__MACOSX` are left out.
 
     Args:
         root: a folder, or one zip archive.
 
     Attributes:
         paths: the paths, in natural order.
+        top: the folder that all of them share, with a slash at its end, or nothing.
 
     Raises:
         UsageError: `root` does not exist, or an archive is damaged.
@@ -43,10 +47,13 @@ class PictureTree:
                 self._add(path.relative_to(self.root).as_posix(), path)
             for path in files:
                 if path.suffix.lower() == ".zip":
-                    self._add_archive(path, path.parent.relative_to(self.root))
+                    self._add_archive(path, path.relative_to(self.root).with_suffix(""))
         else:
             self._add_archive(self.root, Path())
         self.paths = sorted(self._sources, key=natural_order)
+        folders = [path.rpartition("/")[0] for path in self.paths]
+        self.top = f"{os.path.commonpath(folders)}/" if folders and all(folders) else ""
+        self.top = self.top.removeprefix("/")
 
     def _add(self, path, source):
         parts = path.split("/")
@@ -62,19 +69,20 @@ class PictureTree:
         for name in archive.namelist():
             self._add((folder / name).as_posix(), (archive, name))
 
+    def in_archive(self, path):
+        """Whether `path` lies in a zip archive."""
+        return not isinstance(self._sources[path], Path)
+
     def where(self, path):
         """The file that `path` stands for, for messages."""
         source = self._sources[path]
-        return str(source) if isinstance(source, Path) else f"{source[0].filename}:{source[1]}"
+        return f"{source[0].filename}:{source[1]}" if self.in_archive(path) else str(source)
 
     def read(self, path):
-        """The bytes of the file at `path`."""
+        """The bytes of the file at `path`. Raises `UsageError`."""
         source = self._sources[path]
         try:
-            if isinstance(source, Path):
-                return source.read_bytes()
-            archive, name = source
-            return archive.read(name)
+            return source[0].read(source[1]) if self.in_archive(path) else source.read_bytes()
         except (zipfile.BadZipFile, OSError) as error:
             raise UsageError(f"{self.where(path)}: cannot be read ({error})") from error
 
@@ -91,10 +99,10 @@ class PictureTree:
         data = self.read(path)
         try:
             with Image.open(io.BytesIO(data)) as image:
-                upright = ImageOps.exif_transpose(image)
-                turned = image.getexif().get(0x0112, 1) != 1
-                plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and not turned
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+                plain = image.format in ("JPEG", "PNG") and image.mode == "RGB"
                 plain = plain and "transparency" not in image.info
-                return upright.convert("RGB"), data if plain else None
+                plain = plain and image.getexif().get(_ORIENTATION, 1) == 1
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"{self.where(path)}: unreadable picture ({error})") from error
+        return upright, data if plain else None

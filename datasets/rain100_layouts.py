@@ -1,0 +1,57 @@
+"""The two generations of Yang et al.'s synthetic sets, which four builders read."""
+
+from mspfn_tf.datasets.layouts import Folders, SameNames
+from mspfn_tf.datasets.pairs import Split
+
+
+def first_generation(letter, training_pairs):
+    """The splits of Rain100H (`letter="H"`) and Rain100L as first published: 100 test pairs."""
+    train, test = f"RainTrain{letter}/", f"Rain100{letter}/"
+    return {
+        "train": Split(
+            training_pairs,
+            (
+                Folders(train + "rain-{n:d}", train + "norain-{n:d}"),
+                SameNames(train),
+                SameNames("train/"),
+                SameNames("train/small/"),
+            ),
+        ),
+        "test": Split(
+            100,
+            (
+                Folders(test + "rainy/rain-{n:d}", test + "norain-{n:d}"),
+                Folders(test + "rain-{n:d}", test + "norain-{n:d}"),
+                Folders(test + "rainy/rain-{n:d}", test + "norain/norain-{n:d}"),
+                SameNames(test),
+                SameNames("test/"),
+                SameNames("test/small/"),
+                SameNames("/"),
+            ),
+        ),
+    }
+
+
+def second_generation(letter):
+    """The splits of the later Rain100H and Rain100L, also known as Rain200H and Rain200L: 1,800
+    training and 200 test pairs."""
+    word = {"H": "Heavy", "L": "Light"}[letter]
+    archives = {
+        "train": (f"rain_data_train_{word}/", "train/"),
+        "test": (f"rain_data_test_{word}/", f"rain_{word.lower()}_test/", "test/"),
+    }
+    return {
+        split: Split(
+            count,
+            tuple(
+                layout
+                for folder in archives[split]
+                for layout in (
+                    Folders(folder + "rain/X2/norain-{n:d}x2", folder + "norain/norain-{n:d}"),
+                    Folders(folder + "rain/norain-{n:d}x2", folder + "norain/norain-{n:d}"),
+                    SameNames(folder),
+                )
+            ),
+        )
+        for split, count in (("train", 1800), ("test", 200))
+    }

@@ -1,0 +1,28 @@
+"""rain100h."""
+
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
+
+
+class Builder(PairsBuilder):
+    """Rain100H with RainTrainH (Yang et al., JORDER)."""
+
+    HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    SETS = {
+        "old": PairSet(
+            first_generation("H", 1800),
+            "The version of the papers: 1,800 training pairs, 100 test pairs.",
+            scenes_by_content=True,
+        ),
+        "old_disjoint": PairSet(
+            first_generation("H", 1800),
+            "The version of the papers without the training pairs whose scene is in the test.",
+            scenes_by_content=True,
+            disjoint=True,
+        ),
+        "new": PairSet(
+            second_generation("H"),
+            "The later version, also known as Rain200H: 1,800 training pairs, 200 test pairs.",
+            scenes_by_content=True,
+        ),
+    }

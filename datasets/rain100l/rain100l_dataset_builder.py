@@ -1,0 +1,22 @@
+"""rain100l."""
+
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
+
+
+class Builder(PairsBuilder):
+    """Rain100L with RainTrainL (Yang et al., JORDER)."""
+
+    HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    SETS = {
+        "old": PairSet(
+            first_generation("L", 200),
+            "The version of the papers: 200 training pairs, 100 test pairs.",
+            scenes_by_content=True,
+        ),
+        "new": PairSet(
+            second_generation("L"),
+            "The later version, also known as Rain200L: 1,800 training pairs, 200 test pairs.",
+            scenes_by_content=True,
+        ),
+    }

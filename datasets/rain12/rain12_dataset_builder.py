@@ -1,0 +1,23 @@
+"""rain12."""
+
+from mspfn_tf.datasets.layouts import Folders, SameNames
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+
+
+class Builder(PairsBuilder):
+    """Rain12 (Li et al., layer priors): a test set."""
+
+    HOMEPAGE = "https://yu-li.github.io/"
+    SETS = PairSet(
+        {
+            "test": Split(
+                12,
+                (
+                    Folders("{n:d}_in", "{n:d}_GT"),
+                    Folders("rainy/{n:d}", "groundtruth/{n:d}"),
+                    SameNames("Rain12/"),
+                    SameNames("/"),
+                ),
+            )
+        }
+    )

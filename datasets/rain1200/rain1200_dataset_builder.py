@@ -1,0 +1,34 @@
+"""rain1200."""
+
+from mspfn_tf.datasets.layouts import SameNames, SideBySide
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+
+
+def _pair_set(density, count, description):
+    picture = f"Rain_{density}/train2018new/{{n:d}}"
+    return PairSet(
+        {
+            "train": Split(count, (SideBySide(picture, clean="right", scene=("n",)),)),
+            "test": Split(
+                1200,
+                (
+                    SideBySide("DID-MDN-test/{n:d}", clean="right"),
+                    SameNames("Test1200/"),
+                    SameNames("test/"),
+                ),
+            ),
+        },
+        description,
+    )
+
+
+class Builder(PairsBuilder):
+    """Rain1200 (Zhang and Patel, DID-MDN), of which the test split is the papers' Test1200."""
+
+    HOMEPAGE = "https://github.com/hezhangsprinter/DID-MDN"
+    SETS = {
+        "all": _pair_set("{density}", 12000, "Light, medium and heavy rain on 4,000 scenes."),
+        "light": _pair_set("Light", 4000, "Light rain."),
+        "medium": _pair_set("Medium", 4000, "Medium rain."),
+        "heavy": _pair_set("Heavy", 4000, "Heavy rain."),
+    }

@@ -1,0 +1,11 @@
+"""rain200h."""
+
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.rain100_layouts import second_generation
+
+
+class Builder(PairsBuilder):
+    """Rain200H (Yang et al., JORDER): the later version of Rain100H."""
+
+    HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    SETS = PairSet(second_generation("H"), scenes_by_content=True)

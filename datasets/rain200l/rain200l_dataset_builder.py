@@ -1,0 +1,11 @@
+"""rain200l."""
+
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.rain100_layouts import second_generation
+
+
+class Builder(PairsBuilder):
+    """Rain200L (Yang et al., JORDER): the later version of Rain100L."""
+
+    HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    SETS = PairSet(second_generation("L"), scenes_by_content=True)

@@ -1,0 +1,51 @@
+"""Every dataset builder on its dummy data."""
+
+import tensorflow_datasets as tfds
+
+import mspfn_tf.datasets  # noqa: F401 (registers the builders)
+
+
+def _case(name, splits, config=None):
+    """A test case of one configuration (the counts of the dummy data are not the published ones)."""
+    builder_class = tfds.builder_cls(name)
+
+    class Case(tfds.testing.DatasetBuilderTestCase):
+        DATASET_CLASS = builder_class
+        BUILDER_CONFIG_NAMES_TO_TEST = [config] if config else None
+        EXAMPLE_DIR = builder_class.pkg_dir_path / "dummy_data"
+        SPLITS = splits
+
+        def _make_builder(self, config=config):
+            return builder_class(data_dir=self.tmp_dir, config=config, allow_incomplete=True)
+
+    return Case
+
+
+_RAIN13K_TESTS = {"test100": 1, "rain100h": 2, "rain100l": 2, "test2800": 1, "test1200": 1}
+
+PairedFolderTest = _case("paired_folder", {"train": 3, "validation": 1, "test": 2})
+Rain100HOldTest = _case("rain100h", {"train": 3, "test": 2}, "old")
+Rain100HOldDisjointTest = _case("rain100h", {"train": 2, "test": 2}, "old_disjoint")
+Rain100HNewTest = _case("rain100h", {"train": 2, "test": 1}, "new")
+Rain100LOldTest = _case("rain100l", {"train": 3, "test": 2}, "old")
+Rain100LNewTest = _case("rain100l", {"train": 2, "test": 1}, "new")
+Rain12Test = _case("rain12", {"test": 2})
+Rain1200AllTest = _case("rain1200", {"train": 6, "test": 3}, "all")
+Rain1200LightTest = _case("rain1200", {"train": 2, "test": 3}, "light")
+Rain1200MediumTest = _case("rain1200", {"train": 2, "test": 3}, "medium")
+Rain1200HeavyTest = _case("rain1200", {"train": 2, "test": 3}, "heavy")
+Rain13KFullTest = _case("rain13k", {"train": 3, **_RAIN13K_TESTS}, "full")
+Rain13KDisjointTest = _case("rain13k", {"train": 2, **_RAIN13K_TESTS}, "disjoint")
+Rain1400PublishedTest = _case("rain1400", {"train": 6, "test": 3}, "published")
+Rain1400Test2800Test = _case("rain1400", {"train": 3, "test": 6}, "test2800")
+Rain200HTest = _case("rain200h", {"train": 2, "test": 1})
+Rain200LTest = _case("rain200l", {"train": 2, "test": 1})
+Rain800Test = _case("rain800", {"train": 3, "validation": 1, "test": 2})
+RainDSSyntheticStreaksTest = _case("rain_ds", {"train": 2, "test": 2}, "synthetic_streaks")
+RainDSSyntheticDropsTest = _case("rain_ds", {"train": 2, "test": 2}, "synthetic_drops")
+RainDSSyntheticBothTest = _case("rain_ds", {"train": 2, "test": 2}, "synthetic_both")
+RainDSRealStreaksTest = _case("rain_ds", {"train": 2, "test": 2}, "real_streaks")
+RainDSRealDropsTest = _case("rain_ds", {"train": 2, "test": 2}, "real_drops")
+RainDSRealBothTest = _case("rain_ds", {"train": 2, "test": 2}, "real_both")
+RealRainTest = _case("real_rain", {"test": 2})
+SpaDataTest = _case("spa_data", {"train": 4, "test": 1})
