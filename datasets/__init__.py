@@ -16,6 +16,7 @@ NAMES = (
     "rain_ds",
     "real_rain",
     "spa_data",
+    "synthetic_rain",
 )
 
 for _name in NAMES:

@@ -7,14 +7,15 @@ import zlib
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
-
 from mspfn_tf.datasets.layouts import listing
 from mspfn_tf.datasets.pairs import PairsBuilder
-from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
-from mspfn_tf.datasets.synthetic_rain.rain import PRESETS, Rain, rain
+from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
+from mspfn_tf.datasets.synthetic_rain.rain import rain
+from PIL import Image
+
 from mspfn_tf.errors import UsageError
+from mspfn_tf.images import IMAGE_SUFFIXES
 
 
 @dataclasses.dataclass(eq=False)
@@ -63,20 +64,20 @@ class Builder(PairsBuilder):
     ]
 
     def _split_generators(self, dl_manager):
-        tree = PictureTree(dl_manager.manual_dir)
+        tree = self._pictures(dl_manager)
         backgrounds = [path for path in tree.paths if path.startswith("backgrounds/")]
         streaks = [path for path in tree.paths if path.startswith("streaks/")]
         if not backgrounds:
             raise UsageError(
                 f"{self.name}: no clean pictures at {tree.root}/backgrounds/ or in "
-                f"{tree.root}/backgrounds.zip; expected any .jpg, .png, ... below. "
-                f"(Optional gray streak pictures belong at {tree.root}/streaks/.)"
+                f"{tree.root}/backgrounds.zip; expected {', '.join(sorted(IMAGE_SUFFIXES))} files "
+                f"there, and optional gray pictures of streaks at {tree.root}/streaks/"
             )
         _check_names(backgrounds, tree)
         scenes = _scenes(backgrounds, tree)
         splits = {}
         divided = _divide(backgrounds, scenes.get), _divide(streaks, str)
-        for split, paths, streak_paths in zip(("train", "validation"), *divided):
+        for split, paths, streak_paths in zip(("train", "validation"), *divided, strict=True):
             if paths:
                 pictures = _gray_pictures(streak_paths, tree)
                 splits[split] = self._generate_examples(tree, split, paths, scenes, pictures)
@@ -85,6 +86,7 @@ class Builder(PairsBuilder):
     def _generate_examples(self, tree, split, paths, scenes, streak_pictures):
         config = self.builder_config
         hashes = self.hashes[split] = {}
+        scene_of = self.scenes[split] = {}
         for path in paths:
             clean, data = _background(path, tree, config.longest_side)
             encoded = data or _png(clean)
@@ -94,6 +96,7 @@ class Builder(PairsBuilder):
                 rainy = rain(clean, rng, config.parameters, streak_pictures)
                 name = f"{_name(path)}_{variant}"
                 hashes[name] = _hash(rainy), _hash(clean)
+                scene_of[name] = scenes[path]
                 yield (
                     name,
                     {
@@ -130,7 +133,7 @@ def _scenes(paths, tree):
     if bad:
         raise UsageError(listing(f"synthetic_rain: {len(bad)} bad backgrounds:", bad))
     firsts = same_as_first(thumbnails)
-    return {path: _name(paths[first]) for path, first in zip(paths, firsts)}
+    return {path: _name(paths[first]) for path, first in zip(paths, firsts, strict=True)}
 
 
 def _divide(paths, key):
