@@ -79,7 +79,7 @@ class Folders:
         for root in all_rainy.keys() & all_clean.keys():
             found[root], single, unused = [], [], set(all_clean[root].values())
             for values, path in all_rainy[root].items():
-                named = dict(zip(fields, values))
+                named = dict(zip(fields, values, strict=True))
                 clean = all_clean[root].get(_pick(named, clean_fields))
                 if clean is None:
                     single.append(path)
@@ -120,7 +120,7 @@ class SideBySide:
             root: [
                 Pair(
                     _join(values),
-                    _join(_pick(dict(zip(fields, values)), self.scene or fields)),
+                    _join(_pick(dict(zip(fields, values, strict=True)), self.scene or fields)),
                     Half(path, rainy),
                     Half(path, self.clean),
                 )

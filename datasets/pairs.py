@@ -65,7 +65,8 @@ class PairSet:
 class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds `{"rainy", "clean", "name", "scene"}` from pictures that lie in `manual_dir`.
 
-    A subclass names the page that distributes the set and its `SETS`: one `PairSet`, or `{configuration: PairSet}`.
+    A subclass names its `SETS`, one `PairSet` or `{configuration: PairSet}`, and where there is one
+    the page that distributes them.
 
     Args:
         source: folder or zip archive with the pictures. Default: the `manual_dir` of the download
@@ -280,6 +281,6 @@ def _scenes_by_content(tree, found):
     ids = [pair.name if split == first else f"{split}/{pair.name}" for split, pair in pairs]
     thumbnails = [thumbnail(_Picture(tree, pair.clean).image) for _, pair in pairs]
     result = {split: [] for split in found}
-    for (split, pair), index in zip(pairs, same_as_first(thumbnails)):
+    for (split, pair), index in zip(pairs, same_as_first(thumbnails), strict=True):
         result[split].append(_replace_scene(pair, ids[index]))
     return result

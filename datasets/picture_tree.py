@@ -19,6 +19,16 @@ def natural_order(name):
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def _files(folder, above=()):
+    """Every file below a folder, links to folders followed (but not round in circles)."""
+    above = (*above, folder.resolve())
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in above:
+            yield from _files(path, above)
+
+
 class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
@@ -42,7 +52,7 @@ class PictureTree:
             raise UsageError(f"{self.root}: no such folder or zip archive")
         self._sources = {}
         if self.root.is_dir():
-            files = sorted(path for path in self.root.rglob("*") if path.is_file())
+            files = sorted(_files(self.root))
             for path in files:
                 self._add(path.relative_to(self.root).as_posix(), path)
             for path in files:

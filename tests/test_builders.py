@@ -1,12 +1,11 @@
 """Every dataset builder on its dummy data."""
 
-import tensorflow_datasets as tfds
-
 import mspfn_tf.datasets  # noqa: F401 (registers the builders)
+import tensorflow_datasets as tfds
 
 
 def _case(name, splits, config=None):
-    """A test case of one configuration (the counts of the dummy data are not the published ones)."""
+    """A test case of one configuration, with the counts of the dummy data."""
     builder_class = tfds.builder_cls(name)
 
     class Case(tfds.testing.DatasetBuilderTestCase):

@@ -30,7 +30,7 @@ def _testing(scenes):
 def _test2800():
     scenes = range(801, 1001)
     repackaged = "Test2800/input/{scene:d}_{streaks:d}", "Test2800/target/{scene:d}_{streaks:d}"
-    halves = tuple(zip(_training(scenes), _testing(scenes)))
+    halves = tuple(zip(_training(scenes), _testing(scenes), strict=True))
     return (*halves, *_whole(scenes), Folders(*repackaged, scene=("scene",)))
 
 
