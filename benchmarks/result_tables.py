@@ -22,9 +22,6 @@ from mspfn_tf.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SETS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
-_MARKED = re.compile(
-    r"(<!-- begin generated: results -->\n).*?(<!-- end generated: results -->)", re.DOTALL
-)
 _RAIN13K = "13,700 pairs of three synthetic sets"
 _COMPARISON = "Zamir et al., CVPR 2021, table 1"
 
@@ -78,7 +75,7 @@ PUBLISHED = (
     ),
     Published(
         "PReNet, its own weights",
-        "RainTrainH alone (1,800 pairs of the test set's kind of rain)",
+        "RainTrainH, the training pairs of Rain100H",
         "Ren et al., CVPR 2019; their released weights, measured again",
         {"Rain100H": (29.448, 0.8979)},
     ),
@@ -155,46 +152,45 @@ def tables(rows):
         "PSNR (dB) / SSIM in the luma of MATLAB's `rgb2ycbcr` (protocol `matlab_y`), mean over the",
         "pictures of the set.",
         "",
-        *_header("model", "trained on", *SETS),
-        _row("rainy input", "", *(inputs.get(n, "") for n in SETS)),
+        *header("model", "trained on", *SETS),
+        row_of("rainy input", "", *(inputs.get(n, "") for n in SETS)),
     ]
     for label, row in rows.items():
         figures = [_figures(*row[n]["output"].values()) if n in row else "" for n in SETS]
-        lines.append(_row(f"`{label}`", _training(row), *figures))
+        lines.append(row_of(f"`{label}`", _training(row), *figures))
     lines += [
         "",
         "Published figures, by the same protocol. The training data differ: see the second column.",
         "",
-        *_header("method", "trained on", *SETS, "source"),
+        *header("method", "trained on", *SETS, "source"),
     ]
     for other in PUBLISHED:
         figures = [_figures(*other.scores[n]) if n in other.scores else "" for n in SETS]
-        lines.append(_row(other.method, other.training, *figures, other.source))
+        lines.append(row_of(other.method, other.training, *figures, other.source))
     if rows:
         lines += ["", "The same evaluations of this package in RGB (protocol `rgb`).", ""]
-        lines += _header("model", *measured)
+        lines += header("model", *measured)
         for label, row in rows.items():
             figures = [
                 _figures(*row[name]["output_rgb"].values()) if name in row else ""
                 for name in measured
             ]
-            lines.append(_row(f"`{label}`", *figures))
+            lines.append(row_of(f"`{label}`", *figures))
     return "\n".join(lines) + "\n"
 
 
-def update(path, text):
-    """Replaces what stands between the markers in the Markdown file `path`.
+def update(path, name, text):
+    """Replaces what stands between `<!-- begin generated: NAME -->` and its end in a Markdown file.
 
     Raises:
         UsageError: the file does not hold the pair of markers exactly once.
     """
+    begin, end = f"<!-- begin generated: {name} -->", f"<!-- end generated: {name} -->"
     before = Path(path).read_text(encoding="utf-8")
-    after, count = _MARKED.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", before)
+    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    after, count = marked.subn(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", before)
     if count != 1:
-        raise UsageError(
-            f"{path}: expected `<!-- begin generated: results -->` and "
-            f"`<!-- end generated: results -->` once, found {count}"
-        )
+        raise UsageError(f"{path}: expected `{begin}` and `{end}` once, found {count}")
     if after != before:
         with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text(after, encoding="utf-8")
@@ -239,11 +235,13 @@ def _figures(psnr, ssim):
     return f"{float(psnr):.2f} / {ssim}"
 
 
-def _header(*cells):
-    return [_row(*cells), "|" + "---|" * len(cells)]
+def header(*cells):
+    """The first two lines of a Markdown table."""
+    return [row_of(*cells), "|" + "---|" * len(cells)]
 
 
-def _row(*cells):
+def row_of(*cells):
+    """A line of a Markdown table."""
     return "| " + " | ".join(cell or "-" for cell in cells) + " |"
 
 
@@ -255,7 +253,7 @@ def main(argv=None):
     try:
         text = tables(read_results(args.results))
         for path in args.files:
-            update(path, text)
+            update(path, "results", text)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
