@@ -1,6 +1,9 @@
 """The rain renderer: `datasets/synthetic_rain/rain.py` and `parameters.py`."""
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,3 +407,46 @@ def test_contact_sheet_shows_rain():
     assert isinstance(sheet, Image.Image)
     assert sheet.size == (484, 160)
     assert np.asarray(sheet).std() > 20
+
+
+FOLDER = Path(contact_sheet.__code__.co_filename).parent
+
+
+def test_the_readme_shows_todays_rain():
+    """The contact sheets are small, and drawn by the code as it is."""
+    paths = [FOLDER / f"{preset}.jpg" for preset in PRESETS]
+    assert sum(path.stat().st_size for path in paths) < 150_000
+    shown = np.asarray(Image.open(FOLDER / "heavy.jpg"), np.float32)
+    drawn = np.asarray(contact_sheet("heavy"), np.float32)
+    assert np.abs(shown - drawn).mean() < 10 < np.abs(shown - drawn[::-1]).mean()
+
+
+def _written(value):
+    if isinstance(value, tuple):
+        return (" : " if len(value) == 3 else " .. ").join(f"{number:g}" for number in value)
+    return f"{value:g}"
+
+
+def test_the_readme_states_the_parameters():
+    table = {}
+    for line in (FOLDER / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and cells[0].startswith("`"):
+            table[cells[0].strip("`")] = cells[2:5]
+    stated = {}
+    for name in (field.name for field in dataclasses.fields(Rain)):
+        values = [getattr(parameters, name) for parameters in PRESETS.values()]
+        if dataclasses.is_dataclass(values[0]):
+            for part in dataclasses.fields(values[0]):
+                stated[f"{name}.{part.name}"] = [_written(getattr(v, part.name)) for v in values]
+        else:
+            stated[name] = [_written(value) for value in values]
+    assert list(PRESETS) == ["light", "heavy", "mixed"]
+    assert table == stated
+
+
+def test_rain_needs_no_tensorflow():
+    code = (
+        "import sys, mspfn_tf.datasets.synthetic_rain.rain; assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=FOLDER.parents[1])

@@ -129,8 +129,8 @@ class Files(_Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Haze(_Checked):
-    """Mist of far drops: transmission `T = exp(-density * depth)` and airlight `A`, as in Li, Cheong
-    and Tan 2019.
+    """Mist of far drops: transmission `T = exp(-density * depth)` and airlight `A`, as in Li,
+    Cheong and Tan 2019.
 
     The depth of a single photograph is unknown; a plausible one is far at the top, near at the
     bottom, plus smooth noise.
