@@ -114,6 +114,16 @@ def test_builds_are_equal_to_the_bit(manual_dir, tmp_path):
         np.testing.assert_array_equal(example["rainy"], again[name]["rainy"])
 
 
+def test_dry_variants_are_not_reported_as_duplicates(manual_dir, tmp_path):
+    parameters = dataclasses.replace(PRESETS["light"], rain_free=1.0)
+    config = RainConfig(name="dry", parameters=parameters, variants=3)
+    builder = prepare(manual_dir, tmp_path, config)
+    hashes = builder.hashes["train"] | builder.hashes["validation"]
+    assert len(set(hashes.values())) == len(hashes) == len(BACKGROUNDS)
+    for example in examples(builder, "train").values():
+        np.testing.assert_array_equal(example["rainy"], example["clean"])
+
+
 def test_another_seed_is_other_rain(manual_dir, tmp_path):
     first, other = (
         examples(prepare(manual_dir, tmp_path / str(seed), one_of_each(seed=seed)), "train")

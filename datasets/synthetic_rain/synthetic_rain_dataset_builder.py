@@ -90,12 +90,17 @@ class Builder(PairsBuilder):
         for path in paths:
             clean, data = _background(path, tree, config.longest_side)
             encoded = data or _png(clean)
+            seen = set()
             for variant in range(config.variants):
                 place = zlib.crc32(f"{config.name}/{path}".encode())
                 rng = np.random.default_rng([config.seed, place, variant])
                 rainy = rain(clean, rng, config.parameters, streak_pictures)
                 name = f"{_name(path)}_{variant}"
-                hashes[name] = _hash(rainy), _hash(clean)
+                # Variants that stayed dry are equal on purpose: no duplicates to be reported.
+                pair_hashes = _hash(rainy), _hash(clean)
+                if pair_hashes not in seen:
+                    hashes[name] = pair_hashes
+                    seen.add(pair_hashes)
                 scene_of[name] = scenes[path]
                 yield (
                     name,
