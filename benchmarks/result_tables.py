@@ -23,7 +23,7 @@ from mspfn_tf.files import atomic_write
 RESULTS = Path(__file__).resolve().parent / "results"
 SETS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
 _RAIN13K = "13,700 pairs of three synthetic sets"
-_COMPARISON = "Zamir et al., CVPR 2021, table 1"
+_COMPARISON = "as compared in Zamir et al., CVPR 2021"
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,15 @@ def tables(rows):
     """The Markdown text for `rows` of `read_results`."""
     measured = [name for name in SETS if any(name in row for row in rows.values())]
     inputs = {name: _input(rows, name) for name in measured}
-    # Our own figures stand first; published ones follow, apart.
-    lines = [
-        "PSNR (dB) / SSIM in the luma of MATLAB's `rgb2ycbcr` (protocol `matlab_y`), mean over the",
-        "pictures of the set.",
-        "",
-        *header("model", "trained on", *SETS),
-        row_of("rainy input", "", *(inputs.get(n, "") for n in SETS)),
-    ]
+    lines = []
+    if rows:
+        lines += [
+            "PSNR (dB) / SSIM in the luma of MATLAB's `rgb2ycbcr` (protocol `matlab_y`), mean over",
+            "the pictures of the set.",
+            "",
+            *header("model", "trained on", *SETS),
+            row_of("rainy input", "", *(inputs.get(n, "") for n in SETS)),
+        ]
     for label, row in rows.items():
         figures = [_figures(*row[n]["output"].values()) if n in row else "" for n in SETS]
         lines.append(row_of(f"`{label}`", _training(row), *figures))
