@@ -1,6 +1,7 @@
 """`mspfn prepare`: builds a rain dataset from downloaded pictures."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
@@ -46,6 +47,10 @@ def run(args):
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     builder_class, config = _builder_class(args.name, args.config)
+    if args.file_format == "array_record" and not importlib.util.find_spec("array_record"):
+        raise UsageError(
+            "array_record is not installed (Linux has it): pass --file_format tfrecord"
+        )
     data_dir = Path(args.data_dir).expanduser()
     target = data_dir / Path(builder_class.name, config or "", str(builder_class.VERSION))
     if target.exists() and not args.overwrite:

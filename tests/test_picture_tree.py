@@ -1,0 +1,105 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from mspfn_tf.datasets.picture_tree import PictureTree, natural_order
+from PIL import Image
+
+from mspfn_tf.errors import UsageError
+from tests.rain_pictures import clean, write
+
+
+def test_natural_order():
+    names = ["10.png", "a/2.png", "2.png", "a/10.png", "1_b.png"]
+    assert sorted(names, key=natural_order) == [
+        "1_b.png",
+        "2.png",
+        "10.png",
+        "a/2.png",
+        "a/10.png",
+    ]
+
+
+def test_folder(tmp_path):
+    write(tmp_path, {"a/10.png": clean(1), "a/2.JPG": clean(2), "b.png": clean(3)})
+    write(tmp_path, {".hidden/1.png": clean(1), "__MACOSX/1.png": clean(1), "._b.png": clean(1)})
+    (tmp_path / "notes.txt").write_text("no picture")
+    tree = PictureTree(tmp_path)
+    assert tree.paths == ["a/2.JPG", "a/10.png", "b.png"]
+    assert tree.top == ""
+    assert tree.where("a/10.png") == str(tmp_path / "a/10.png")
+    np.testing.assert_array_equal(tree.open("b.png")[0], clean(3))
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    write(tmp_path, {"pictures/a.png": clean(1)})
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/input").symlink_to(tmp_path / "pictures")
+    (tmp_path / "set/round").symlink_to(tmp_path / "set")
+    assert PictureTree(tmp_path / "set").paths == ["input/a.png"]
+
+
+@pytest.mark.parametrize("inner", ["", "top/"])
+def test_archive(tmp_path, inner):
+    write(tmp_path, {"a.png": clean(1)})
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", f"{inner}input/a.png")
+    (tmp_path / "a.png").unlink()
+
+    beside = PictureTree(tmp_path)
+    assert beside.paths == [f"set/{inner}input/a.png"]
+    assert beside.in_archive(beside.paths[0])
+    assert beside.where(beside.paths[0]) == f"{tmp_path}/set.zip:{inner}input/a.png"
+
+    alone = PictureTree(tmp_path / "set.zip")
+    assert alone.paths == [f"{inner}input/a.png"]
+    assert alone.top == f"{inner}input/"
+    np.testing.assert_array_equal(alone.open(alone.paths[0])[0], clean(1))
+
+
+def test_extracted_files_hide_those_of_the_archive(tmp_path):
+    write(tmp_path, {"set/a.png": clean(1)})
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "set/a.png", "a.png")
+    tree = PictureTree(tmp_path)
+    assert tree.paths == ["set/a.png"]
+    assert not tree.in_archive("set/a.png")
+
+
+def test_bytes_are_kept_only_where_they_hold_the_pixels(tmp_path):
+    picture = clean(4)
+    write(tmp_path, {"a.png": picture, "a.jpg": picture, "a.bmp": picture})
+    Image.fromarray(picture).convert("L").save(tmp_path / "gray.png")
+    rgba = np.concatenate([picture, np.full_like(picture[..., :1], 9)], axis=-1)
+    Image.fromarray(rgba).save(tmp_path / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+    tree = PictureTree(tmp_path)
+
+    for name in ("a.png", "a.jpg"):
+        image, data = tree.open(name)
+        assert data == (tmp_path / name).read_bytes()
+        np.testing.assert_array_equal(image, Image.open(io.BytesIO(data)))
+    for name in ("a.bmp", "gray.png", "alpha.png", "turned.png"):
+        assert tree.open(name)[1] is None
+    np.testing.assert_array_equal(tree.open("alpha.png")[0], picture)
+    np.testing.assert_array_equal(tree.open("turned.png")[0], np.rot90(picture, -1))
+
+
+def test_errors_name_the_file(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere: no such folder or zip archive"):
+        PictureTree(tmp_path / "nowhere")
+    (tmp_path / "a.zip").write_bytes(b"PK no archive")
+    with pytest.raises(UsageError, match=r"a\.zip: not a zip archive"):
+        PictureTree(tmp_path)
+    (tmp_path / "a.zip").unlink()
+    write(tmp_path, {"a.png": clean(1)})
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "short.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.jpg").write_text("no picture")
+    tree = PictureTree(tmp_path)
+    for name in ("short.png", "text.jpg"):
+        with pytest.raises(UsageError, match=f"{name}: unreadable picture"):
+            tree.open(name)

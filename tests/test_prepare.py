@@ -1,0 +1,228 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from mspfn_tf.cli import main
+from tests.rain_pictures import clean, rainy, same_names, write
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    write(folder, {**same_names("train/", (1, 2, 3)), **same_names("test/", (4, 5))})
+    return folder
+
+
+def _prepare(name, source, data_dir, *arguments):
+    arguments = ("--manual_dir", source, "--data_dir", data_dir, *arguments)
+    return main(["prepare", name, *map(str, arguments)])
+
+
+def _left_behind(data_dir):
+    return sorted(path.name for path in data_dir.rglob("*"))
+
+
+def test_builds_and_reports(pairs, tmp_path, capsys):
+    data_dir = tmp_path / "tfds"
+    assert _prepare("paired_folder", pairs, data_dir) == 0
+    lines = capsys.readouterr().out.splitlines()
+    target = data_dir / "paired_folder/1.0.0"
+    assert lines[0] == f"paired_folder/1.0.0 (array_record) in {target}"
+    assert [line.split()[:3] for line in lines[2:4]] == [["train", "3", "3"], ["test", "2", "2"]]
+    assert lines[4:] == ["exact duplicates: none"]
+    assert [path.name for path in data_dir.iterdir()] == ["paired_folder"]
+    assert {path.name.partition(".")[0] for path in target.iterdir()} == {
+        "dataset_info",
+        "features",
+        "paired_folder-train",
+        "paired_folder-test",
+    }
+    source = tfds.data_source("paired_folder", data_dir=data_dir, split="test", download=False)
+    assert {example["name"] for example in source} == {b"4", b"5"}
+
+
+def test_both_formats_hold_the_same(pairs, tmp_path):
+    examples = {}
+    for file_format in ("array_record", "tfrecord"):
+        data_dir = tmp_path / file_format
+        assert _prepare("paired_folder", pairs, data_dir, "--file_format", file_format) == 0
+        builder = tfds.builder_from_directory(data_dir / "paired_folder/1.0.0")
+        read = builder.as_data_source if file_format == "array_record" else builder.as_dataset
+        split = read(split="train")
+        if file_format == "tfrecord":
+            split = split.as_numpy_iterator()
+        examples[file_format] = {example["name"]: example for example in split}
+    assert examples["array_record"].keys() == examples["tfrecord"].keys() == {b"1", b"2", b"3"}
+    for name, example in examples["array_record"].items():
+        for side, truth in (("rainy", rainy(int(name))), ("clean", clean(int(name)))):
+            np.testing.assert_array_equal(example[side], truth)
+            np.testing.assert_array_equal(examples["tfrecord"][name][side], truth)
+
+
+def test_configurations(tmp_path):
+    source = Path(__file__).parents[1] / "datasets/rain1200/dummy_data"
+    assert _prepare("rain1200/heavy", source, tmp_path, "--allow_incomplete") == 0
+    assert _prepare("rain1200", source, tmp_path, "--config", "light", "--allow_incomplete") == 0
+    assert _prepare("rain1200", source, tmp_path, "--allow_incomplete") == 0
+    folders = {path.name for path in (tmp_path / "rain1200").iterdir()}
+    assert folders == {".config", "all", "heavy", "light"}
+    default = tfds.data_source("rain1200", data_dir=tmp_path, split="train", download=False)
+    assert len(default) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("rain9000", (), "no dataset is called 'rain9000'; there are: paired_folder, rain100h"),
+        ("rain100h/older", (), "has no configuration 'older'; choose among: old, old_disjoint"),
+        ("rain12", ("--config", "old"), "rain12 has no configuration 'old'; it has none"),
+        ("rain100h/old", ("--config", "new"), "two configurations given"),
+    ],
+)
+def test_wrong_names(name, arguments, message, pairs, tmp_path, capsys):
+    assert _prepare(name, pairs, tmp_path / "tfds", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "tfds").exists()
+
+
+def test_nothing_is_overwritten_unasked(pairs, tmp_path, capsys):
+    assert _prepare("paired_folder", pairs, tmp_path) == 0
+    write(pairs, same_names("train/", (7,)))
+    assert _prepare("paired_folder", pairs, tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert _prepare("paired_folder", pairs, tmp_path, "--overwrite") == 0
+    source = tfds.data_source("paired_folder", data_dir=tmp_path, split="train", download=False)
+    assert len(source) == 4
+
+
+def test_a_failed_build_leaves_the_old_one(pairs, tmp_path):
+    assert _prepare("paired_folder", pairs, tmp_path) == 0
+    before = _left_behind(tmp_path / "paired_folder")
+    (pairs / "train/input/1.png").write_text("no picture")
+    assert _prepare("paired_folder", pairs, tmp_path, "--overwrite") == 2
+    assert _left_behind(tmp_path / "paired_folder") == before
+    source = tfds.data_source("paired_folder", data_dir=tmp_path, split="train", download=False)
+    assert len(source) == 3
+
+
+def _unpaired(folder):
+    (folder / "train/target/2.png").unlink()
+    return "train/input/2.png"
+
+
+def _mismatched(folder):
+    Image.fromarray(clean(2)[:, :7]).save(folder / "train/target/2.png")
+    return "train/input/2.png (20x16) and"
+
+
+def _unreadable(folder):
+    data = (folder / "test/input/4.png").read_bytes()
+    (folder / "test/input/4.png").write_bytes(data[: len(data) // 2])
+    return "test/input/4.png: unreadable picture"
+
+
+@pytest.mark.parametrize("spoil", [_unpaired, _mismatched, _unreadable])
+def test_bad_pictures(spoil, pairs, tmp_path, capsys):
+    message = spoil(pairs)
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--allow_incomplete") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mspfn prepare: error: ") and message in error
+    assert _left_behind(tmp_path / "tfds") == []
+
+
+def test_missing_folders(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert _prepare("rain100l", tmp_path / "empty", tmp_path / "tfds", "--allow_incomplete") == 2
+    error = capsys.readouterr().err
+    for place in ("RainTrainL/rain-<n>.* with RainTrainL/norain-<n>.*", "Rain100L/rainy/rain-<n>"):
+        assert f"{tmp_path}/empty/{place}" in error
+    assert _left_behind(tmp_path / "tfds") == []
+    assert _prepare("rain100l", tmp_path / "nowhere", tmp_path / "tfds") == 2
+    assert "nowhere: no such folder or zip archive" in capsys.readouterr().err
+
+
+def test_incomplete_sets_need_leave(tmp_path, capsys):
+    write(tmp_path / "set", same_names("Rain100L/", (1, 2)))
+    assert _prepare("rain100l", tmp_path / "set", tmp_path / "tfds") == 2
+    error = capsys.readouterr().err
+    assert "test: 2 pairs, expected 100" in error and "RainTrainL/" in error
+    assert "--allow_incomplete" in error
+    assert _prepare("rain100l", tmp_path / "set", tmp_path / "tfds", "--allow_incomplete") == 0
+    assert capsys.readouterr().out.startswith("rain100l/old/1.0.0 (array_record)")
+
+
+def test_archives(pairs, tmp_path):
+    archive = tmp_path / "downloads/pairs.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in pairs.rglob("*.png"):
+            file.write(path, path.relative_to(pairs.parent))
+    for number, source in enumerate((archive, archive.parent)):
+        data_dir = tmp_path / str(number)
+        assert _prepare("paired_folder", source, data_dir) == 0
+        found = tfds.data_source("paired_folder", data_dir=data_dir, split="train", download=False)
+        assert len(found) == 3
+
+
+def test_duplicates_and_shared_pictures_are_reported(tmp_path, capsys):
+    pictures = {f"RainTrainH/norain-{n}.png": clean(scene) for n, scene in ((1, 1), (2, 1), (3, 4))}
+    pictures |= {f"RainTrainH/rain-{n}.png": rainy(scene) for n, scene in ((1, 1), (2, 1), (3, 4))}
+    pictures |= same_names("Rain100H/", (4, 5))
+    write(tmp_path / "set", pictures)
+    arguments = (tmp_path / "set", tmp_path / "tfds", "--allow_incomplete")
+    assert _prepare("rain100h", *arguments) == 0
+    report = capsys.readouterr().out.splitlines()[4:]
+    assert report == [
+        "exact duplicates: 2",
+        "  train/1 = train/2",
+        "  train/3 = test/4",
+        "clean pictures shared by train and test: 1 (1 and 1 pairs)",
+        "  train/3 = test/4",
+        "scenes shared by train and test: 1 (1 and 1 pairs)",
+        "  train/3 = test/4",
+    ]
+    assert _prepare("rain100h/old_disjoint", *arguments) == 0
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        "exact duplicates: 1",
+        "  train/1 = train/2",
+    ]
+
+
+_WITHOUT_TENSORFLOW = """
+import importlib.machinery, sys
+
+find_spec = importlib.machinery.PathFinder.find_spec
+
+def find_the_others(name, path=None, target=None):
+    hidden = name in ("tensorflow", "apache_beam", "keras")
+    return None if hidden else find_spec(name, path, target)
+
+importlib.machinery.PathFinder.find_spec = find_the_others
+
+from mspfn_tf.cli import main
+
+source, data_dir = sys.argv[1:]
+status = main(["prepare", "paired_folder", "--manual_dir", source, "--data_dir", data_dir])
+assert status == 0, status
+
+import tensorflow_datasets as tfds
+
+pairs = tfds.builder_from_directory(f"{data_dir}/paired_folder/1.0.0").as_data_source("train")
+print(sorted((pair["name"].decode(), int(pair["rainy"].sum())) for pair in pairs))
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_neither_tensorflow_nor_beam_is_needed(pairs, tmp_path):
+    command = [sys.executable, "-c", _WITHOUT_TENSORFLOW, pairs, tmp_path / "tfds"]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = [(str(scene), int(rainy(scene).sum())) for scene in (1, 2, 3)]
+    assert done.stdout.splitlines()[-1] == repr(expected)
