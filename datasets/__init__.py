@@ -17,6 +17,7 @@ NAMES = (
     "real_rain",
     "spa_data",
     "synthetic_rain",
+    "synthetic_rain",
 )
 
 for _name in NAMES:
