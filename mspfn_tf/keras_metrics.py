@@ -42,7 +42,7 @@ class _PerImageMean(keras.metrics.Mean):
 
     def _planes(self, images):
         """What the protocol compares, float32 levels `[batch, channels, height, width]`."""
-        if keras.backend.is_float_dtype(images.dtype):
+        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype)):
             images = ops.clip(ops.cast(images, "float32"), 0, 1)
             images = ops.floor(images * PEAK + 0.5)
         levels = ops.cast(images, "int32")

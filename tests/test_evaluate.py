@@ -11,7 +11,7 @@ from PIL import Image
 from shared_data import shared
 
 import mspfn_tf
-from mspfn_tf import metrics
+from mspfn_tf import metrics, restorer
 from mspfn_tf.cli import main
 from mspfn_tf.files import sha256
 from mspfn_tf.images import read_rgb
@@ -61,11 +61,11 @@ def test_evaluates_a_folder_of_pairs(pairs, model, tmp_path, capsys):
     assert scores["configuration"]["tile"] == "whole"
     assert scores["versions"].keys() >= {"keras", "tensorflow"}
     assert [image["name"] for image in scores["images"]] == ["rain-001", "rain-002", "rain-003"]
-    restorer = mspfn_tf.Restorer(model)
+    restore = mspfn_tf.Restorer(model)
     for number, image in enumerate(scores["images"], 1):
         rainy = np.asarray(Image.open(pairs / f"input/rain-00{number}.png"))
         clean = np.asarray(Image.open(pairs / f"target/norain-00{number}.png"))
-        assert image["psnr"] == pytest.approx(metrics.psnr(clean, restorer(rainy)), abs=1e-6)
+        assert image["psnr"] == pytest.approx(metrics.psnr(clean, restore(rainy)), abs=1e-6)
     text = capsys.readouterr().out
     assert f"rainy input  matlab_y  {scores['input']['psnr']:.3f} / " in text
     assert f"output       rgb       {scores['output_rgb']['psnr']:.3f} / " in text
@@ -91,15 +91,15 @@ def test_tiles_ensemble_and_crop_reach_the_restorer(pairs, model, tmp_path):
     assert evaluate(*common, "--output", tmp_path / "out") == 2
 
 
-def test_large_pictures_stay_whole(model, tmp_path):
-    random = np.random.default_rng(0)
-    clean = random.integers(0, 255, (16, 33000, 3)).astype(np.uint8)  # 512x512 is 262144
-    for part in ("input", "target"):
-        (tmp_path / part).mkdir()
-        Image.fromarray(clean).save(tmp_path / part / "long.png")
-    assert evaluate("--pairs", tmp_path, "--model", model, "--output", tmp_path / "out") == 0
-    whole = mspfn_tf.Restorer(model, tile=33000)(clean)
-    assert not np.array_equal(whole, mspfn_tf.Restorer(model)(clean))
+def test_large_pictures_stay_whole(pairs, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(restorer, "WHOLE_PIXELS", 16 * 16)
+    monkeypatch.setattr(restorer, "AUTOMATIC_TILE", 16)
+    options = ("--overlap", 8, "--output", tmp_path / "out")
+    assert evaluate("--pairs", pairs, "--model", model, *options) == 0
+    rainy = read_rgb(pairs / "input/rain-001.png")
+    clean = read_rgb(pairs / "target/norain-001.png")
+    whole = mspfn_tf.Restorer(model, tile=24, overlap=8)(rainy)
+    assert not np.array_equal(whole, mspfn_tf.Restorer(model, overlap=8)(rainy))
     psnr = read(tmp_path / "out")["images"][0]["psnr"]
     assert psnr == pytest.approx(metrics.psnr(clean, whole), abs=1e-6)
 
