@@ -22,9 +22,21 @@ DUMMY_RAIN800 = Path(__file__).resolve().parents[1] / "datasets/rain800/dummy_da
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small network as a weights file."""
+    """A file of the least model of which tiles, turns and crops change the result."""
+    inputs = keras.Input((None, None, 3))
+    mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    edges = keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones")(inputs)
+    outputs = keras.layers.Subtract()([edges * 0.15, mean * 0.3])
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    keras.Model(inputs, outputs).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A small network of this package as a weights file."""
     keras.utils.set_random_seed(0)
-    path = tmp_path_factory.mktemp("model") / "small.weights.h5"
+    path = tmp_path_factory.mktemp("network") / "small.weights.h5"
     save_weights(mspfn_tf.MSPFN(width=4, blocks=1, rcabs=(1, 1, 1), hidden=(4, 4, 4)), path)
     return path
 
@@ -53,15 +65,15 @@ def read(output):
     return json.loads((output / "scores.json").read_text())
 
 
-def test_evaluates_a_folder_of_pairs(pairs, model, tmp_path, capsys):
-    assert evaluate("--pairs", pairs, "--model", model, "--output", tmp_path / "out") == 0
+def test_evaluates_a_folder_of_pairs(pairs, network, tmp_path, capsys):
+    assert evaluate("--pairs", pairs, "--model", network, "--output", tmp_path / "out") == 0
     scores = read(tmp_path / "out")
     assert scores["model"] == "small.weights.h5"
-    assert scores["weights_sha256"] == sha256(model)
+    assert scores["weights_sha256"] == sha256(network)
     assert scores["configuration"]["tile"] == "whole"
     assert scores["versions"].keys() >= {"keras", "tensorflow"}
     assert [image["name"] for image in scores["images"]] == ["rain-001", "rain-002", "rain-003"]
-    restore = mspfn_tf.Restorer(model)
+    restore = mspfn_tf.Restorer(network)
     for number, image in enumerate(scores["images"], 1):
         rainy = np.asarray(Image.open(pairs / f"input/rain-00{number}.png"))
         clean = np.asarray(Image.open(pairs / f"target/norain-00{number}.png"))
