@@ -179,6 +179,12 @@ class SameNames:
         return {}
 
 
+def repackaged(folder):
+    """Layouts of the usual re-packagings in `folder` (template with a slash at its end)."""
+    prefixed = Folders(folder + "rain/rain-{n:d}", folder + "norain/norain-{n:d}")
+    return (prefixed, SameNames(folder))
+
+
 def listing(heading, lines, limit=20):
     """A heading and up to `limit` indented lines."""
     shown = [f"  {line}" for line in lines[:limit]]

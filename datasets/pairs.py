@@ -8,10 +8,10 @@ import io
 import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
+
 from mspfn_tf.datasets.layouts import listing
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
-
 from mspfn_tf.errors import UsageError
 
 
@@ -184,12 +184,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if pair_set.scenes_by_content:
             found = _scenes_by_content(tree, found)
         else:
-            first = next(iter(found))
             found = {
-                split: [
-                    pair if split == first else _replace_scene(pair, f"{split}/{pair.scene}")
-                    for pair in pairs
-                ]
+                split: [_with_scene(pair, _id(split, pair.scene)) for pair in pairs]
                 for split, pairs in found.items()
             }
         train = found.pop("train", [])
@@ -269,18 +265,28 @@ def _at_one_root(layout, tree):
     return next(iter(roots.values()), [])
 
 
-def _replace_scene(pair, scene):
+def _id(split, name):
+    """A scene id that holds for all splits: those of the training split go without its name."""
+    return name if split == "train" else f"{split}/{name}"
+
+
+def _with_scene(pair, scene):
     return dataclasses.replace(pair, scene=scene)
 
 
 def _scenes_by_content(tree, found):
-    """The name of the first pair of a scene is its id; it has its split before it, except for the
-    first split."""
-    first = next(iter(found))
+    """The pairs with scenes that are called after the first pair that shows them."""
     pairs = [(split, pair) for split, pairs in found.items() for pair in pairs]
-    ids = [pair.name if split == first else f"{split}/{pair.name}" for split, pair in pairs]
-    thumbnails = [thumbnail(_Picture(tree, pair.clean).image) for _, pair in pairs]
+    thumbnails, bad = [], []
+    for _, pair in pairs:
+        try:
+            thumbnails.append(thumbnail(_Picture(tree, pair.clean).image))
+        except UsageError as error:
+            bad.append(str(error))
+    if bad:
+        raise UsageError(listing(f"{len(bad)} bad pictures:", bad))
+    ids = [_id(split, pair.name) for split, pair in pairs]
     result = {split: [] for split in found}
-    for (split, pair), index in zip(pairs, same_as_first(thumbnails), strict=True):
-        result[split].append(_replace_scene(pair, ids[index]))
+    for (split, pair), first in zip(pairs, same_as_first(thumbnails), strict=True):
+        result[split].append(_with_scene(pair, ids[first]))
     return result

@@ -1,6 +1,6 @@
 """The two generations of Yang et al.'s synthetic sets, which four builders read."""
 
-from mspfn_tf.datasets.layouts import Folders, SameNames
+from mspfn_tf.datasets.layouts import Folders, SameNames, repackaged
 from mspfn_tf.datasets.pairs import Split
 
 
@@ -12,9 +12,9 @@ def first_generation(letter, training_pairs):
             training_pairs,
             (
                 Folders(train + "rain-{n:d}", train + "norain-{n:d}"),
-                SameNames(train),
-                SameNames("train/"),
-                SameNames("train/small/"),
+                *repackaged(train),
+                *repackaged("train/"),
+                *repackaged("train/small/"),
             ),
         ),
         "test": Split(
@@ -23,10 +23,10 @@ def first_generation(letter, training_pairs):
                 Folders(test + "rainy/rain-{n:d}", test + "norain-{n:d}"),
                 Folders(test + "rain-{n:d}", test + "norain-{n:d}"),
                 Folders(test + "rainy/rain-{n:d}", test + "norain/norain-{n:d}"),
-                SameNames(test),
-                SameNames("test/"),
-                SameNames("test/small/"),
-                SameNames("/"),
+                *repackaged(test),
+                *repackaged("test/"),
+                *repackaged("test/small/"),
+                *repackaged("/"),
             ),
         ),
     }

@@ -1,4 +1,5 @@
 import pytest
+
 from mspfn_tf.datasets.layouts import (
     Folders,
     Half,
@@ -7,9 +8,9 @@ from mspfn_tf.datasets.layouts import (
     SameNames,
     SideBySide,
     listing,
+    repackaged,
 )
 from mspfn_tf.datasets.picture_tree import PictureTree
-
 from mspfn_tf.errors import UsageError
 
 
@@ -96,6 +97,14 @@ def test_same_names(tmp_path, names):
         f"test/{names[0]}/1.png",
         f"test/{names[1]}/1.jpg",
     )
+
+
+def test_repackaged_with_prefixes(tmp_path):
+    tree = _tree(tmp_path, "test/rain/rain-001.png", "test/norain/norain-001.png")
+    found = [layout.find(tree) for layout in repackaged("test/")[:1]]
+    assert found == [
+        {"": [Pair("001", "001", Half(tree.paths[1]), Half(tree.paths[0]))]},
+    ]
 
 
 def test_unpaired_pictures_are_named(tmp_path):

@@ -1,6 +1,6 @@
 """rain800."""
 
-from mspfn_tf.datasets.layouts import SameNames, SideBySide
+from mspfn_tf.datasets.layouts import SideBySide, repackaged
 from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
 
 
@@ -10,14 +10,16 @@ class Builder(PairsBuilder):
     HOMEPAGE = "https://github.com/hezhangsprinter/ID-CGAN"
     SETS = PairSet(
         {
-            "train": Split(700, (SideBySide("training/{n:d}", clean="left"), SameNames("train/"))),
+            "train": Split(
+                700, (SideBySide("training/{n:d}", clean="left"), *repackaged("train/"))
+            ),
             "test": Split(
                 100,
                 (
                     SideBySide("test_syn/{n:d}", clean="left"),
                     SideBySide("test/{n:d}", clean="left"),
-                    SameNames("test/"),
-                    SameNames("Test100/"),
+                    *repackaged("test/"),
+                    *repackaged("Test100/"),
                 ),
             ),
         },
