@@ -32,9 +32,7 @@ class Checkpoints:
 
     def paths(self):
         """The checkpoint files, oldest first."""
-        return sorted(
-            path for path in self.folder.glob("step-*.npz") if _NAME.match(path.name)
-        )
+        return sorted(path for path in self.folder.glob("step-*.npz") if _NAME.match(path.name))
 
     def save(self, step, arrays, state):
         """Writes a checkpoint and removes those beyond the newest `keep`.

@@ -59,9 +59,7 @@ def parse_mixture(spec):
         parts.append((name, weight))
     names = [name for name, _ in parts]
     if len(set(names)) < len(names):
-        raise UsageError(
-            f"dataset '{spec}' names a set twice: add up its weights instead"
-        )
+        raise UsageError(f"dataset '{spec}' names a set twice: add up its weights instead")
     total = sum(weight for _, weight in parts)
     return [(name, weight / total) for name, weight in parts]
 
@@ -76,18 +74,12 @@ def _prepared_folder(name, data_dir):
 
     found = versions(folder)
     if not found:
-        configs = sorted(
-            {info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")}
-        )
+        configs = sorted({info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")})
         if configs:
             choices = ", ".join(f"{name}/{config}" for config in configs)
-            raise UsageError(
-                f"dataset '{name}' has several configurations: choose from {choices}"
-            )
+            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
         raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
-    return max(
-        found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()]
-    )
+    return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
 
 
 class PairSource:
@@ -118,9 +110,7 @@ class PairSource:
         else:
             # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
             config = tfds.ReadConfig(interleave_cycle_length=1)
-            dataset = builder.as_dataset(
-                split=split, decoders=decoders, read_config=config
-            )
+            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
             self._examples = list(tfds.as_numpy(dataset))
         self.dataset = name
         self.split = split
@@ -144,9 +134,7 @@ class PairSource:
 
     def sizes(self):
         """(height, width) of every pair, read from the image headers alone: int array [N, 2]."""
-        return np.array(
-            [_open(example["clean"]).size[::-1] for example in self._examples]
-        )
+        return np.array([_open(example["clean"]).size[::-1] for example in self._examples])
 
 
 def _open(encoded):
@@ -191,9 +179,7 @@ def dihedral(image, transform):
 
 
 Row = collections.namedtuple("Row", "source pair top left transform")
-Row.__doc__ = (
-    """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
-)
+Row.__doc__ = """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
 
 
 class PatchStream:
@@ -213,9 +199,7 @@ class PatchStream:
         crops_per_pair: patches taken from a pair before it may leave the cache.
     """
 
-    def __init__(
-        self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1
-    ):
+    def __init__(self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1):
         self.sources = list(sources)
         self.batch_size = batch_size
         self.seed = seed
@@ -223,12 +207,10 @@ class PatchStream:
         self.cache = DecodedCache(cache_bytes)
         self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
         self._block = functools.lru_cache(maxsize=16)(self._draw_block)
-        self._order = functools.lru_cache(maxsize=4 * len(self.sources))(
-            self._draw_order
-        )
+        self._order = functools.lru_cache(maxsize=4 * len(self.sources))(self._draw_order)
 
     def _draw_block(self, block):
-        """The source of each example of a mixture block, and its rank among those of that source."""
+        """The source of each example of a mixture block, and its rank within that source."""
         of = np.repeat(np.arange(len(self.sources)), self._counts)
         of = _random(self.seed, _MIXTURE, block).permutation(of)
         rank = np.empty(_MIXTURE_BLOCK, np.int64)
@@ -237,9 +219,7 @@ class PatchStream:
         return of, rank
 
     def _draw_order(self, source, epoch):
-        return _random(self.seed, _ORDER, source, epoch).permutation(
-            len(self.sources[source])
-        )
+        return _random(self.seed, _ORDER, source, epoch).permutation(len(self.sources[source]))
 
     def _pair(self, source, visit):
         """Index of the pair that the `visit`-th visit to a source (0, 1, ...) sees."""
@@ -250,7 +230,7 @@ class PatchStream:
         return int(self._order(source, epoch)[window * _WINDOW + visit % width])
 
     def rows(self, step, rows=slice(None)):
-        """Where the patches of batch `step` come from: a list of `Row`, for a slice of the batch."""
+        """Where the patches of batch `step`, or of a slice of it, come from: a list of `Row`."""
         # Drawn for the whole batch, so that a slice of it sees the same numbers.
         random = _random(self.seed, _CROPS, step)
         corners = random.random((self.batch_size, 2))
@@ -260,9 +240,7 @@ class PatchStream:
             block, slot = divmod(step * self.batch_size + row, _MIXTURE_BLOCK)
             of, rank = self._block(block)
             source = int(of[slot])
-            pair = self._pair(
-                source, block * int(self._counts[source]) + int(rank[slot])
-            )
+            pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
             result.append(Row(source, pair, *corners[row], int(transforms[row])))
         return result
 
@@ -291,7 +269,7 @@ class PatchStream:
                 )
             top = int(row.top * (height - patch_size + 1))
             left = int(row.left * (width - patch_size + 1))
-            for image, out in zip(pair, patches):
+            for image, out in zip(pair, patches, strict=True):
                 crop = image[top : top + patch_size, left : left + patch_size]
                 out[index] = dihedral(crop, row.transform)
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
@@ -308,7 +286,7 @@ def _largest_remainder(shares):
 
 def open_stream(spec, data_dir, split="train", **arguments):
     """The `PatchStream` of a dataset specification (see `parse_mixture`)."""
-    names, shares = zip(*parse_mixture(spec))
+    names, shares = zip(*parse_mixture(spec), strict=True)
     sources = [PairSource(name, split, data_dir) for name in names]
     return PatchStream(sources, shares, **arguments)
 
@@ -323,17 +301,13 @@ def prefetched(function, arguments, threads=2, depth=8):
         try:
             while pending:
                 yield pending.popleft().result()
-                pending.extend(
-                    pool.submit(function, *a) for a in itertools.islice(arguments, 1)
-                )
+                pending.extend(pool.submit(function, *a) for a in itertools.islice(arguments, 1))
         finally:
             for future in pending:
                 future.cancel()
 
 
-def tf_dataset(
-    stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2
-):
+def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):
     """A `tf.data.Dataset` of the batches `start` .. `stop` - 1, in order.
 
     Args:

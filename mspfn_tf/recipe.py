@@ -51,37 +51,25 @@ class Recipe:
     """
 
     preset: str = _flag("network to train", "mspfn_mobile")
-    dataset: str = _flag(
-        "NAME, NAME/CONFIG or a mixture rain800:1,synthetic_rain/heavy:2"
-    )
+    dataset: str = _flag("NAME, NAME/CONFIG or a mixture rain800:1,synthetic_rain/heavy:2")
     data_dir: str = _flag("folder that `mspfn prepare` filled", same_run=False)
-    workdir: str = _flag(
-        "folder of this run; run again with it to resume", same_run=False
-    )
+    workdir: str = _flag("folder of this run; run again with it to resume", same_run=False)
     steps: int = _flag("training steps")
     batch_size: int = _flag("patches of a batch, over all replicas together")
-    patch_size: str = _flag(
-        "side of the patches; 64,96,128 gives each an equal share", "96"
-    )
+    patch_size: str = _flag("side of the patches; 64,96,128 gives each an equal share", "96")
     learning_rate: float = _flag("learning rate at its highest")
     schedule: str = _flag("course of the learning rate", choices=SCHEDULES)
-    warmup_steps: int = _flag(
-        "steps over which the learning rate rises from 0 (cosine)"
-    )
+    warmup_steps: int = _flag("steps over which the learning rate rises from 0 (cosine)")
     optimizer: str = _flag("optimizer", "adam", choices=("adam", "adamw"))
     weight_decay: float = _flag("weight decay of adamw", 1e-4)
     clip_norm: float = _flag("largest norm of the whole gradient; 0: no clipping")
     ema: float = _flag("decay of the moving average of the weights; 0: none")
     edge_weight: float = _flag("weight of the edge loss", 0.05)
     precision: str = _flag("compute type", "float32", choices=("float32", "bfloat16"))
-    teacher: str = _flag(
-        "preset or model file whose output the student also learns", ""
-    )
+    teacher: str = _flag("preset or model file whose output the student also learns", "")
     teacher_weight: float = _flag("share of the teacher's part in the loss, 0..1", 0.5)
     init_weights: str = _flag("weights file to start from", "")
-    model_arguments: str = _flag(
-        "JSON object of arguments that override the preset's", ""
-    )
+    model_arguments: str = _flag("JSON object of arguments that override the preset's", "")
     seed: int = _flag("seed of the first weights and of the data order", 0)
     crops_per_pair: int = _flag(
         "patches per decoded pair; 0: 1 if the set fits the cache, else 4", 0
@@ -89,29 +77,17 @@ class Recipe:
     cache_mb: int = _flag("memory for decoded pairs, MiB", 2048, same_run=False)
     threads: int = _flag("threads of the input pipeline", 2, same_run=False)
     strategy: str = _flag("devices", "auto", choices=STRATEGIES, same_run=False)
-    deterministic: bool = _flag(
-        "force deterministic kernels (GPU; slower)", False, same_run=False
-    )
+    deterministic: bool = _flag("force deterministic kernels (GPU; slower)", False, same_run=False)
     checkpoint_every: int = _flag("steps between checkpoints", 500, same_run=False)
     keep_checkpoints: int = _flag("newest checkpoints kept", 3, same_run=False)
     log_every: int = _flag("steps between reports", 50, same_run=False)
-    validate_every: int = _flag(
-        "steps between validations; 0: none", 1000, same_run=False
-    )
-    validation_dataset: str = _flag(
-        "set(s) to validate on; default: the training ones", ""
-    )
+    validate_every: int = _flag("steps between validations; 0: none", 1000, same_run=False)
+    validation_dataset: str = _flag("set(s) to validate on; default: the training ones", "")
     validation_images: int = _flag("pairs of each validation set", 32)
     validation_size: int = _flag("side of the centre crops validated", 256)
-    on_nan: str = _flag(
-        "what to do when the loss is not finite", "stop", choices=("stop", "skip")
-    )
-    max_minutes: float = _flag(
-        "stop, saved, after so many minutes; 0: no limit", 0, same_run=False
-    )
-    tensorboard: bool = _flag(
-        "write TensorBoard scalars and panels", False, same_run=False
-    )
+    on_nan: str = _flag("what to do when the loss is not finite", "stop", choices=("stop", "skip"))
+    max_minutes: float = _flag("stop, saved, after so many minutes; 0: no limit", 0, same_run=False)
+    tensorboard: bool = _flag("write TensorBoard scalars and panels", False, same_run=False)
 
     def __post_init__(self):
         for name, value in RECIPES.get(self.preset, PUBLISHED).items():
@@ -123,9 +99,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata.get("choices")
             if choices and value not in choices:
-                raise UsageError(
-                    f"--{field.name} '{value}': choose from {', '.join(choices)}"
-                )
+                raise UsageError(f"--{field.name} '{value}': choose from {', '.join(choices)}")
             if field.type in (int, float) and value < 0:
                 raise UsageError(f"--{field.name} {value}: must not be negative")
         for name in (
@@ -167,20 +141,16 @@ class Recipe:
                     f"--patch_size {self.patch_size}: must be multiples of 8, such as 96 or 64,96"
                 )
         ends = [self.steps * (index + 1) // len(sizes) for index in range(len(sizes))]
-        return list(zip([0, *ends], ends, sizes))
+        return list(zip([0, *ends[:-1]], ends, sizes, strict=True))
 
     def arguments(self):
         """The model arguments that override the preset's, as a dict."""
         try:
             arguments = json.loads(self.model_arguments or "{}")
         except json.JSONDecodeError as error:
-            raise UsageError(
-                f"--model_arguments {self.model_arguments}: {error}"
-            ) from error
+            raise UsageError(f"--model_arguments {self.model_arguments}: {error}") from error
         if not isinstance(arguments, dict):
-            raise UsageError(
-                f"--model_arguments {self.model_arguments}: must be a JSON object"
-            )
+            raise UsageError(f"--model_arguments {self.model_arguments}: must be a JSON object")
         return arguments
 
     def identity(self):
@@ -191,7 +161,5 @@ class Recipe:
             if field.metadata.get("same_run", True)
         }
         if self.schedule == "published" and len(self.stages()) == 1:
-            del fields[
-                "steps"
-            ]  # nothing depends on where such a run ends: it may be prolonged
+            del fields["steps"]  # nothing depends on where such a run ends: it may be prolonged
         return fields

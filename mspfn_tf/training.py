@@ -3,10 +3,11 @@
     recipe = Recipe(preset="mspfn_mobile", dataset="rain800", data_dir=..., workdir=...)
     status = Trainer(recipe).run()
 
-`Trainer(recipe).start()` followed by `train_step(rainy, clean)` is the same training with batches of
-your own.
+`Trainer(recipe).start()` followed by `train_step(rainy, clean)` is the same training with batches
+of your own.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mspfn_tf import __version__, metrics
+from mspfn_tf import __version__
 from mspfn_tf.checkpoints import Checkpoints
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
@@ -27,16 +28,19 @@ from mspfn_tf.input_pipeline import PairSource, PatchStream, parse_mixture
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
 from mspfn_tf.recipe import Recipe
+from mspfn_tf.schedules import PublishedSchedule, make_optimizer
 from mspfn_tf.strategies import make_runner
 from mspfn_tf.training_reports import JsonLog, ProgressLine, TensorBoardLog
+from mspfn_tf.validation import ValidationSet
 from mspfn_tf.weights_file import load_model, load_weights, save_weights
 
 __all__ = ["INTERRUPTED", "NotFinite", "PublishedSchedule", "Recipe", "Trainer"]
 
 INTERRUPTED = 75
-"""Exit status of a run that was stopped by a signal or its time limit, saved and to be resumed."""
+"""Exit status of a run that a signal or its time limit stopped: saved, run again to resume."""
 
 _MOST_SKIPPED = 10  # with --on_nan skip: more bad batches than this are no accident
+_WORST_TEACHER = 10.0  # dB against the clean patches; a teacher in another range is far below
 
 
 class NotFinite(Exception):
@@ -47,168 +51,101 @@ class NotFinite(Exception):
         self.step = step
 
 
-@keras.saving.register_keras_serializable(package="mspfn_tf")
-class PublishedSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The published learning rate: initial * 0.8^(step / 20000) + 1e-6, continuous."""
-
-    def __init__(self, initial=5e-4):
-        self.initial = initial
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32")
-        return self.initial * keras.ops.power(0.8, step / 20_000.0) + 1e-6
-
-    def get_config(self):
-        return {"initial": self.initial}
-
-
-def make_optimizer(recipe):
-    """The Keras optimizer of a recipe, with its schedule and moving average."""
-    if recipe.schedule == "published":
-        schedule = PublishedSchedule(recipe.learning_rate)
-    else:
-        schedule = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if recipe.warmup_steps else recipe.learning_rate,
-            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
-            warmup_steps=recipe.warmup_steps,
-            decay_steps=recipe.steps - recipe.warmup_steps,
-            alpha=0.01,
-        )
-    # Keras' Adam is in the published (epsilon-hat) form.
-    shared = {
-        "learning_rate": schedule,
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-8,
-    }
-    if recipe.ema:
-        shared.update(use_ema=True, ema_momentum=recipe.ema)
-    if recipe.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **shared)
-    return keras.optimizers.Adam(**shared)
-
-
 class Trainer:
     """A training run in `recipe.workdir`.
 
     Args:
         recipe: `Recipe`.
         callbacks: further Keras callbacks. As under `fit` with `steps_per_execution`, the batch
-            methods are called every `log_every` steps, with the mean logs; an epoch is what lies
-            between two validations.
+            methods are called every `log_every` steps, with mean logs; an epoch is what lies
+            between two validations. `model.stop_training` ends the run, saved.
+
+    After `start()`: `model` (compiled), `step` (steps done), `stream` (the batches by number),
+    `best` (step and scores of the best validation, or None).
     """
 
     def __init__(self, recipe, callbacks=()):
         self.recipe = recipe
         self.workdir = Path(recipe.workdir)
-        self.checkpoints = Checkpoints(
-            self.workdir / "checkpoints", recipe.keep_checkpoints
-        )
+        self.checkpoints = Checkpoints(self.workdir / "checkpoints", recipe.keep_checkpoints)
         self.callbacks = list(callbacks)
-        self.model = None
         self.step = 0
         self.skipped = []
         self.best = None
-        self._pending = []  # (step, logs still on the device)
-        self._stop = None
+        self._stop = None  # why to stop, once there is a reason
+        self._deadline = math.inf
 
     # === Beginning ===
 
     def start(self):
-        """Builds model and optimizer, checks what can be checked, resumes. Returns self.
+        """Checks what can be checked, builds model and optimizer, resumes. Returns self.
 
         Raises:
             UsageError: anything about the configuration, the data or the working folder that
                 would make the run fail later.
         """
         recipe = self.recipe
+        if recipe.max_minutes:
+            self._deadline = time.monotonic() + 60 * recipe.max_minutes
         self._check_workdir()
-        self.runner = make_runner(recipe.strategy, recipe.deterministic)
-        if recipe.batch_size % self.runner.replicas:
-            raise UsageError(
-                f"--batch_size {recipe.batch_size} must be divisible by the "
-                f"{self.runner.replicas} replicas"
-            )
+        self.runner = make_runner(recipe.strategy, recipe.deterministic, self.workdir)
+        self.runner.check_batch_size(recipe.batch_size)
         self.stream = self._open_stream()
-        self.validation = self._open_validation()
+        self.validation = None
+        if recipe.validate_every:
+            self.validation = ValidationSet(
+                recipe.validation_dataset or recipe.dataset,
+                recipe.data_dir,
+                recipe.validation_images,
+                recipe.validation_size,
+            )
         keras.utils.set_random_seed(recipe.seed)
-        policy = "mixed_bfloat16" if recipe.precision == "bfloat16" else "float32"
-        keras.config.set_dtype_policy(policy)
-        with self.runner.scope():
+        with self.runner.scope(), _dtype_policy(recipe.precision):
             self.model = self._make_model()
             teacher = load_model(recipe.teacher) if recipe.teacher else None
             optimizer = make_optimizer(recipe)
             optimizer.build(self.model.trainable_variables)
             loss = DerainLoss(recipe.edge_weight)
             self.model.compile(optimizer=optimizer, loss=loss)
-        objective = _objective(loss, teacher, recipe.teacher_weight)
-        self.runner.compile(
-            self.model, optimizer, objective, recipe.batch_size, recipe.clip_norm
-        )
         self._check_space()
+        if teacher is not None:
+            self._check_teacher(teacher)
+        self.runner.compile(
+            self.model, optimizer, recipe.batch_size, loss, recipe.clip_norm,
+            teacher, recipe.teacher_weight,
+        )  # fmt: skip
         self._resume()
         return self
 
     def _make_model(self):
         recipe = self.recipe
         try:
-            model = MSPFN.from_preset(
-                recipe.preset, load_weights=False, **recipe.arguments()
-            )
+            model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.arguments())
         except TypeError as error:
-            raise UsageError(
-                f"--model_arguments {recipe.model_arguments}: {error}"
-            ) from error
+            raise UsageError(f"--model_arguments {recipe.model_arguments}: {error}") from error
         if recipe.init_weights:
             load_weights(model, recipe.init_weights)
         return model
 
     def _open_stream(self):
         recipe = self.recipe
-        names, shares = zip(*parse_mixture(recipe.dataset))
+        names, shares = zip(*parse_mixture(recipe.dataset), strict=True)
         sources = [PairSource(name, "train", recipe.data_dir) for name in names]
-        needed = 0
         largest_patch = max(size for _, _, size in recipe.stages())
+        decoded = 0
         for source in sources:
             sizes = source.sizes()
             smallest = int(np.argmin(sizes.min(axis=1)))
             if sizes[smallest].min() < largest_patch:
+                height, width = sizes[smallest]
                 raise UsageError(
-                    f"--patch_size {recipe.patch_size}: {source.name(smallest)} is only "
-                    f"{sizes[smallest][0]}x{sizes[smallest][1]}"
+                    f"--patch_size {recipe.patch_size}: the smallest image, "
+                    f"{source.name(smallest)}, is only {height}x{width}"
                 )
-            needed += 6 * int(sizes.prod(axis=1).sum())
+            decoded += 6 * int(sizes.prod(axis=1).sum())
         cache = recipe.cache_mb * 2**20
-        crops = recipe.crops_per_pair or (1 if needed <= cache else 4)
-        return PatchStream(
-            sources, shares, recipe.batch_size, recipe.seed, cache, crops
-        )
-
-    def _open_validation(self):
-        """The fixed validation set: (names, rainy, clean), or None."""
-        recipe = self.recipe
-        if not recipe.validate_every:
-            return None
-        names, pairs = [], []
-        for dataset, _ in parse_mixture(recipe.validation_dataset or recipe.dataset):
-            source = PairSource(dataset, "validation", recipe.data_dir)
-            count = min(recipe.validation_images, len(source))
-            for index in np.linspace(0, len(source) - 1, count).round().astype(int):
-                names.append(source.name(index))
-                pairs.append(source[index])
-        # One static shape, so that the network is compiled once.
-        side = (
-            min(recipe.validation_size, *(min(pair[0].shape[:2]) for pair in pairs))
-            // 8
-            * 8
-        )
-
-        def centre(image):
-            top, left = ((length - side) // 2 for length in image.shape[:2])
-            return image[top : top + side, left : left + side]
-
-        rainy, clean = (np.stack([centre(pair[i]) for pair in pairs]) for i in (0, 1))
-        return names, rainy, clean
+        crops = recipe.crops_per_pair or (1 if decoded <= cache else 4)
+        return PatchStream(sources, shares, recipe.batch_size, recipe.seed, cache, crops)
 
     def _check_workdir(self):
         """Refuses a folder that holds another run, and one that cannot be written."""
@@ -232,33 +169,38 @@ class Trainer:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UsageError(
-                f"--workdir {self.workdir} cannot be written: {error}"
-            ) from error
+            raise UsageError(f"--workdir {self.workdir} cannot be written: {error}") from error
 
     def _check_space(self):
-        size = 4 * (
-            self.model.count_params()
-            + sum(math.prod(v.shape) for v in self.model.optimizer.variables)
-        )
-        needed = (
-            self.recipe.keep_checkpoints + 2 - len(self.checkpoints.paths())
-        ) * size
+        count = sum(math.prod(variable.shape) for variable in self._variables().values())
+        files = self.recipe.keep_checkpoints + 2 - len(self.checkpoints.paths())
         free = shutil.disk_usage(self.workdir).free
-        if free < needed:
+        if free < 4 * count * files:
             raise UsageError(
-                f"--workdir {self.workdir}: {free / 2**20:.0f} MiB free, but the checkpoints need "
-                f"{needed / 2**20:.0f} MiB; make room or lower --keep_checkpoints"
+                f"--workdir {self.workdir}: {free / 2**20:.0f} MiB are free, but the checkpoints "
+                f"need {4 * count * files / 2**20:.0f} MiB: make room or lower --keep_checkpoints"
+            )
+
+    def _check_teacher(self, teacher):
+        rainy, clean = self.stream.batch(0, self.recipe.stages()[0][2])
+        taught = keras.ops.convert_to_numpy(teacher(rainy[:1]))
+        if taught.shape != clean[:1].shape:
+            raise UsageError(
+                f"--teacher {self.recipe.teacher}: its output is {taught.shape} for an image "
+                f"{clean[:1].shape}"
+            )
+        psnr = -10 * np.log10(np.mean(np.square(taught - clean[:1])))
+        if not psnr > _WORST_TEACHER:
+            raise UsageError(
+                f"--teacher {self.recipe.teacher}: its output lies in {taught.min():.2f} .. "
+                f"{taught.max():.2f} and differs from the clean patch by far ({psnr:.1f} dB); a "
+                "teacher takes and gives images in [0, 1]"
             )
 
     # === State ===
 
-    def _arrays(self):
-        self.runner.write_back()
-        groups = {
-            "model": self.model.weights,
-            "optimizer": self.model.optimizer.variables,
-        }
+    def _variables(self):
+        groups = {"model": self.model.weights, "optimizer": self.model.optimizer.variables}
         return {
             f"{group}/{index:04d}": variable
             for group, variables in groups.items()
@@ -266,25 +208,31 @@ class Trainer:
         }
 
     def save_checkpoint(self):
-        """Writes the state of the run; a no-op on workers that are not the chief."""
-        arrays = {name: np.asarray(v) for name, v in self._arrays().items()}
+        """Writes the state of the run (only the chief worker does)."""
+        self.runner.write_back()
         if self.runner.chief:
+            arrays = {
+                name: keras.ops.convert_to_numpy(variable)
+                for name, variable in self._variables().items()
+            }
             state = {"skipped": self.skipped, "best": self.best}
             self.checkpoints.save(self.step, arrays, state)
 
     def _resume(self):
+        """Takes up the newest checkpoint, or makes the first one."""
         loaded = self.checkpoints.load_newest()
         if loaded is None:
-            self._write_config()
+            if self.runner.chief:
+                self._write_config()
             self.save_checkpoint()
             return
         arrays, state = loaded
-        variables = self._arrays()
-        if {k: v.shape for k, v in arrays.items()} != {
-            k: tuple(v.shape) for k, v in variables.items()
-        }:
+        variables = self._variables()
+        there = {name: array.shape for name, array in arrays.items()}
+        here = {name: tuple(variable.shape) for name, variable in variables.items()}
+        if there != here:
             raise UsageError(
-                f"the checkpoints in {self.workdir} are those of another network"
+                f"the checkpoints in {self.checkpoints.folder} are those of another network"
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
@@ -293,30 +241,40 @@ class Trainer:
         self.skipped = sorted({*self.skipped, *state["skipped"]})
 
     def _write_config(self):
-        if self.runner.chief:
-            config = {
-                "model": self.model.get_config(),
-                "recipe": self.recipe.identity(),
-                "versions": {"mspfn_tf": __version__, "keras": keras.__version__},
-                "backend": keras.backend.backend(),
-                "platform": platform.platform(),
-            }
-            with atomic_write(
-                self.workdir / "config.json", overwrite=True
-            ) as temporary:
-                temporary.write_text(json.dumps(config, indent=2) + "\n")
+        config = {
+            "model": self.model.get_config(),
+            "recipe": self.recipe.identity(),
+            "versions": {"mspfn_tf": __version__, "keras": keras.__version__},
+            "backend": keras.backend.backend(),
+            "platform": platform.platform(),
+        }
+        with atomic_write(self.workdir / "config.json", overwrite=True) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n")
 
+    @contextlib.contextmanager
     def averaged_weights(self):
-        """Context in which the model holds the averaged weights, where there are any."""
-        return _Averaged(self)
+        """Within it the model holds the moving average of its weights, if the recipe keeps one."""
+        self.runner.write_back()
+        optimizer, variables = self.model.optimizer, self.model.trainable_variables
+        if not optimizer.use_ema or int(optimizer.iterations) == 0:
+            yield
+            return
+        own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, own, strict=True):
+                variable.assign(value)
+            self.runner.read_back()
 
     # === Steps ===
 
     def train_step(self, rainy, clean):
-        """One step on a global batch, float32 [batch_size, S, S, 3] in [0, 1] each.
+        """One step on a given global batch, float32 [batch_size, S, S, 3] in [0, 1] each.
 
         Returns:
-            dict of floats: loss and psnr (means of the batch) and gradient_norm, before the update.
+            dict of floats from before the update: loss, psnr (means of the batch), gradient_norm.
         """
         logs = self.runner.train_step(self.runner.place(rainy, clean))
         self.step += 1
@@ -324,34 +282,23 @@ class Trainer:
         return {name: float(value) for name, value in logs.items()}
 
     def run(self):
-        """Trains to the end and returns the exit status: 0, 1 (not finite) or INTERRUPTED."""
-        self.start()
-        began = time.monotonic()
-        if self.recipe.max_minutes:
-            self._deadline = began + 60 * self.recipe.max_minutes
-        else:
-            self._deadline = math.inf
-        if self.step >= self.recipe.steps:
-            print(f"{self.workdir}: all {self.step} steps are done")
-        elif self.step:
-            print(f"{self.workdir}: resuming at step {self.step}")
-        reports = []
-        if self.runner.chief:
-            reports += [ProgressLine(self.recipe.steps)]
-            reports += [JsonLog(self.workdir / "log.jsonl", self.step)]
-            if self.recipe.tensorboard:
-                reports += [TensorBoardLog(self.workdir / "tensorboard", self._panels)]
-        self._callbacks = keras.callbacks.CallbackList(
-            reports + self.callbacks, model=self.model, steps=self.recipe.steps
-        )
-        previous = {
-            s: signal.signal(s, self._on_signal)
-            for s in (signal.SIGTERM, signal.SIGINT)
-        }
+        """Trains to the end. Returns the exit status: 0, 1 (not finite), `INTERRUPTED` (75)."""
+        handlers = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
+            self.start()
+            print(f"{self.workdir}: {'resuming at' if self.step else 'from'} step {self.step}")
+            reports = []
+            if self.runner.chief:
+                reports += [ProgressLine(self.recipe.steps)]
+                reports += [JsonLog(self.workdir / "log.jsonl", self.step)]
+                if self.recipe.tensorboard:
+                    reports += [TensorBoardLog(self.workdir / "tensorboard", self._panels)]
+            self._callbacks = keras.callbacks.CallbackList(
+                reports + self.callbacks, model=self.model, steps=self.recipe.steps
+            )
             return self._run()
         finally:
-            for number, handler in previous.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
     def _on_signal(self, number, frame):
@@ -361,39 +308,33 @@ class Trainer:
     def _run(self):
         self.model.stop_training = False
         self._callbacks.on_train_begin()
-        while True:
+        while self.step < self.recipe.steps and not self._stop:
             try:
                 for start, stop, patch_size in self.recipe.stages():
                     if self.step < stop and not self._stop:
                         self._run_stage(max(start, self.step), stop, patch_size)
-                break
             except NotFinite as error:
-                print(f"mspfn train: {error}", flush=True)
+                print(f"\nmspfn train: {error}", flush=True)
                 if self.recipe.on_nan == "stop" or len(self.skipped) >= _MOST_SKIPPED:
                     return 1
+                # The weights are spoilt: back to the checkpoint, and past that batch.
                 self.skipped.append(error.step)
                 self._resume()
-        if self._stop:
-            self.save_checkpoint()
-            print(
-                f"{self._stop}: saved at step {self.step}; run again to resume",
-                flush=True,
-            )
-            return INTERRUPTED
         self._callbacks.on_train_end()
-        if self.runner.chief:
-            with self.averaged_weights():
-                save_weights(
-                    self.model, self.workdir / "model.weights.h5", overwrite=True
-                )
-            print(f"wrote {self.workdir / 'model.weights.h5'}", flush=True)
+        if self.step < self.recipe.steps:
+            self.save_checkpoint()
+            print(f"\n{self._stop}: saved at step {self.step}; run again to resume", flush=True)
+            return INTERRUPTED
+        with self.averaged_weights():
+            if self.runner.chief:
+                save_weights(self.model, self.workdir / "model.weights.h5", overwrite=True)
+                print(f"wrote {self.workdir / 'model.weights.h5'}", flush=True)
         return 0
 
     def _run_stage(self, start, stop, patch_size):
+        """The steps start .. stop - 1, on patches of one size, unless something stops them."""
         recipe = self.recipe
-        batches = self.runner.batches(
-            self.stream, start, stop, patch_size, recipe.threads
-        )
+        batches = self.runner.batches(self.stream, start, stop, patch_size, recipe.threads)
         self._begin_report()
         for step in range(start, stop):
             asked = time.monotonic()
@@ -402,138 +343,102 @@ class Trainer:
             if step not in self.skipped:
                 self._pending.append((step, self.runner.train_step(batch)))
             self.step = step + 1
-            if self.model.stop_training:
-                self._stop = "stopped by a callback"
-            elif time.monotonic() > self._deadline:
-                self._stop = f"--max_minutes {recipe.max_minutes:g}"
+            if step == start:
+                self._begin_timing()  # the first step compiles
             last = self.step == recipe.steps
-            save = self.step % recipe.checkpoint_every == 0 or last or self._stop
-            validate = self.validation and (
-                last
-                or (recipe.validate_every and self.step % recipe.validate_every == 0)
-            )
-            if self.step % recipe.log_every == 0 or save or validate:
+            save = self.step % recipe.checkpoint_every == 0 or last
+            validate = self.validation and (self.step % recipe.validate_every == 0 or last)
+            report = self.step % recipe.log_every == 0 or save or validate
+            stop_now = self._must_stop(report)
+            if report or stop_now:
                 self._report(patch_size)
                 if validate:
                     self._validate()
-                if save:
+                if save and not stop_now:  # a stop saves on its own
                     self.save_checkpoint()
+                if stop_now:
+                    return
                 self._begin_report()
-            if self._stop:
-                return
+
+    def _must_stop(self, report):
+        """Whether to stop now; several workers agree on that, at the reports."""
+        if self.model.stop_training:
+            self._stop = self._stop or "stopped by a callback"
+        elif time.monotonic() > self._deadline:
+            self._stop = self._stop or f"--max_minutes {self.recipe.max_minutes:g}"
+        if self.runner.workers > 1:
+            if not report:
+                return False
+            if self.runner.any_worker(bool(self._stop)):
+                self._stop = self._stop or "stopped with another worker"
+        return bool(self._stop)
 
     # === Reports ===
 
     def _begin_report(self):
-        self._pending = []
+        self._pending = []  # (step, logs that are still on the device)
+        self._callbacks.on_train_batch_begin(self.step)
+        self._untimed = 0
         self._waited = 0.0
         self._began = time.monotonic()
-        self._callbacks.on_train_batch_begin(self.step)
+
+    def _begin_timing(self):
+        self._untimed = len(self._pending)
+        self._waited = 0.0
+        self._began = time.monotonic()
 
     def _report(self, patch_size):
         """Fetches the logs since the last report, checks them, and hands them to the callbacks."""
         steps = [step for step, _ in self._pending]
         fetched = [{k: float(v) for k, v in logs.items()} for _, logs in self._pending]
-        for step, logs in zip(steps, fetched):
-            if not all(math.isfinite(logs[name]) for name in ("loss", "gradient_norm")):
-                newest = self.checkpoints.paths()[-1]
+        for step, logs in zip(steps, fetched, strict=True):
+            if not math.isfinite(logs["loss"]) or not math.isfinite(logs["gradient_norm"]):
                 raise NotFinite(
                     step,
                     f"loss {logs['loss']}, gradient norm {logs['gradient_norm']} at step {step}. "
-                    f"Last good checkpoint: {newest}. Batch: {', '.join(self.stream.names(step))}",
+                    f"Last good checkpoint: {self.checkpoints.paths()[-1]}. "
+                    f"Batch: {', '.join(self.stream.names(step))}",
                 )
         if not steps:
             return
-        elapsed = time.monotonic() - self._began
-        self._callbacks.on_train_batch_end(
-            self.step - 1,
-            {
-                "step": self.step,
-                **{
-                    k: float(np.mean([logs[k] for logs in fetched])) for k in fetched[0]
-                },
-                "learning_rate": float(
-                    keras.ops.convert_to_numpy(self._learning_rate())
-                ),
-                "patch_size": patch_size,
-                "steps_per_second": len(steps) / elapsed,
-                "patches_per_second": len(steps) * self.recipe.batch_size / elapsed,
-                "waiting": self._waited / elapsed,
-            },
-        )
-
-    def _learning_rate(self):
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        speed = (len(steps) - self._untimed) / elapsed
         self.runner.write_back()
-        return self.model.optimizer.learning_rate
-
-    def _derain(self, rainy):
-        return self.runner.predict(np.float32(rainy) / np.float32(255))
+        logs = {
+            "step": self.step,
+            **{name: float(np.mean([logs[name] for logs in fetched])) for name in fetched[0]},
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "patch_size": patch_size,
+            "patches_per_second": speed * self.recipe.batch_size,
+            "waiting": self._waited / elapsed,
+            "seconds_left": (self.recipe.steps - self.step) / speed if speed else math.nan,
+        }
+        self._callbacks.on_train_batch_end(self.step - 1, logs)
 
     def _validate(self):
-        names, rainy, clean = self.validation
         with self.averaged_weights():
-            scores = []
-            for index in range(len(names)):
-                derained = self._derain(rainy[index : index + 1])[0]
-                scores.append(
-                    [f(clean[index], derained) for f in (metrics.psnr, metrics.ssim)]
-                    + [
-                        f(clean[index], rainy[index])
-                        for f in (metrics.psnr, metrics.ssim)
-                    ]
-                )
-            psnr, ssim, input_psnr, input_ssim = (
-                float(x) for x in np.mean(scores, axis=0)
-            )
-            best = self.best is None or psnr > self.best["psnr"]
-            if best:
-                self.best = {"step": self.step, "psnr": psnr, "ssim": ssim}
+            logs = self.validation.scores(self.runner.predict)
+            better = self.best is None or logs["val_psnr"] > self.best["psnr"]
+            if better:
+                self.best = {"step": self.step, "psnr": logs["val_psnr"], "ssim": logs["val_ssim"]}
                 if self.runner.chief:
-                    save_weights(
-                        self.model, self.workdir / "best.weights.h5", overwrite=True
-                    )
-            logs = {"val_psnr": psnr, "val_ssim": ssim, "best": best}
-            logs |= {"val_input_psnr": input_psnr, "val_input_ssim": input_ssim}
+                    save_weights(self.model, self.workdir / "best.weights.h5", overwrite=True)
             epoch = self.step // self.recipe.validate_every
-            self._callbacks.on_epoch_end(epoch, {"step": self.step, **logs})
+            self._callbacks.on_epoch_end(epoch, {"step": self.step, **logs, "best": better})
 
     def _panels(self):
-        names, rainy, clean = self.validation
-        for index in range(min(4, len(names))):
-            derained = self._derain(rainy[index : index + 1])[0]
-            yield names[index], rainy[index] / 255, derained, clean[index] / 255
+        return self.validation.panels(self.runner.predict)
 
 
-class _Averaged:
-    def __init__(self, trainer):
-        self.trainer = trainer
-        optimizer = trainer.model.optimizer
-        self.active = optimizer.use_ema and int(optimizer.iterations) > 0
-
-    def __enter__(self):
-        self.trainer.runner.write_back()
-        if self.active:
-            variables = self.trainer.model.trainable_variables
-            self.own = [np.array(variable) for variable in variables]
-            self.trainer.model.optimizer.finalize_variable_values(variables)
-
-    def __exit__(self, *error):
-        if self.active:
-            for variable, value in zip(
-                self.trainer.model.trainable_variables, self.own
-            ):
-                variable.assign(value)
-            self.trainer.runner.read_back()
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def _objective(loss, teacher, weight):
-    """Loss per example against the truth and, where there is a teacher, its output."""
-
-    def objective(derained, rainy, clean):
-        losses = loss.call(clean, derained)
-        if teacher is not None:
-            taught = keras.ops.stop_gradient(teacher(rainy, training=False))
-            losses = (1 - weight) * losses + weight * loss.call(taught, derained)
-        return losses
-
-    return objective
+@contextlib.contextmanager
+def _dtype_policy(precision):
+    """Layers made within it compute in `precision`; variables are float32 in any case."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -6,18 +6,18 @@ through `on_epoch_end`; the logs always hold `step`, the number of steps done.
 
 import datetime
 import json
+import math
 import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from mspfn_tf.files import atomic_write
 from mspfn_tf.images import side_by_side
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """Prints loss, PSNR, speed and what is left: one line, or one line each where it is no terminal."""
+    """Prints loss, PSNR, speed and time left; on a terminal the line is written over."""
 
     def __init__(self, steps):
         super().__init__()
@@ -25,19 +25,20 @@ class ProgressLine(keras.callbacks.Callback):
         self.live = sys.stdout.isatty()
 
     def on_train_batch_end(self, batch, logs=None):
-        left = (self.steps - logs["step"]) / max(logs["steps_per_second"], 1e-9)
+        left = logs["seconds_left"]
+        left = "?" if math.isnan(left) else datetime.timedelta(seconds=round(left))
         self._print(
             f"step {logs['step']:.0f}/{self.steps}  loss {logs['loss']:.5f}  "
             f"psnr {logs['psnr']:.2f} dB  {logs['patches_per_second']:.1f} patches/s  "
-            f"input {logs['waiting']:.1%}  ETA {datetime.timedelta(seconds=round(left))}",
+            f"input {logs['waiting']:.1%}  ETA {left}",
             end="" if self.live else "\n",
         )
 
     def on_epoch_end(self, epoch, logs=None):
         best = "  (best)" if logs["best"] else ""
         self._print(
-            f"step {logs['step']:.0f}/{self.steps}  validation: psnr {logs['val_psnr']:.3f} dB, ssim "
-            f"{logs['val_ssim']:.4f} (rainy {logs['val_input_psnr']:.3f}, "
+            f"step {logs['step']:.0f}/{self.steps}  validation: psnr {logs['val_psnr']:.3f} dB, "
+            f"ssim {logs['val_ssim']:.4f} (rainy {logs['val_input_psnr']:.3f}, "
             f"{logs['val_input_ssim']:.4f}){best}",
         )
 
@@ -70,7 +71,9 @@ class JsonLog(keras.callbacks.Callback):
     def _append(self, logs):
         # Keras makes every value a float; whole numbers read better without a fraction.
         logs = {
-            k: int(v) if v == int(v) else float(f"{v:.6g}") for k, v in logs.items()
+            name: int(value) if float(value).is_integer() else float(f"{value:.6g}")
+            for name, value in logs.items()
+            if math.isfinite(value)
         }
         with open(self.path, "a") as file:
             file.write(json.dumps(logs) + "\n")
@@ -88,7 +91,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Args:
         folder: where the event files go.
-        panels: function returning a list of (name, rainy, derained, clean), float [H, W, 3].
+        panels: function yielding (name, [rainy, derained, clean]), uint8 [H, W, 3] each.
     """
 
     def __init__(self, folder, panels):
@@ -111,9 +114,6 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._scalars(logs)
         with self._writer.as_default(step=int(logs["step"])):
-            for name, *images in self._panels():
-                images = [
-                    np.uint8(np.clip(image, 0, 1) * 255 + 0.5) for image in images
-                ]
+            for name, images in self._panels():
                 self._tf.summary.image(name, side_by_side(images)[None])
         self._writer.flush()

@@ -5,9 +5,7 @@ import os
 
 from mspfn_tf.recipe import Recipe
 
-HELP = (
-    "train a network on a prepared pair set; with the same --workdir again, it resumes"
-)
+HELP = "train a network on a prepared pair set; with the same --workdir again, it resumes"
 
 
 def add_arguments(parser):

@@ -1,0 +1,52 @@
+"""Learning rates over a run, and the optimizer that a recipe asks for."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class PublishedSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of the published script: initial * 0.8^(step / 20000) + 1e-6, continuous.
+
+    Args:
+        initial: float. Default 5e-4.
+    """
+
+    def __init__(self, initial=5e-4):
+        self.initial = initial
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return self.initial * keras.ops.power(0.8, step / 20_000.0) + 1e-6
+
+    def get_config(self):
+        return {"initial": self.initial}
+
+
+def make_schedule(recipe):
+    """The learning rate of a recipe, as a Keras schedule."""
+    if recipe.schedule == "published":
+        return PublishedSchedule(recipe.learning_rate)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if recipe.warmup_steps else recipe.learning_rate,
+        warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
+        warmup_steps=recipe.warmup_steps,
+        decay_steps=recipe.steps - recipe.warmup_steps,
+        alpha=0.01,
+    )
+
+
+def make_optimizer(recipe):
+    """The Keras optimizer of a recipe, with its schedule and moving average of the weights."""
+    # Adam(0.9, 0.999, 1e-8) is the published one. Keras' Adam divides by sqrt(v) + epsilon before
+    # the bias correction of v ("epsilon-hat"), as that of TensorFlow 1 does.
+    arguments = {
+        "learning_rate": make_schedule(recipe),
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-8,
+    }
+    if recipe.ema:
+        arguments |= {"use_ema": True, "ema_momentum": recipe.ema}
+    if recipe.optimizer == "adamw":
+        return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **arguments)
+    return keras.optimizers.Adam(**arguments)

@@ -1,0 +1,76 @@
+"""The fixed pictures that a training run is judged by."""
+
+import numpy as np
+
+from mspfn_tf import metrics
+from mspfn_tf.errors import UsageError
+from mspfn_tf.input_pipeline import PairSource, parse_mixture
+
+_PANELS = 4
+_IDENTICAL = 60.0  # dB that a rain-free picture left as it was counts, instead of infinity
+
+
+class ValidationSet:
+    """Centre crops of pairs spread evenly over the validation split of one or more sets.
+
+    All crops have one size, so that the network is compiled once.
+
+    Args:
+        spec: dataset specification; its weights do not matter here.
+        data_dir: folder of the prepared sets.
+        count: pairs of each set, or as many as it has.
+        size: side of the crops, or as large as the smallest picture allows.
+
+    Raises:
+        UsageError: a set is not prepared or has no validation split.
+    """
+
+    def __init__(self, spec, data_dir, count, size):
+        self.names, pairs = [], []
+        for name, _ in parse_mixture(spec):
+            source = PairSource(name, "validation", data_dir)
+            for index in np.linspace(0, len(source) - 1, min(count, len(source))).round():
+                self.names.append(source.name(int(index)))
+                pairs.append(source[int(index)])
+        side = min(size, *(min(rainy.shape[:2]) for rainy, _ in pairs)) // 8 * 8
+        if side < metrics.WINDOW:
+            raise UsageError(f"validation crops of {side}x{side} are too small: at least 16x16")
+
+        def centre(image):
+            top, left = ((length - side) // 2 for length in image.shape[:2])
+            return image[top : top + side, left : left + side]
+
+        self._rainy, self._clean = (np.stack([centre(p[i]) for p in pairs]) for i in (0, 1))
+        self._input_scores = self._mean_scores(self._rainy)
+
+    def _mean_scores(self, images):
+        scores = [
+            (min(metrics.psnr(clean, image), _IDENTICAL), metrics.ssim(clean, image))
+            for clean, image in zip(self._clean, images, strict=True)
+        ]
+        return np.mean(scores, axis=0).tolist()
+
+    def _derained(self, predict, count=None):
+        for rainy in self._rainy[:count]:
+            yield predict(np.float32(rainy[None]) / np.float32(255))[0]
+
+    def scores(self, predict):
+        """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures.
+
+        Args:
+            predict: function from rainy to derained, float32 [1, H, W, 3] in [0, 1].
+        """
+        psnr, ssim = self._mean_scores(self._derained(predict))
+        input_psnr, input_ssim = self._input_scores
+        return {
+            "val_psnr": psnr,
+            "val_ssim": ssim,
+            "val_input_psnr": input_psnr,
+            "val_input_ssim": input_ssim,
+        }
+
+    def panels(self, predict):
+        """Yields (name, [rainy, derained, clean]), uint8 each, of the first few pictures."""
+        for index, derained in enumerate(self._derained(predict, _PANELS)):
+            image = np.uint8(np.clip(derained, 0, 1) * 255 + 0.5)
+            yield self.names[index], [self._rainy[index], image, self._clean[index]]
