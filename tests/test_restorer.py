@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -38,7 +39,10 @@ def lite_bytes(model, number=None):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: examples
         converter.inference_input_type = converter.inference_output_type = number
-    return converter.convert()
+    with warnings.catch_warnings():
+        # The converter misses a scale for the bytes, which is the point of that file.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return converter.convert()
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def test_ensemble_of_a_symmetric_model_changes_nothing():
 
 def test_an_mspfn_from_every_kind_of_file(tmp_path):
     keras.utils.set_random_seed(1)
-    model = MSPFN(width=4, blocks=1, rcabs=(1, 1, 1), hidden=(2, 2, 2), reduction=2)
+    model = MSPFN(width=4, blocks=1, rcabs=(0, 1, 0), hidden=None, reduction=2)
     image = picture((37, 21))
     reference = Restorer(model)(image)
     np.testing.assert_allclose(reference, expected(model, image), atol=1e-5)
@@ -174,9 +178,9 @@ def test_an_mspfn_from_every_kind_of_file(tmp_path):
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="image")],
     )
     tf.saved_model.save(module, tmp_path / "saved", signatures=serve)
-    for name in ("model.keras", "model.weights.h5", "saved"):
-        for source in (tmp_path / name, str(tmp_path / name)):
-            np.testing.assert_allclose(Restorer(source)(image), reference, atol=1e-5)
+    for source in ("model.keras", "model.weights.h5", "saved"):
+        np.testing.assert_allclose(Restorer(tmp_path / source)(image), reference, atol=1e-5)
+    np.testing.assert_allclose(Restorer(f"{tmp_path}/saved")(image), reference, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name]["weights"]])
