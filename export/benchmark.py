@@ -1,0 +1,149 @@
+"""Latency, memory and size of a model in each format that it can be exported to."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import mspfn_tf
+from mspfn_tf.errors import UsageError
+
+FORMATS = (
+    "keras",
+    "saved_model",
+    "litert_float32",
+    "litert_float16",
+    "litert_dynamic",
+    "litert_int8",
+)
+
+
+def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
+    """Exports a model in each format, unchecked, and times it in a process of its own.
+
+    Args:
+        source: preset name, directory of a model, `.keras`, `.weights.h5` or `.tflite` file. A
+            preset without shipped weights gets random ones, which take the same time. A `.tflite`
+            file is timed as it is.
+        image_size: (height, width), multiples of 8; a `.tflite` file has its own.
+        threads: numbers of threads.
+        formats: some of `FORMATS`.
+
+    Yields:
+        A dict per format and number of threads: "model", "weights", "format", "threads",
+        "image_size", "parameters", "multiply_adds", "bytes", "median_ms", "fastest_ms", "gmacs"
+        (effective 1e9 multiply-adds per second, from the median), "peak_mb" of the process.
+
+    Raises:
+        UsageError: unknown preset or format, no such file, wrong size.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(f"format must be some of {', '.join(FORMATS)}; received {name!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        if Path(source).suffix == ".tflite":
+            files = [_tflite_file(Path(source))]
+        else:
+            files = _write(source, Path(folder), tuple(image_size), formats)
+        for kind, path, facts in files:
+            for count in threads:
+                figures = _measure(kind, path, facts["image_size"], count)
+                row = {**facts, "threads": count, **figures}
+                if facts["multiply_adds"]:
+                    row["gmacs"] = facts["multiply_adds"] / 1e6 / figures["median_ms"]
+                yield row
+
+
+def machine():
+    """What the figures hold for: a dict."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        **{name: version(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
+    }
+
+
+def _write(source, folder, image_size, formats):
+    from mspfn_tf.complexity import multiply_adds
+    from mspfn_tf.export.litert import check_image_size, convert
+    from mspfn_tf.export.pictures import SAMPLE, read_patches
+    from mspfn_tf.export.saved_model import directory_size, write_saved_model
+    from mspfn_tf.export.source import open_source
+    from mspfn_tf.model import MSPFN
+    from mspfn_tf.presets import PRESETS
+    from mspfn_tf.weights_file import save_weights
+
+    image_size = check_image_size(image_size)
+    random = source in PRESETS and PRESETS[source]["weights"] is None
+    model = MSPFN.from_preset(source, load_weights=False) if random else open_source(source)
+    facts = {
+        "model": str(source),
+        "weights": "random" if random else "trained",
+        "image_size": list(image_size),
+        "parameters": model.count_params(),
+        "multiply_adds": multiply_adds(model, image_size),
+    }
+    for name in formats:
+        if name == "keras":
+            path = folder / "model.weights.h5"
+            save_weights(model, path)
+            kind, size = "keras", path.stat().st_size
+        elif name == "saved_model":
+            path = folder / "saved_model"
+            write_saved_model(model, path)
+            kind, size = "saved_model", directory_size(path)
+        else:
+            path = folder / f"{name}.tflite"
+            quantize = name.removeprefix("litert_").replace("float32", "none")
+            patches = read_patches(SAMPLE, image_size, count=2) if quantize == "int8" else ()
+            path.write_bytes(convert(model, image_size, quantize, patches))
+            kind, size = "litert", path.stat().st_size
+        yield kind, path, {**facts, "format": name, "bytes": size}
+
+
+def _tflite_file(path):
+    from mspfn_tf.restorer import Restorer
+
+    image_size = Restorer(path).sizes.fixed
+    description = path.with_suffix(".json")
+    known = json.loads(description.read_text()) if description.is_file() else {}
+    facts = {
+        "model": str(path),
+        "weights": "trained",
+        "image_size": list(image_size),
+        "parameters": known.get("parameters"),
+        "multiply_adds": known.get("multiply_adds"),
+        "format": f"litert_{known['quantization']}" if "quantization" in known else "litert",
+        "bytes": path.stat().st_size,
+    }
+    return "litert", path, facts
+
+
+def _measure(kind, path, image_size, threads):
+    task = {"kind": kind, "path": str(path), "image_size": image_size, "threads": threads}
+    root = str(Path(mspfn_tf.__file__).resolve().parent.parent)
+    search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("measure.py"), json.dumps(task)],
+        capture_output=True,
+        text=True,
+        # In an installed package this adds site-packages, which is there already.
+        env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        raise RuntimeError(f"{path} with {threads} threads: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as info:
+            return next(line.split(":")[1].strip() for line in info if "model name" in line)
+    except (FileNotFoundError, StopIteration):
+        return platform.processor() or platform.machine()

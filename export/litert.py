@@ -1,0 +1,194 @@
+"""LiteRT (.tflite) files for phones: fixed size, builtin operators only."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import litert_file, quantization
+from mspfn_tf.export.parity import Disagreement, check_litert
+from mspfn_tf.export.pictures import SAMPLE, read_patches
+from mspfn_tf.export.source import describe_source, open_source
+from mspfn_tf.files import atomic_write, sha256
+
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+
+PHONE_OPERATORS = frozenset(
+    (
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "DEPTH_TO_SPACE",
+        "DEQUANTIZE",
+        "LOGISTIC",
+        "MEAN",
+        "MUL",
+        "PAD",
+        "QUANTIZE",
+        "RELU",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "SPACE_TO_DEPTH",
+        "SUB",
+    )
+)
+"""What the files of the phone presets consist of: what phone accelerators run."""
+
+
+def export_litert(
+    source,
+    output,
+    image_size=(256, 256),
+    quantize="none",
+    calibration=None,
+    overwrite=False,
+    force=False,
+):
+    """Writes a model as LiteRT files, each compared with the model it came from.
+
+    Three files: `output`, whose input and output are float32 in [0, 1]; the same with bytes 0..255
+    (`<name>_uint8.tflite`), for camera frames; and their description (`<name>.json`). Input `rainy`
+    and output `derained` are ``[1, height, width, 3]``, RGB; the output is clipped to the range.
+
+    Args:
+        source: preset name, directory of a model, `.keras` or `.weights.h5` file, or an `MSPFN`.
+        output: path of the file, ending in .tflite.
+        image_size: (height, width), positive multiples of 8. Default (256, 256).
+        quantize: "none" (float32), "float16" (weights stored as float16), "dynamic" (8-bit weights)
+            or "int8" (8-bit arithmetic but for the last subtraction). The latter two need the
+            package ai-edge-quantizer.
+        calibration: folder of rainy pictures, or of pairs in `input` and `target`, to compare on
+            and, for int8, to calibrate on. Default: the pairs that come with the package.
+        overwrite: whether existing files may be replaced.
+        force: write even what falls short of the bounds of `mspfn_tf.export.parity`; the
+            description then says so.
+
+    Returns:
+        The description, a dict.
+
+    Raises:
+        UsageError: an argument breaks its rule, or an output exists and `overwrite` is false.
+        Disagreement: the file falls short, and `force` is false. Nothing is written.
+    """
+    output = Path(output)
+    if output.suffix != ".tflite":
+        raise UsageError(f"output must end in .tflite; received {output}")
+    if quantize not in QUANTIZATIONS:
+        raise UsageError(
+            f"quantize must be one of {', '.join(QUANTIZATIONS)}; received {quantize!r}"
+        )
+    image_size = check_image_size(image_size)
+    patches = read_patches(SAMPLE if calibration is None else calibration, image_size)
+
+    uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
+    with contextlib.ExitStack() as stack:
+        paths = [
+            stack.enter_context(atomic_write(path, overwrite))
+            for path in (output, uint8_output, output.with_suffix(".json"))
+        ]
+        model = open_source(source)
+        calibrate_on, check_on = patches[::2], patches[1::2] or patches
+        content = convert(model, image_size, quantize, calibrate_on)
+        contents = {"float32": content, "uint8": litert_file.with_uint8_interface(content)}
+        for path, data in zip(paths, contents.values(), strict=False):
+            path.write_bytes(data)
+        structure = litert_file.describe(litert_file.read(content))
+        parity = check_litert(model, dict(zip(contents, paths, strict=False)), quantize, check_on)
+        problems = [*parity.pop("problems"), *_structure_problems(model, structure)]
+        if problems and not force:
+            raise Disagreement(f"{output} was not written: " + "; ".join(problems))
+        description = {
+            "format": "litert",
+            **describe_source(source, model, image_size),
+            "quantization": quantize,
+            "signature": "serving_default",
+            "input": _tensor("rainy", image_size),
+            "output": _tensor("derained", image_size),
+            "files": {
+                dtype: {
+                    "file": final.name,
+                    "dtype": dtype,
+                    "range": [0, 255] if dtype == "uint8" else [0.0, 1.0],
+                    "bytes": path.stat().st_size,
+                    "sha256": sha256(path),
+                }
+                for dtype, path, final in zip(contents, paths, (output, uint8_output), strict=False)
+            },
+            **structure,
+            "parity": parity,
+            "verified": not problems,
+            "forced": bool(problems),
+            "problems": problems,
+        }
+        paths[2].write_text(json.dumps(description, indent=1) + "\n")
+    return description
+
+
+def convert(model, image_size, quantize="none", patches=()):
+    """The bytes of a .tflite file of `model` at one size, with float32 input and output.
+
+    Args:
+        model: an `MSPFN`.
+        image_size: (height, width).
+        quantize: one of `QUANTIZATIONS`.
+        patches: `Patch`es of that size to calibrate on; needed for "int8" only.
+    """
+    import keras
+    import tensorflow as tf
+
+    # The fixed batch matters as much as the fixed size: otherwise shape arithmetic remains.
+    rainy = keras.Input(batch_shape=(1, *image_size, 3), name="rainy")
+    # Clipped to [0, 1], in operators that every accelerator runs; the inner ReLU fuses into the
+    # network's last subtraction, and where no end is touched the value changes by 6e-8 at most.
+    derained = 1.0 - keras.ops.relu(1.0 - keras.ops.relu(model(rainy, training=False)))
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(rainy, {"derained": derained}))
+    if quantize == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    with contextlib.redirect_stdout(io.StringIO()):  # one line per variable is printed
+        content = converter.convert()
+    if quantize == "dynamic":
+        return quantization.dynamic_range(content)
+    if quantize == "int8":
+        return quantization.full_integer(content, [patch.batch for patch in patches])
+    return content
+
+
+def check_image_size(image_size):
+    """`image_size` as a tuple (height, width).
+
+    Raises:
+        UsageError: not two positive multiples of 8.
+    """
+    ok = isinstance(image_size, list | tuple) and len(image_size) == 2
+    if not ok or any(not isinstance(side, int) or side < 8 or side % 8 for side in image_size):
+        raise UsageError(
+            f"image_size must be height and width, positive multiples of 8; received {image_size!r}"
+        )
+    return tuple(image_size)
+
+
+def is_for_phones(model):
+    """Whether `model` was built of what phone accelerators run, so that its file must be, too."""
+    return model.activation == "relu" and model.upsampling != "transposed"
+
+
+def _structure_problems(model, structure):
+    if not is_for_phones(model):
+        return []
+    problems = []
+    foreign = sorted(set(structure["operators"]) - PHONE_OPERATORS)
+    if foreign:
+        problems.append(f"operators that phones may not run: {', '.join(foreign)}")
+    if structure["subgraphs"] != 1:
+        problems.append(f"{structure['subgraphs']} subgraphs; expected 1")
+    if structure["largest_rank"] > 4:
+        problems.append(f"a tensor of rank {structure['largest_rank']}; expected at most 4")
+    return problems
+
+
+def _tensor(name, image_size):
+    return {"name": name, "shape": [1, *image_size, 3], "colours": "RGB"}

@@ -1,0 +1,142 @@
+"""What a .tflite file holds, and small changes to it: pure flatbuffer work, no TensorFlow."""
+
+import collections
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+_OPERATOR_NAMES = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+
+
+def read(content):
+    """The object form of the bytes of a .tflite file, which the functions here take."""
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+
+
+def write(model):
+    """The bytes of a .tflite file from its object form."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def describe(model):
+    """What decides whether an accelerator runs the file.
+
+    Returns:
+        dict: "operators", name -> count; "subgraphs"; "largest_rank" of any tensor.
+    """
+    count = collections.Counter()
+    largest_rank = 0
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            count[_name(model, operator)] += 1
+        for tensor in graph.tensors:
+            largest_rank = max(largest_rank, len(tensor.shape) if tensor.shape is not None else 0)
+    return {
+        "operators": dict(sorted(count.items())),
+        "subgraphs": len(model.subgraphs),
+        "largest_rank": largest_rank,
+    }
+
+
+def with_integer_depth_to_space(content):
+    """The same file with DEPTH_TO_SPACE on 8-bit tensors wherever it stood between DEQUANTIZE and
+    QUANTIZE.
+
+    The quantiser has no rule for this operator. As it only moves values, its output has the range
+    of its input, and both conversions can go.
+    """
+    model = read(content)
+    (graph,) = model.subgraphs
+    producer = {output: op for op in graph.operators for output in op.outputs}
+    consumers = collections.defaultdict(list)
+    for op in graph.operators:
+        for index in op.inputs:
+            consumers[index].append(op)
+
+    superfluous = set()
+    for op in graph.operators:
+        if _name(model, op) != "DEPTH_TO_SPACE":
+            continue
+        before, after = producer.get(op.inputs[0]), consumers[op.outputs[0]]
+        if before is None or _name(model, before) != "DEQUANTIZE":
+            continue
+        if not after or any(_name(model, other) != "QUANTIZE" for other in after):
+            continue
+        scales = [_scale(graph.tensors[index]) for index in (before.inputs[0], after[0].outputs[0])]
+        if len(after) > 1 or scales[0] != scales[1]:
+            continue
+        op.inputs, op.outputs = before.inputs, after[0].outputs
+        superfluous.add(id(after[0]))
+        if len(consumers[before.outputs[0]]) == 1:
+            superfluous.add(id(before))
+    graph.operators = [op for op in graph.operators if id(op) not in superfluous]
+    return write(model)
+
+
+def _name(model, operator):
+    return _OPERATOR_NAMES[_builtin(model.operatorCodes[operator.opcodeIndex])]
+
+
+def _scale(tensor):
+    quantization = tensor.quantization
+    return list(quantization.scale), list(quantization.zeroPoint), tensor.type
+
+
+def with_uint8_interface(content):
+    """The same file with bytes 0..255 in place of floats 0..1 as input and output.
+
+    One DEQUANTIZE in front and one QUANTIZE at the end, both with scale 1/255; the latter rounds
+    and clips.
+    """
+    model = read(content)
+    (graph,) = model.subgraphs
+    (source,), (target,) = graph.inputs, graph.outputs
+    byte_source, byte_target = (_byte_tensor(model, graph, index) for index in (source, target))
+    graph.operators.insert(0, _operator(model, "DEQUANTIZE", byte_source, source))
+    graph.operators.append(_operator(model, "QUANTIZE", target, byte_target))
+    graph.inputs, graph.outputs = [byte_source], [byte_target]
+    for signature in model.signatureDefs:
+        signature.inputs[0].tensorIndex = byte_source
+        signature.outputs[0].tensorIndex = byte_target
+    return write(model)
+
+
+def _byte_tensor(model, graph, like):
+    tensor = schema.TensorT()
+    tensor.name = graph.tensors[like].name + b"_uint8"
+    tensor.shape = graph.tensors[like].shape
+    tensor.type = schema.TensorType.UINT8
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(schema.BufferT())
+    tensor.quantization = schema.QuantizationParametersT()
+    tensor.quantization.scale = np.array([1 / 255], np.float32)
+    tensor.quantization.zeroPoint = np.array([0], np.int64)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _operator(model, name, source, target):
+    code = getattr(schema.BuiltinOperator, name)
+    index = next((i for i, entry in enumerate(model.operatorCodes) if _builtin(entry) == code), -1)
+    if index < 0:
+        entry = schema.OperatorCodeT()
+        entry.version = 1
+        _set_builtin(entry, code)
+        index = len(model.operatorCodes)
+        model.operatorCodes.append(entry)
+    operator = schema.OperatorT()
+    operator.opcodeIndex = index
+    operator.inputs, operator.outputs = [source], [target]
+    return operator
+
+
+def _builtin(entry):
+    # Codes below 127 also stand in the older, narrower field.
+    return max(entry.builtinCode, entry.deprecatedBuiltinCode)
+
+
+def _set_builtin(entry, code):
+    entry.builtinCode, entry.deprecatedBuiltinCode = code, min(code, 127)

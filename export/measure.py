@@ -1,0 +1,93 @@
+"""Times one model file in a process of its own: `python measure.py '{"kind": ..., ...}'`.
+
+Run by its path rather than as a module, so that only what the model file itself needs is imported
+and the peak of memory is its own. Prints one line of JSON.
+"""
+
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+
+LEAST_RUNS, LEAST_SECONDS, MOST_RUNS = 5, 2.0, 50
+
+
+def main(kind, path, image_size, threads):
+    run = {"keras": keras_model, "saved_model": saved_model, "litert": litert}[kind](
+        path, np.random.default_rng(0).random((1, *image_size, 3), np.float32), threads
+    )
+    for _ in range(2):
+        run()
+    times = []
+    while len(times) < LEAST_RUNS or (sum(times) < LEAST_SECONDS and len(times) < MOST_RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    result = {
+        "median_ms": 1e3 * statistics.median(times),
+        "fastest_ms": 1e3 * min(times),
+        "runs": len(times),
+        "peak_mb": peak_memory() / 1e6,
+    }
+    print(json.dumps(result))
+
+
+def keras_model(path, rainy, threads):
+    tf = tensorflow(threads)
+    from mspfn_tf.weights_file import load_model
+
+    model = load_model(path)
+    function = tf.function(lambda pictures: model(pictures, training=False))
+    rainy = tf.constant(rainy)
+    return lambda: function(rainy).numpy()
+
+
+def saved_model(path, rainy, threads):
+    tf = tensorflow(threads)
+    loaded = tf.saved_model.load(path)
+    rainy = tf.constant(rainy)
+    return lambda: loaded.signatures["serving_default"](rainy=rainy)["derained"].numpy()
+
+
+def litert(path, rainy, threads):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=threads)
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    if source["dtype"] == np.uint8:
+        rainy = np.rint(rainy * 255).astype(np.uint8)
+
+    def run():
+        interpreter.set_tensor(source["index"], rainy)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])
+
+    return run
+
+
+def tensorflow(threads):
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf
+
+
+def peak_memory():
+    """Bytes of memory that this process held at its peak."""
+    try:
+        with open("/proc/self/status") as status:
+            return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    except FileNotFoundError:
+        # Not on Linux, where this number would start at the parent's.
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

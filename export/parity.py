@@ -1,0 +1,159 @@
+"""Does an exported file do what the model does that it was made from? Measured in its own runtime.
+
+What falls short of `BOUNDS` is not written, unless forced.
+"""
+
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mspfn_tf.metrics import psnr
+
+BOUNDS = {
+    "saved_model": {"max_error": 1e-5},
+    "none": {"max_error": 1e-5},
+    "float16": {"max_error": 2e-3},
+    "dynamic": {"agreement_db": 45.0},
+    "int8": {"agreement_db": 38.0, "psnr_loss_db": 0.13},
+}
+"""For pictures in [0, 1]: the largest difference of any value; the PSNR of the two results against
+each other on the worst picture; and, where the truth is known, by how much the mean PSNR (Y)
+against the truth may fall."""
+
+HALF_LEVEL = 0.5 / 255
+
+_OTHER_SIZES = ((1, 1), (5, 3), (33, 50))
+
+
+class Disagreement(Exception):
+    """An exported file differs from its model by more than `BOUNDS` allow."""
+
+
+def check_litert(model, files, quantize, patches):
+    """Compares LiteRT files with the Keras model on pictures.
+
+    Args:
+        model: the `MSPFN`.
+        files: dict, "float32" and "uint8" -> path.
+        quantize: the kind of quantisation, a key of `BOUNDS`.
+        patches: list of `Patch`.
+
+    Returns:
+        dict of what was measured; "problems" lists what falls short, in words.
+    """
+    expected = [_clipped(model, patch.batch) for patch in patches]
+    found = run_litert(files["float32"], [patch.batch for patch in patches])
+    parity = compare(expected, found, patches, BOUNDS[quantize])
+    levels = run_litert(files["uint8"], [patch.rainy[None] for patch in patches])
+    levels = [level.astype(np.float32) / 255 for level in levels]
+    rounded = {
+        name: bound + HALF_LEVEL if name == "max_error" else bound
+        for name, bound in BOUNDS[quantize].items()
+    }
+    parity["uint8"] = compare(expected, levels, patches, rounded)
+    parity["problems"] += [f"uint8 file: {text}" for text in parity["uint8"].pop("problems")]
+    return parity
+
+
+def run_litert(path, inputs):
+    """Runs a .tflite file on each of `inputs` and returns its outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=2)
+    run = interpreter.get_signature_runner("serving_default")
+    return [run(rainy=rainy)["derained"] for rainy in inputs]
+
+
+def check_saved_model(model, path, patches):
+    """Compares a SavedModel, loaded in a fresh process without this package, with the Keras model.
+
+    All three signatures are run, also on sizes that are no multiple of 8.
+
+    Returns and takes what `check_litert` does; `path` is the directory.
+    """
+    from mspfn_tf.restorer import Restorer
+
+    pictures = [patch.rainy for patch in patches]
+    pictures += [pictures[0][:height, :width] for height, width in _OTHER_SIZES]
+    restorer = Restorer(model)
+    expected = [restorer(picture.astype(np.float32) / 255) for picture in pictures]
+    with tempfile.TemporaryDirectory() as folder:
+        given, results = Path(folder, "in.npz"), Path(folder, "out.npz")
+        np.savez(given, *pictures)
+        script = Path(__file__).with_name("run_saved_model.py")
+        # -I: only what is installed, and nothing of this package is imported.
+        done = subprocess.run(
+            [sys.executable, "-I", script, path, given, results],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise Disagreement(f"the SavedModel does not run:\n{done.stderr[-2000:]}")
+        with np.load(results) as arrays:
+            found = {name: arrays[name] for name in arrays}
+    count = len(pictures)
+    floats = [found[f"serving_default_{n}"] for n in range(count)]
+    parity = compare(expected[: len(patches)], floats, patches, BOUNDS["saved_model"])
+    parity["other_sizes_max_error"] = _max_error(expected[len(patches) :], floats[len(patches) :])
+    if parity["other_sizes_max_error"] > BOUNDS["saved_model"]["max_error"]:
+        parity["problems"].append(
+            f"{parity['other_sizes_max_error']:.2g} on sizes that are no multiple of 8"
+        )
+    for name in ("uint8", "encoded"):
+        error = _max_error(
+            expected, [found[f"{name}_{n}"].astype(np.float32) / 255 for n in range(count)]
+        )
+        parity[f"{name}_max_error"] = error
+        if error > HALF_LEVEL + BOUNDS["saved_model"]["max_error"]:
+            parity["problems"].append(f"signature {name} differs by {255 * error:.2f} levels")
+    return parity
+
+
+def compare(expected, found, patches, bounds):
+    """Measures the differences of two lists of pictures; "problems" lists what breaks `bounds`."""
+    parity = {
+        "pictures": len(patches),
+        "max_error": _max_error(expected, found),
+        "agreement_db": min(map(_agreement, expected, found)),
+        "psnr_loss_db": None,
+        "bounds": bounds,
+        "problems": [],
+    }
+    known = [n for n, patch in enumerate(patches) if patch.clean is not None]
+    if known:
+        before, after = (
+            np.mean([psnr(patches[n].clean, _levels(pictures[n])) for n in known])
+            for pictures in (expected, found)
+        )
+        parity["psnr_loss_db"] = float(before - after)
+    for name, bound in bounds.items():
+        value = parity[name]
+        if value is None:
+            continue
+        good = value >= bound if name == "agreement_db" else value <= bound
+        if not good:
+            relation = "at least" if name == "agreement_db" else "at most"
+            parity["problems"].append(f"{name} is {value:.4g}; expected {relation} {bound:g}")
+    return parity
+
+
+def _clipped(model, batch):
+    return np.clip(np.asarray(model(batch, training=False)), 0, 1)
+
+
+def _levels(picture):
+    picture = picture if picture.ndim == 3 else picture[0]
+    return np.rint(picture * 255).astype(np.uint8)
+
+
+def _max_error(expected, found):
+    return max(float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True))
+
+
+def _agreement(expected, found):
+    error = float(np.square(expected - found, dtype=np.float64).mean())
+    return 10 * math.log10(1 / max(error, 1e-12))

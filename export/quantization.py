@@ -1,0 +1,72 @@
+"""From a float32 .tflite file to one with 8-bit weights, or with 8-bit arithmetic throughout.
+
+By ai-edge-quantizer: on CPUs its files ran two to three times faster than those that TensorFlow's
+own converter quantises.
+"""
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import litert_file
+
+STAYS_FLOAT = ("SUB", "INPUT", "OUTPUT")
+"""The last subtraction, image minus rain layer, and with it input and output: an error there would
+show in the picture."""
+
+
+def dynamic_range(content):
+    """8-bit weights; activations are quantised as the file runs, from what they hold."""
+    package = _package()
+    return _quantize(package.quantizer.Quantizer(content, package.recipe.dynamic_wi8_afp32()))
+
+
+def full_integer(content, pictures):
+    """8-bit weights and activations, with ranges calibrated on `pictures`.
+
+    Args:
+        content: bytes of the float32 file.
+        pictures: float32 `[1, height, width, 3]` arrays in [0, 1], of the file's size.
+    """
+    worker = _static(content)
+    ranges = {}
+    for picture in pictures:
+        found = worker.calibrate({"serving_default": [{"rainy": picture}]}, num_threads=2)
+        for name, limits in found.items():
+            known = ranges.setdefault(name, limits)
+            if limits:
+                ranges[name] = _widened(known, limits)
+    return litert_file.with_integer_depth_to_space(_quantize(worker, ranges))
+
+
+def _widened(known, limits):
+    low = np.minimum(known["min"], limits["min"])
+    high = np.maximum(known["max"], limits["max"])
+    # A ReLU that never fires has no range, but needs a scale that the kernels accept.
+    return {"min": low, "max": np.where(high - low < 1e-6, low + 1, high)}
+
+
+def _static(content):
+    package = _package()
+    worker = package.quantizer.Quantizer(content, package.recipe.static_wi8_ai8())
+    for name in STAYS_FLOAT:
+        worker.update_quantization_recipe(
+            ".*",
+            package.qtyping.TFLOperationName[name],
+            algorithm_key=package.algorithm_manager.AlgorithmName.NO_QUANTIZE,
+        )
+    return worker
+
+
+def _quantize(worker, ranges=None):
+    result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+def _package():
+    try:
+        import ai_edge_quantizer
+    except ImportError as error:
+        raise UsageError(
+            "quantisation to 8 bits needs ai-edge-quantizer: pip install 'mspfn_tf[int8]'"
+        ) from error
+    return ai_edge_quantizer

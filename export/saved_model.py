@@ -1,0 +1,169 @@
+"""SavedModels for servers: pictures of any size, three signatures, no code needed to load them."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export.parity import Disagreement, check_saved_model
+from mspfn_tf.export.pictures import SAMPLE, read_patches
+from mspfn_tf.export.source import describe_source, open_source
+from mspfn_tf.files import atomic_write
+
+CHECK_SIZE = (64, 96)
+"""Size of the pictures that a SavedModel is checked on."""
+
+
+def export_saved_model(source, output, calibration=None, overwrite=False, force=False):
+    """Writes a model as a SavedModel, compared with the model it came from.
+
+    Every signature takes `rainy` and returns `derained`; batch, height and width are free:
+
+    - `serving_default`: float32 ``[batch, height, width, 3]``, RGB in [0, 1]; output clipped to it.
+    - `uint8`: the same with bytes 0..255.
+    - `encoded`: string ``[batch]``, JPEG or PNG files (EXIF orientation is not applied); PNG files
+      come back. Bytes that are no picture give `InvalidArgumentError`.
+
+    Beside the directory stands its description, `<name>.json`.
+
+    Args:
+        source: preset name, directory of a model, `.keras` or `.weights.h5` file, or an `MSPFN`.
+        output: path of the directory.
+        calibration: folder of pictures to compare on. Default: those that come with the package.
+        overwrite: whether an existing directory may be replaced.
+        force: write even what falls short of the bounds of `mspfn_tf.export.parity`; the
+            description then says so.
+
+    Returns:
+        The description, a dict.
+
+    Raises:
+        UsageError: an argument breaks its rule, or the output exists and `overwrite` is false.
+        Disagreement: the SavedModel falls short, and `force` is false. Nothing is written.
+    """
+    output = Path(output)
+    patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
+    with (
+        _atomic_directory(output, overwrite) as directory,
+        atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
+    ):
+        model = open_source(source)
+        write_saved_model(model, directory)
+        parity = check_saved_model(model, directory, patches)
+        problems = parity.pop("problems")
+        if problems and not force:
+            raise Disagreement(f"{output} was not written: " + "; ".join(problems))
+        description = {
+            "format": "saved_model",
+            **describe_source(source, model),
+            "signatures": {
+                "serving_default": _signature("float32", [0.0, 1.0]),
+                "uint8": _signature("uint8", [0, 255]),
+                "encoded": {
+                    "input": {"name": "rainy", "shape": [None], "dtype": "JPEG or PNG bytes"},
+                    "output": {"name": "derained", "shape": [None], "dtype": "PNG bytes"},
+                },
+            },
+            "bytes": directory_size(directory),
+            "parity": parity,
+            "verified": not problems,
+            "forced": bool(problems),
+            "problems": problems,
+        }
+        card.write_text(json.dumps(description, indent=1) + "\n")
+    return description
+
+
+def write_saved_model(model, directory):
+    """Writes the SavedModel of an `MSPFN`, unchecked."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    # The variables alone: tracking a Keras model, as ExportArchive does, stores weights twice.
+    module.weights = [variable.value for variable in model.variables]
+
+    def restore(rainy):
+        height, width = tf.shape(rainy)[1], tf.shape(rainy)[2]
+        padded = _reflect(_reflect(rainy, axis=1), axis=2)
+        padded = tf.ensure_shape(padded, [None, None, None, 3])
+        derained = tf.clip_by_value(model(padded, training=False), 0.0, 1.0)
+        return derained[:, :height, :width]
+
+    def to_bytes(picture):
+        return tf.cast(tf.round(picture * 255), tf.uint8)
+
+    def restore_file(content):
+        picture = tf.io.decode_image(content, channels=3, expand_animations=False)
+        picture.set_shape([None, None, 3])
+        rainy = tf.cast(picture, tf.float32)[None] / 255
+        return tf.io.encode_png(to_bytes(restore(rainy))[0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "rainy")])
+    def serving_default(rainy):
+        return {"derained": restore(rainy)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "rainy")])
+    def uint8(rainy):
+        return {"derained": to_bytes(restore(tf.cast(rainy, tf.float32) / 255))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "rainy")])
+    def encoded(rainy):
+        return {"derained": tf.map_fn(restore_file, rainy, fn_output_signature=tf.string)}
+
+    tf.saved_model.save(
+        module,
+        str(directory),
+        signatures={"serving_default": serving_default, "uint8": uint8, "encoded": encoded},
+    )
+
+
+def _reflect(pictures, axis, multiple_of=8):
+    """Continues pictures to a multiple of 8 by reflection at the end; a single pixel is repeated.
+
+    By indices, as TensorFlow's own reflection fails where the pad is not smaller than the picture.
+    """
+    import tensorflow as tf
+
+    length = tf.shape(pictures)[axis]
+    period = tf.maximum(2 * (length - 1), 1)
+    place = tf.range(length + (-length) % multiple_of) % period
+    return tf.gather(pictures, tf.minimum(place, period - place), axis=axis)
+
+
+def directory_size(directory):
+    """Bytes of all files in a directory."""
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
+
+
+def _signature(dtype, limits):
+    shape = [None, None, None, 3]
+    return {
+        "input": {"name": "rainy", "shape": shape, "dtype": dtype, "range": limits},
+        "output": {"name": "derained", "shape": shape, "dtype": dtype, "range": limits},
+        "colours": "RGB",
+    }
+
+
+@contextlib.contextmanager
+def _atomic_directory(path, overwrite):
+    """As `atomic_write`, for a directory."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise UsageError(f"{path} is no SavedModel: it is not replaced")
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    replaced = path.with_name(f".{os.getpid()}.replaced.{path.name}")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(replaced)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""`mspfn export`: a SavedModel for servers or LiteRT files for phones, checked after writing."""
+
+import argparse
+import sys
+
+from mspfn_tf.presets import DEFAULT_PRESET
+
+HELP = "export a SavedModel or LiteRT files, and check what was written against the model"
+
+FORMATS = ("saved_model", "litert")
+
+
+def add_arguments(parser):
+    parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
+    source.add_argument("--model", help="a .keras or .weights.h5 file, or a directory of a model")
+    parser.add_argument(
+        "--output", required=True, help="the SavedModel directory, or the .tflite file"
+    )
+    parser.add_argument(
+        "--image_size",
+        type=parse_size,
+        metavar="HxW",
+        help="litert: the fixed size, multiples of 8 (default: 256x256)",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=("none", "float16", "dynamic", "int8"),
+        help="litert: none (float32, the default), float16 weights, dynamic (8-bit weights), or "
+        "int8 (8-bit arithmetic)",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="rainy pictures, or pairs in DIR/input and DIR/target, to calibrate and compare on "
+        "(default: the sample pictures of the package)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="keep an export that falls short of the bounds; its .json says so",
+    )
+
+
+def run(arguments):
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.presets import known_preset
+
+    if arguments.preset is not None:
+        known_preset(arguments.preset)
+    options = {
+        "source": arguments.model or arguments.preset or DEFAULT_PRESET,
+        "output": arguments.output,
+        "calibration": arguments.calibration,
+        "overwrite": arguments.overwrite,
+        "force": arguments.force,
+    }
+    if arguments.format == "saved_model":
+        for name in ("image_size", "quantize"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(f"--{name} is for --format litert: a SavedModel takes any size")
+        from mspfn_tf.export import Disagreement
+        from mspfn_tf.export import export_saved_model as export
+    else:
+        options["image_size"] = arguments.image_size or (256, 256)
+        options["quantize"] = arguments.quantize or "none"
+        from mspfn_tf.export import Disagreement
+        from mspfn_tf.export import export_litert as export
+    try:
+        description = export(**options)
+    except Disagreement as error:
+        print(f"mspfn export: {error}", file=sys.stderr)
+        return 1
+    for problem in description["problems"]:
+        print(f"mspfn export: kept although: {problem}", file=sys.stderr)
+    print("\n".join(_summary(arguments.output, description)))
+    return 0
+
+
+def _summary(output, description):
+    parity = description["parity"]
+    if description["format"] == "saved_model":
+        yield f"{output}: {description['bytes'] / 1e6:.1f} MB"
+    else:
+        for file in description["files"].values():
+            yield f"{file['file']}: {file['dtype']} pictures, {file['bytes'] / 1e6:.1f} MB"
+    yield (
+        f"compared with {description['model']} on {parity['pictures']} pictures: largest "
+        f"difference {parity['max_error']:.2g}, agreement {parity['agreement_db']:.1f} dB"
+    )
+    if parity["psnr_loss_db"] is not None:
+        yield f"PSNR against the truth falls by {parity['psnr_loss_db']:.3f} dB"
+
+
+def parse_size(text):
+    """(height, width) from HxW.
+
+    Raises:
+        argparse.ArgumentTypeError: not of this form.
+    """
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected HxW, such as 256x256; received {text!r}")
+    return int(height), int(width)
