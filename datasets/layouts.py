@@ -237,4 +237,7 @@ def _pick(named, fields):
 
 
 def _join(values):
-    return "_".join(value.strip("-_") for value in values if value)
+    name = ""
+    for value in filter(None, values):
+        name += value if not name or name.endswith("-") else f"_{value}"
+    return name

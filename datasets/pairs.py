@@ -61,6 +61,15 @@ class PairSet:
     def counts(self):
         return {name: split.count for name, split in self.splits.items()}
 
+    def places(self, folder, without=()):
+        """Lines about where the splits are looked for, but for those in `without`."""
+        return [
+            f"{name}: {folder}{str(layout).removeprefix('/')}"
+            for name, split in self.splits.items()
+            if name not in without
+            for layout in _flatten(split.layouts)
+        ]
+
 
 class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds `{"rainy", "clean", "name", "scene"}` from pictures that lie in `manual_dir`.
@@ -90,11 +99,18 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init_subclass__(cls, **kwargs):
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
-        if isinstance(cls.__dict__.get("SETS"), dict):
+        sets = cls.__dict__.get("SETS", {})
+        if isinstance(sets, dict) and sets:
             cls.BUILDER_CONFIGS = [
                 tfds.core.BuilderConfig(name=name, description=pair_set.description)
-                for name, pair_set in cls.SETS.items()
+                for name, pair_set in sets.items()
             ]
+        if sets:
+            # TFDS shows this where the manual folder is missing or empty.
+            first = next(iter(sets.values())) if isinstance(sets, dict) else sets
+            places = first.places("")
+            heading = f"{cls.HOMEPAGE}\nPlaces looked at, as folders or zip archives:"
+            cls.MANUAL_DOWNLOAD_INSTRUCTIONS = listing(heading, places, limit=len(places))
         super().__init_subclass__(**kwargs)
 
     def __init__(self, *, source=None, allow_incomplete=False, **kwargs):
@@ -139,14 +155,15 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _find(self, tree):
         """`{split: [Pair]}`, with the counts checked."""
-        found = {name: split.find(tree) for name, split in self.pair_set.splits.items()}
+        splits = self.pair_set.splits
+        found = {name: split.find(tree) for name, split in splits.items()}
         problems = self._wrong_counts({name: len(pairs) for name, pairs in found.items() if pairs})
-        missing = [
-            f"{name}: {tree.root / str(layout).removeprefix('/')}"
-            for name, split in self.pair_set.splits.items()
-            if not found[name] and not (split.optional and any(found.values()))
-            for layout in _flatten(split.layouts)
+        fine = [
+            name
+            for name, pairs in found.items()
+            if pairs or (splits[name].optional and any(found.values()))
         ]
+        missing = self.pair_set.places(f"{tree.root}/", without=fine)
         if missing:
             heading = "no pictures at any of these places (or two folders below, or zipped):"
             problems.append(listing(heading, missing, limit=len(missing)))

@@ -1,7 +1,8 @@
 """Every dataset builder on its dummy data."""
 
-import mspfn_tf.datasets  # noqa: F401 (registers the builders)
 import tensorflow_datasets as tfds
+
+import mspfn_tf.datasets  # noqa: F401 (registers the builders)
 
 
 def _case(name, splits, config=None):

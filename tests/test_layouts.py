@@ -55,7 +55,7 @@ def test_a_field_may_be_empty(tmp_path):
     )
     found = Folders("r/{group:?}rain-{n:d}", "gt/{group:?}norain-{n:d}").find(tree)
     assert [(pair.name, pair.clean.path) for pair in found[""]] == [
-        ("pie_1", "gt/pie-norain-1.png"),
+        ("pie-1", "gt/pie-norain-1.png"),
         ("1", "gt/norain-1.png"),
     ]
 

@@ -1,11 +1,11 @@
-import mspfn_tf.datasets  # noqa: F401 (registers the builders)
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
 from PIL import Image
 
+import mspfn_tf.datasets  # noqa: F401 (registers the builders)
+from mspfn_tf.datasets.layouts import SameNames
+from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
 from mspfn_tf.errors import UsageError
 from tests.rain_pictures import clean, left_clean, rainy, same_names, write
 
@@ -136,3 +136,11 @@ def test_manual_dir_may_hold_one_folder_per_dataset(tmp_path):
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
     builder.download_and_prepare(download_config=config)
     assert builder.info.splits["train"].num_examples == 2
+
+
+def test_an_empty_manual_dir_is_told_what_belongs_there(tmp_path):
+    (tmp_path / "empty").mkdir()
+    builder = tfds.builder("rain12", data_dir=tmp_path / "tfds")
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "empty")
+    with pytest.raises(AssertionError, match=r"test: <n>_in\.\* with <n>_GT\.\*"):
+        builder.download_and_prepare(download_config=config)

@@ -3,9 +3,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from mspfn_tf.datasets.picture_tree import PictureTree, natural_order
 from PIL import Image
 
+from mspfn_tf.datasets.picture_tree import PictureTree, natural_order
 from mspfn_tf.errors import UsageError
 from tests.rain_pictures import clean, write
 

@@ -2,9 +2,9 @@ import csv
 
 import numpy as np
 import pytest
-from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from PIL import Image, ImageEnhance
 
+from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from tests.shared_data import shared
 
 
