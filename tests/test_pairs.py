@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -144,3 +146,12 @@ def test_an_empty_manual_dir_is_told_what_belongs_there(tmp_path):
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "empty")
     with pytest.raises(AssertionError, match=r"test: <n>_in\.\* with <n>_GT\.\*"):
         builder.download_and_prepare(download_config=config)
+
+
+def test_an_archive_beside_its_extracted_folder_is_no_second_set(tmp_path):
+    write(tmp_path, same_names("Rain12/", (1, 2)))
+    with zipfile.ZipFile(tmp_path / "Rain12.zip", "w") as archive:
+        for path in (tmp_path / "Rain12").rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path))
+    builder = _build("rain12", tmp_path, tmp_path)
+    assert builder.info.splits["test"].num_examples == 2
