@@ -192,6 +192,9 @@ def test_wrong_usage_writes_nothing(pairs, model, tmp_path, capsys, arguments, m
 def test_dataset_needs_split_and_folder(tmp_path, capsys):
     assert evaluate("--dataset", "rain800", "--output", tmp_path / "out") == 2
     assert "--dataset needs --split" in capsys.readouterr().err
+    whole = ("--dataset", "rain800", "--split", "test", "--data_dir", tmp_path)
+    assert evaluate(*whole, "--allow_unmatched", "--output", tmp_path / "out") == 2
+    assert "--allow_unmatched goes with --pairs" in capsys.readouterr().err
 
 
 def test_unmatched_pairs_fail_unless_allowed(pairs, model, tmp_path, capsys):

@@ -80,6 +80,8 @@ def _open_pairs(args):
     for option in ("split", "data_dir"):
         if not getattr(args, option):
             raise UsageError(f"--dataset needs --{option}")
+    if args.allow_unmatched:
+        raise UsageError("--allow_unmatched goes with --pairs, not with --dataset")
     from mspfn_tf.input_pipeline import PairSource
 
     pairs = PairSource(args.dataset, args.split, args.data_dir)
