@@ -17,7 +17,6 @@ NAMES = (
     "real_rain",
     "spa_data",
     "synthetic_rain",
-    "synthetic_rain",
 )
 
 for _name in NAMES:

@@ -139,7 +139,7 @@ class Blocks:
             per channel) or "relu" (phones: convs with bias, ReLU also inside the ConvLSTM).
         upsampling: how a scale is doubled. "transposed": stride-2 transposed 3x3 conv (the paper).
             "subpixel": 1x1 conv to four times the channels, depth to space. "nearest": 3x3 conv,
-            then nearest-neighbour resize.
+            then every pixel four times.
         reduction: channel reduction inside the attention; None leaves the attention out.
         dtype: dtype or dtype policy of the layers.
     """
@@ -184,8 +184,10 @@ class Blocks:
         if self.upsampling == "subpixel":
             y = self.conv(x, 4 * filters, name, size=1)
             return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+        # Four copies of each pixel, unfolded: what UpSampling2D does, in ops that phones run.
         y = self.conv(x, filters, name)
-        return layers.UpSampling2D(2, dtype=self.dtype, name=f"{name}_resize")(y)
+        y = self.concatenate(y, y, y, y, name=f"{name}_copies")
+        return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
 
     def add(self, *tensors, name):
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))
@@ -198,9 +200,7 @@ class Blocks:
         filters = x.shape[-1]
         y = GlobalMean(dtype=self.dtype, name=f"{name}_mean")(x)
         y = self.conv(y, filters // self.reduction, f"{name}_squeeze", use_bias=True, size=1)
-        y = self.conv(
-            y, filters, f"{name}_excite", use_bias=True, size=1, activate=False
-        )
+        y = self.conv(y, filters, f"{name}_excite", use_bias=True, size=1, activate=False)
         y = layers.Activation("sigmoid", dtype=self.dtype, name=f"{name}_sigmoid")(y)
         return layers.Multiply(dtype=self.dtype, name=f"{name}_scale")([x, y])
 

@@ -19,7 +19,9 @@ def laplacian(images):
         images: float tensor [batch, height, width, channels].
     """
     kernel = -ops.ones((3, 3, 1, 1), dtype=images.dtype)
-    kernel = kernel + 9.0 * ops.pad(ops.ones((1, 1, 1, 1), dtype=images.dtype), [[1, 1]] * 2 + [[0, 0]] * 2)
+    kernel = kernel + 9.0 * ops.pad(
+        ops.ones((1, 1, 1, 1), dtype=images.dtype), [[1, 1]] * 2 + [[0, 0]] * 2
+    )
     kernel = ops.tile(kernel, (1, 1, images.shape[-1], 1))
     return ops.depthwise_conv(images, kernel, padding="same")
 

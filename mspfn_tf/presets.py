@@ -15,6 +15,7 @@ PRESETS = {
     "mspfn": {
         "description": "The network of the paper and of the authors' training script.",
         "parameters": 17_769_728,
+        "multiply_adds_256": 182_645_143_552,
         "arguments": {
             "width": 64,
             "blocks": 17,
@@ -25,6 +26,7 @@ PRESETS = {
     "mspfn_m17n1": {
         "description": "One attention block per scale: the layout of the authors' released weights.",
         "parameters": 12_597_376,
+        "multiply_adds_256": 131_306_723_328,
         "arguments": {
             "width": 64,
             "blocks": 17,
@@ -34,7 +36,8 @@ PRESETS = {
     },
     "mspfn_mobile": {
         "description": "For phones: half-resolution trunk, ops that phone accelerators run.",
-        "parameters": 0,
+        "parameters": 681_372,
+        "multiply_adds_256": 2_146_048_000,
         "arguments": {
             "width": 32,
             "blocks": 4,
@@ -47,10 +50,11 @@ PRESETS = {
     },
     "mspfn_nano": {
         "description": "Real time on phones: the mobile design, narrower.",
-        "parameters": 0,
+        "parameters": 101_580,
+        "multiply_adds_256": 337_453_920,
         "arguments": {
             "width": 12,
-            "blocks": 3,
+            "blocks": 4,
             "rcabs": (1, 1, 1),
             "hidden": (8, 8, 8),
             "stem": 2,

@@ -159,7 +159,5 @@ def _network_of(path):
     )
 
 
-
-
 def _arguments(model):
     return ", ".join(f"{key}={value!r}" for key, value in model.get_config().items())

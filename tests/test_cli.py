@@ -1,0 +1,79 @@
+"""The command line as a whole, and what importing the package does not import."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mspfn_tf
+from mspfn_tf.cli import VERBS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets'}"
+
+
+def python(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mspfn_tf; mspfn_tf.PRESETS; dir(mspfn_tf)",
+        "import mspfn_tf.cli; mspfn_tf.cli.build_parser().format_help()",
+    ],
+)
+def test_light_imports(code):
+    result = python("-c", f"import sys; {code}; print(sorted({HEAVY} & set(sys.modules)))")
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_help_and_version():
+    result = python("-m", "mspfn_tf", "--help")
+    assert result.returncode == 0
+    assert all(verb in result.stdout for verb in VERBS)
+    result = python("-m", "mspfn_tf", "--version")
+    assert result.stdout.split() == ["mspfn_tf", mspfn_tf.__version__]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert "usage: mspfn" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_status_2(capsys):
+    for command in ([], ["paint"], ["info", "--colour", "red"]):
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        assert stop.value.code == 2
+    assert main(["info", "--preset", "mspfn_giant"]) == 2
+    assert "mspfn_m17n1" in capsys.readouterr().err
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "17,769,728 parameters, 182.65 GMAC at 256x256" in text
+    assert main(["info", "--preset", "mspfn_m17n1"]) == 0
+    assert "rcabs = (1, 1, 1)" in capsys.readouterr().out
+
+
+def test_public_names_exist():
+    for name in mspfn_tf.__all__:
+        assert getattr(mspfn_tf, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        mspfn_tf.nothing  # noqa: B018
+
+
+def test_every_package_is_listed_for_installation():
+    text = (ROOT / "setup.cfg").read_text()
+    for folder in ("mspfn_tf/commands", *map(str, (ROOT / "datasets").iterdir()), "export"):
+        path = ROOT / folder
+        if (path / "__init__.py").is_file() and path.parent.name == "datasets":
+            assert f"mspfn_tf.datasets.{path.name}\n" in text
+            importlib.import_module(f"mspfn_tf.datasets.{path.name}")

@@ -1,0 +1,216 @@
+"""The network: sizes, arguments, parity with the published graph, gradients, saving, backends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference_recipe import variables, write_checkpoint
+
+from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
+from mspfn_tf.complexity import multiply_adds
+from mspfn_tf.losses import DerainLoss, EdgeLoss
+from mspfn_tf.weights_file import save_weights
+
+TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
+STYLES = {
+    "paper": {},
+    "recurrent": {"recurrent_steps": 3},
+    "phone": {"stem": 2, "activation": "relu", "upsampling": "subpixel"},
+    "nearest": {"stem": 2, "activation": "relu", "upsampling": "nearest"},
+    "without ConvLSTM": {"hidden": None},
+    "without attention": {"reduction": None},
+}
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = np.load(Path(__file__).with_name("reference_values.npz"))
+
+
+def rgb(name):
+    """A picture of the reference values, float32 RGB in [0, 1]."""
+    return (REFERENCE[name][..., ::-1] / 255.0).astype(np.float32)
+
+
+def picture(height=16, width=24, batch=1, seed=0):
+    return np.random.default_rng(seed).random((batch, height, width, 3), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Models of both published layouts, 2 blocks, filled from TensorFlow 1 checkpoints."""
+    models = {}
+    for layout, rcabs in (("M17N1", (1, 1, 1)), ("MSPFN", (1, 3, 3))):
+        folder = tmp_path_factory.mktemp(layout)
+        models[layout] = MSPFN(blocks=2, rcabs=rcabs)
+        load_reference_checkpoint(
+            models[layout], write_checkpoint(folder, variables(layout, blocks=2))
+        )
+    return models
+
+
+@pytest.mark.parametrize(
+    "layout, size", [("M17N1", "64x96"), ("M17N1", "40x56"), ("MSPFN", "40x56")]
+)
+def test_parity_with_the_published_graph(published, layout, size):
+    rainy = rgb(f"{layout.lower()}_rainy_{size}")
+    derained = published[layout](rainy).numpy()
+    # In the graph's own range [-1, 1] and channel order.
+    rain = 2 * (rainy - derained)[..., ::-1]
+    np.testing.assert_allclose(rain, REFERENCE[f"{layout.lower()}_rain_{size}"], rtol=0, atol=5e-6)
+
+
+def test_losses_of_the_published_graph(published):
+    rainy, clean = rgb("mspfn_rainy_40x56"), rgb("mspfn_clean_40x56")
+    derained = published["MSPFN"](rainy)
+    loss, edges = (float(f(clean, derained)) for f in (DerainLoss(), EdgeLoss()))
+    assert loss == pytest.approx(float(REFERENCE["mspfn_train_loss_40x56"]), rel=1e-6)
+    assert edges == pytest.approx(float(REFERENCE["mspfn_edge_loss_40x56"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_has_the_parameters_it_tells(name):
+    model = MSPFN.from_preset(name, load_weights=False)
+    assert model.count_params() == PRESETS[name]["parameters"]
+    assert multiply_adds(model, (256, 256)) == PRESETS[name]["multiply_adds_256"]
+    assert model.name == name
+
+
+def test_published_parameter_counts():
+    assert PRESETS["mspfn"]["parameters"] == 17_769_728
+    assert PRESETS["mspfn_m17n1"]["parameters"] == 12_597_376
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="mspfn_m17n1"):
+        MSPFN.from_preset("mspfn_giant")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_size_of_eights_and_every_gradient(style):
+    keras.utils.set_random_seed(1)
+    model = MSPFN(**{**TINY, "reduction": 1, **STYLES[style]})
+    for height, width in ((8, 8), (16, 40), (40, 24)):
+        assert model(picture(height, width)).shape == (1, height, width, 3)
+    rainy, clean = picture(), picture(seed=1)
+    with tf.GradientTape() as tape:
+        loss = DerainLoss()(clean, model(rainy, training=True))
+    for variable, gradient in zip(
+        model.trainable_variables,
+        tape.gradient(loss, model.trainable_variables),
+        strict=True,
+    ):
+        assert gradient is not None, variable.path
+        assert np.all(np.isfinite(gradient)), variable.path
+        # A slope has no gradient where no feature of a tiny attention is negative.
+        assert np.any(gradient) or variable.path.endswith("alpha"), variable.path
+
+
+def test_recurrent_steps_recur():
+    once, thrice = (MSPFN(**TINY, recurrent_steps=steps) for steps in (1, 3))
+    names = {variable.path for variable in thrice.weights} - {v.path for v in once.weights}
+    assert {name.split("/")[1] for name in names} == {
+        "forget",
+        *(f"{gate}_hidden" for gate in ("input", "candidate", "forget", "output")),
+    }
+    shared = {variable.path: variable for variable in thrice.weights}
+    for variable in once.weights:
+        shared[variable.path].assign(variable)
+    assert np.abs(once(picture()).numpy() - thrice(picture()).numpy()).max() > 0
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"width": 6}, ["width", "6", "reduction=4"]),
+        ({"width": 8.0}, ["width", "8.0", "float"]),
+        ({"blocks": 0}, ["blocks", "at least 1", "0"]),
+        ({"rcabs": (1, 3)}, ["rcabs", "three", "(1, 3)"]),
+        ({"rcabs": (1, 3, -1)}, ["rcabs[2]", "-1"]),
+        ({"hidden": 64}, ["hidden", "64"]),
+        ({"reduction": 0}, ["reduction", "0"]),
+        ({"recurrent_steps": True}, ["recurrent_steps", "True"]),
+        ({"stem": 3}, ["stem", "3"]),
+        ({"activation": "tanh"}, ["activation", "'tanh'"]),
+        ({"upsampling": "bicubic"}, ["upsampling", "'bicubic'"]),
+        ({"image_size": (64, 60)}, ["image_size", "(64, 60)", "Restorer"]),
+        ({"image_size": 64}, ["image_size", "64"]),
+    ],
+)
+def test_wrong_arguments_name_argument_rule_and_value(arguments, words):
+    with pytest.raises(ValueError) as error:
+        MSPFN(**{**TINY, **arguments})
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_sizes_that_are_no_eights_hint_at_the_restorer():
+    model = MSPFN(**TINY)
+    for call in (model, model.predict_on_batch):
+        with pytest.raises(ValueError, match=r"(?s)multiples of 8.*17x24.*Restorer"):
+            call(picture(17, 24))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("style", ["paper", "phone"])
+def test_mixed_precision_keeps_the_image_exact(policy, style):
+    model = MSPFN(**TINY, **STYLES[style], dtype=policy)
+    for name in ("pyramid_quarter", "pyramid_half", "rain", "rain_range", "derained"):
+        assert model.get_layer(name).compute_dtype == "float32", name
+    assert model.get_layer("fusion1_full_rcab1_conv1").compute_dtype == policy[6:]
+    assert all(variable.dtype == "float32" for variable in model.weights)
+    # With no rain predicted, the picture comes back bit for bit.
+    model.get_layer("rain").kernel.assign(0 * model.get_layer("rain").kernel)
+    derained = model(picture())
+    assert derained.dtype == tf.float32
+    np.testing.assert_array_equal(derained, picture())
+
+
+ANSWER = """
+import pathlib, sys, numpy, keras
+from mspfn_tf.weights_file import load_model
+folder = pathlib.Path(sys.argv[1])
+for path in (*folder.glob("*/model.keras"), *folder.glob("*/model.weights.h5")):
+    derained = load_model(path).predict_on_batch(numpy.load(path.with_name("in.npy")))
+    numpy.save(f"{path}.{keras.backend.backend()}.npy", derained)
+assert keras.backend.backend() == "tensorflow" or "tensorflow" not in sys.modules
+"""
+
+
+def test_saved_models_answer_the_same_elsewhere(tmp_path):
+    """A fresh process on TensorFlow, and one on JAX without TensorFlow, load what was saved."""
+    expected = {}
+    for style in ("phone", "recurrent"):
+        keras.utils.set_random_seed(1)
+        model = MSPFN(**TINY, **STYLES[style])
+        (tmp_path / style).mkdir()
+        model.save(tmp_path / style / "model.keras")
+        save_weights(model, tmp_path / style / "model.weights.h5")
+        np.save(tmp_path / style / "in.npy", picture())
+        expected[style] = model(picture()).numpy()
+    for backend, tolerance in (("tensorflow", 1e-6), ("jax", 1e-5)):
+        subprocess.run(
+            [sys.executable, "-c", ANSWER, tmp_path],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": backend},
+            check=True,
+        )
+        for style, derained in expected.items():
+            for file in ("model.keras", "model.weights.h5"):
+                answer = np.load(tmp_path / style / f"{file}.{backend}.npy")
+                np.testing.assert_allclose(answer, derained, rtol=0, atol=tolerance)
+
+
+def test_from_a_directory(tmp_path):
+    model = MSPFN(**TINY)
+    save_weights(model, tmp_path / "model.weights.h5")
+    (tmp_path / "config.json").write_text(json.dumps({"model": model.get_config()}))
+    loaded = MSPFN.from_preset(tmp_path)
+    np.testing.assert_array_equal(loaded(picture()), model(picture()))
+    fixed = MSPFN.from_preset(tmp_path, image_size=(16, 24))
+    assert fixed.input_shape == (None, 16, 24, 3)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="config.json"):
+        MSPFN.from_preset(tmp_path)
