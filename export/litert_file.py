@@ -85,6 +85,30 @@ def _scale(tensor):
     return list(quantization.scale), list(quantization.zeroPoint), tensor.type
 
 
+def with_signature(content):
+    """The same file with a signature `serving_default`, from `rainy` to `derained`."""
+    model = read(content)
+    (graph,) = model.subgraphs
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs = [_named(graph, graph.inputs, "rainy")]
+    signature.outputs = [_named(graph, graph.outputs, "derained")]
+    model.signatureDefs = [signature]
+    model.description = (
+        b"MSPFN: takes rain out of a picture. Input and output RGB in [0, 1], "
+        b"or bytes 0..255; see the .json file beside."
+    )
+    return write(model)
+
+
+def _named(graph, indices, name):
+    (index,) = indices
+    graph.tensors[index].name = name.encode()
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), index
+    return entry
+
+
 def with_uint8_interface(content):
     """The same file with bytes 0..255 in place of floats 0..1 as input and output.
 
@@ -106,7 +130,7 @@ def with_uint8_interface(content):
 
 def _byte_tensor(model, graph, like):
     tensor = schema.TensorT()
-    tensor.name = graph.tensors[like].name + b"_uint8"
+    tensor.name = graph.tensors[like].name + b"_bytes"
     tensor.shape = graph.tensors[like].shape
     tensor.type = schema.TensorType.UINT8
     tensor.buffer = len(model.buffers)

@@ -30,7 +30,12 @@ def full_integer(content, pictures):
     worker = _static(content)
     ranges = {}
     for picture in pictures:
-        found = worker.calibrate({"serving_default": [{"rainy": picture}]}, num_threads=2)
+        found = worker.calibrate(
+            {"serving_default": [{"rainy": picture}]},
+            num_threads=2,
+            # Keeps no tensors, which in large networks would fill the memory.
+            mode=_package().calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
+        )
         for name, limits in found.items():
             known = ranges.setdefault(name, limits)
             if limits:

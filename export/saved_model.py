@@ -84,6 +84,8 @@ def write_saved_model(model, directory):
     # The variables alone: tracking a Keras model, as ExportArchive does, stores weights twice.
     module.weights = [variable.value for variable in model.variables]
 
+    # A function of its own, so that the graph is stored once for all signatures.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def restore(rainy):
         height, width = tf.shape(rainy)[1], tf.shape(rainy)[2]
         padded = _reflect(_reflect(rainy, axis=1), axis=2)

@@ -1,0 +1,154 @@
+"""Puts trained weights into the package: what `mspfn_tf/weights/` holds is made by this program.
+
+    python -m mspfn_tf.export.ship PRESET --weights TRAINED.weights.h5 --training TRAINING.json
+    python -m mspfn_tf.export.ship PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
+
+The first form writes `<preset>.weights.h5` (float16), `<preset>.tflite` (made from it and compared
+with it) and the model card `<preset>.json`, without scores. The second adds scores to the card:
+`scores.json` files that `mspfn evaluate --preset PRESET` wrote with these very weights.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from mspfn_tf import presets
+from mspfn_tf.commands.export import parse_size
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import atomic_write, sha256
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("preset", metavar="PRESET")
+    parser.add_argument("--weights", help="trained weights; the ones shipped so far are replaced")
+    parser.add_argument("--training", help="JSON of what the card says of the training")
+    parser.add_argument("--scores", action="append", default=[], metavar="SET=FILE")
+    parser.add_argument("--image_size", type=parse_size, default=(256, 256), metavar="HxW")
+    parser.add_argument("--quantize", default="float16", help="of the .tflite (default: float16)")
+    parser.add_argument("--calibration", help="pictures or pairs to compare the .tflite on")
+    arguments = parser.parse_args(argv)
+    try:
+        preset = presets.known_preset(arguments.preset)
+        if arguments.weights is not None:
+            ship_weights(
+                preset,
+                arguments.weights,
+                arguments.image_size,
+                arguments.quantize,
+                arguments.calibration,
+            )
+        if arguments.training is not None:
+            add_to_card(preset, {"training": json.loads(Path(arguments.training).read_text())})
+        if arguments.scores:
+            scores = dict(text.split("=", 1) for text in arguments.scores)
+            add_scores(preset, scores)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(card_path(preset).read_text())
+    return 0
+
+
+def ship_weights(preset, trained, image_size=(256, 256), quantize="float16", calibration=None):
+    """Writes weights, LiteRT file and card of `preset` from the file `trained`.
+
+    Raises:
+        UsageError: `trained` does not belong to the network of the preset.
+        Disagreement: the LiteRT file falls short; nothing is replaced then.
+    """
+    from mspfn_tf.export.litert import export_litert
+    from mspfn_tf.weights_file import load_model, save_weights
+
+    model = load_model(trained)
+    _check_arguments(preset, model)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, f"{preset}.weights.h5")
+        save_weights(model, weights, dtype="float16")
+        lite = Path(folder, f"{preset}.tflite")
+        description = export_litert(weights, lite, image_size, quantize, calibration)
+        presets.WEIGHTS.mkdir(exist_ok=True)
+        for file in (weights, lite):
+            with atomic_write(presets.WEIGHTS / file.name, overwrite=True) as temporary:
+                shutil.copyfile(file, temporary)
+        card = {
+            "weights": {
+                "file": weights.name,
+                "sha256": sha256(weights),
+                "tflite": {
+                    "file": lite.name,
+                    "sha256": sha256(lite),
+                    "image_size": list(image_size),
+                    "quantization": quantize,
+                    "parity": description["parity"],
+                },
+            }
+        }
+    _write_card(preset, card)
+
+
+def add_scores(preset, files):
+    """Adds scores to the card of `preset`.
+
+    Args:
+        preset: its name.
+        files: dict, test set -> path of a `scores.json`.
+
+    Raises:
+        UsageError: the scores are those of other weights.
+    """
+    card = json.loads(card_path(preset).read_text())
+    scores = {}
+    for name, path in files.items():
+        found = json.loads(Path(path).read_text())
+        if found["weights_sha256"] != card["weights"]["sha256"]:
+            raise UsageError(f"{path} was measured with other weights than {preset} ships")
+        scores[name] = {
+            **found["output"],
+            "input": found["input"],
+            "output_rgb": found["output_rgb"],
+            "protocol": found["protocol"],
+            "count": found["count"],
+        }
+    add_to_card(preset, {"scores": {**card.get("scores", {}), **scores}})
+
+
+def add_to_card(preset, entries):
+    """Replaces `entries` of the card. What training says of its data stands with the weights."""
+    card = json.loads(card_path(preset).read_text())
+    card.update(entries)
+    if "training_data" in entries.get("training", {}):
+        card["weights"]["training_data"] = entries["training"]["training_data"]
+    _write_card(preset, card)
+
+
+def card_path(preset):
+    return presets.WEIGHTS / f"{preset}.json"
+
+
+def _write_card(preset, card):
+    with atomic_write(card_path(preset), overwrite=True) as temporary:
+        temporary.write_text(json.dumps(card, indent=1) + "\n")
+
+
+def _check_arguments(preset, model):
+    from mspfn_tf.model import MSPFN
+
+    expected = MSPFN.from_preset(preset, load_weights=False).get_config()
+    received = model.get_config()
+    wrong = [
+        f"{key}={received[key]!r} (expected {value!r})"
+        for key, value in expected.items()
+        if key not in ("name", "image_size") and received[key] != value
+    ]
+    if wrong:
+        raise UsageError(f"these are not weights of {preset}: {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+import json
+
+import numpy as np
+import pytest
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import Disagreement, export_litert, parity
+from mspfn_tf.export.litert import PHONE_OPERATORS, QUANTIZATIONS, convert, is_for_phones
+from mspfn_tf.export.litert_file import describe, read
+from mspfn_tf.export.pictures import read_patches
+from mspfn_tf.files import sha256
+from mspfn_tf.model import MSPFN
+from mspfn_tf.presets import PRESETS
+from mspfn_tf.restorer import Restorer
+from tests.export_models import PHONE, small_model, with_real_rain, write_pairs
+
+SIZE = (32, 48)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model(**PHONE)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pictures") / "pairs")
+
+
+@pytest.mark.parametrize("quantize", QUANTIZATIONS)
+def test_exports_what_the_model_does(model, pairs, tmp_path, quantize):
+    path = tmp_path / "small.tflite"
+    description = export_litert(model, path, SIZE, quantize, calibration=pairs)
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "small.json",
+        "small.tflite",
+        "small_uint8.tflite",
+    ]
+    assert description == json.loads((tmp_path / "small.json").read_text())
+    assert description["verified"] and not description["forced"]
+    assert description["input"]["name"] == "rainy"
+    assert description["output"]["shape"] == [1, *SIZE, 3]
+    assert description["quantization"] == quantize
+    assert set(description["operators"]) <= PHONE_OPERATORS
+    assert description["files"]["float32"]["sha256"] == sha256(path)
+    assert description["parity"]["psnr_loss_db"] is not None
+
+    # Not by the code that checked it: through the restorer, pixel by pixel.
+    patch = read_patches(pairs, SIZE)[0]
+    expected = Restorer(model)(patch.rainy).astype(int)
+    tolerance = {"none": 1, "float16": 1}.get(quantize, 8)
+    for name in ("small.tflite", "small_uint8.tflite"):
+        derained = Restorer(tmp_path / name)(patch.rainy)
+        assert derained.dtype == np.uint8
+        assert np.abs(derained.astype(int) - expected).max() <= tolerance
+
+
+def test_sizes_of_the_files(model, pairs):
+    patches = read_patches(pairs, SIZE, count=2)
+    size = {kind: len(convert(model, SIZE, kind, patches)) for kind in QUANTIZATIONS}
+    assert size["float16"] < size["none"]
+
+
+@pytest.mark.parametrize("preset", ["mspfn_mobile", "mspfn_nano"])
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_phone_presets_consist_of_what_phones_run(preset, quantize, pairs):
+    model = MSPFN.from_preset(preset, load_weights=False, blocks=2)
+    assert is_for_phones(model)
+    content = convert(model, (64, 64), quantize, read_patches(pairs, (64, 64), count=1))
+    structure = describe(read(content))
+    assert set(structure["operators"]) <= PHONE_OPERATORS
+    assert structure["subgraphs"] == 1
+    assert structure["largest_rank"] <= 4
+    if quantize == "int8":
+        # Those at the ends of the float32 subtraction, and where a sum wants another scale.
+        assert structure["operators"]["DEQUANTIZE"] <= 3
+
+
+@pytest.mark.parametrize("preset", ["mspfn_mobile", "mspfn_nano"])
+def test_phone_presets_can_run_in_float16(preset):
+    arguments = {**PRESETS[preset]["arguments"], "blocks": 2}
+    model = with_real_rain(MSPFN(**arguments))
+    half = MSPFN(**arguments, dtype="mixed_float16")
+    half.set_weights(model.get_weights())
+    rainy = np.random.default_rng(2).random((1, 64, 64, 3), np.float32)
+    difference = np.abs(np.asarray(half(rainy)) - np.asarray(model(rainy)))
+    assert 0 < difference.max() < 5e-3
+
+
+@pytest.mark.parametrize("preset", ["mspfn", "mspfn_m17n1"])
+def test_full_size_presets_export_with_transposed_convs(preset, pairs, tmp_path):
+    model = with_real_rain(
+        MSPFN.from_preset(preset, load_weights=False, blocks=1, width=8, hidden=(4, 4, 4))
+    )
+    description = export_litert(model, tmp_path / "m.tflite", (32, 32), calibration=pairs)
+    assert {"TRANSPOSE_CONV", "PRELU"} <= set(description["operators"])
+    assert description["subgraphs"] == 1
+
+
+@pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p["weights"]])
+@pytest.mark.parametrize("quantize", QUANTIZATIONS)
+def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
+    description = export_litert(preset, tmp_path / "m.tflite", (64, 64), quantize)
+    assert description["verified"]
+    assert description["weights_sha256"] == PRESETS[preset]["weights"]["sha256"]
+
+
+def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.BOUNDS, "none", {"max_error": -1.0})
+    path = tmp_path / "small.tflite"
+    with pytest.raises(Disagreement, match="max_error"):
+        export_litert(model, path, SIZE, calibration=pairs)
+    assert not any(tmp_path.iterdir())
+
+    forced = export_litert(model, path, SIZE, calibration=pairs, force=True)
+    assert path.is_file()
+    assert forced["forced"] and not forced["verified"]
+    assert "max_error" in forced["problems"][0]
+
+
+def test_refuses_operators_that_phones_lack(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("mspfn_tf.export.litert.PHONE_OPERATORS", PHONE_OPERATORS - {"CONV_2D"})
+    with pytest.raises(Disagreement, match="CONV_2D"):
+        export_litert(model, tmp_path / "m.tflite", SIZE, calibration=pairs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "m.lite"}, "must end in .tflite"),
+        ({"quantize": "int4"}, "none, float16, dynamic, int8"),
+        ({"image_size": (100, 96)}, "multiples of 8"),
+        ({"image_size": (0, 96)}, "positive multiples of 8"),
+        ({"calibration": "empty"}, "no pictures to calibrate on"),
+        ({"calibration": "nowhere"}, "not a folder"),
+        ({"output": "file/m.tflite"}, "cannot write"),
+        ({"output": "there.tflite"}, "exists already"),
+        ({"source": "mspfn_giant"}, "neither a preset"),
+    ],
+)
+def test_refuses(model, pairs, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "there.tflite").touch()
+    before = sorted(tmp_path.rglob("*"))
+    defaults = {"source": model, "output": "m.tflite", "calibration": pairs}
+    with pytest.raises(UsageError, match=message):
+        export_litert(**{**defaults, **arguments})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_overwrites_when_told(model, pairs, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_text("old")
+    export_litert(model, path, SIZE, calibration=pairs, overwrite=True)
+    assert path.stat().st_size > 1000

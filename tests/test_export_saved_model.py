@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import Disagreement, export_saved_model, parity
+from mspfn_tf.presets import PRESETS
+from mspfn_tf.restorer import Restorer
+from tests.export_models import small_model, write_pairs
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pictures") / "pairs")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def exported(model, pairs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "saved"
+    return path, export_saved_model(model, path, calibration=pairs)
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(str(exported[0]))
+
+
+def test_describes_itself(exported, model):
+    path, description = exported
+    assert description == json.loads(path.with_name("saved.json").read_text())
+    assert description["verified"]
+    assert set(description["signatures"]) == {"serving_default", "uint8", "encoded"}
+    # Each weight is stored once, in four bytes.
+    (data,) = (path / "variables").glob("*.data-*")
+    assert data.stat().st_size < 4 * model.count_params() + 10_000
+
+
+def test_leaves_nothing_else_beside(exported):
+    path, _ = exported
+    assert sorted(file.name for file in path.parent.iterdir()) == ["saved", "saved.json"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (21, 34)])
+def test_any_size_in_batches(loaded, model, size):
+    rainy = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    restorer = Restorer(model)
+    derained = loaded.signatures["serving_default"](rainy=tf.constant(rainy / np.float32(255)))
+    for given, found in zip(rainy, derained["derained"].numpy(), strict=True):
+        np.testing.assert_allclose(found, restorer(given / np.float32(255)), atol=1e-5)
+    found = loaded.signatures["uint8"](rainy=tf.constant(rainy))["derained"].numpy()
+    assert found.dtype == np.uint8
+    expected = np.stack([restorer(given) for given in rainy]).astype(int)
+    assert np.abs(found - expected).max() <= 1  # a value at a half may round either way
+
+
+def test_encoded_pictures_of_several_sizes(loaded):
+    pictures = [
+        np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8)
+        for n, size in enumerate([(9, 17), (16, 8)])
+    ]
+    files = [tf.io.encode_png(picture) for picture in pictures]
+    derained = loaded.signatures["encoded"](rainy=tf.stack(files))["derained"]
+    for picture, content in zip(pictures, derained, strict=True):
+        expected = loaded.signatures["uint8"](rainy=tf.constant(picture[None]))["derained"][0]
+        np.testing.assert_array_equal(tf.io.decode_png(content), expected)
+    jpeg = tf.io.encode_jpeg(pictures[0])
+    (content,) = loaded.signatures["encoded"](rainy=jpeg[None])["derained"]
+    assert tf.io.decode_png(content).shape == (9, 17, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
+def test_garbage_is_refused(loaded, content):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded.signatures["encoded"](rainy=tf.constant([content]))
+
+
+def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.BOUNDS, "saved_model", {"max_error": -1.0})
+    with pytest.raises(Disagreement, match="max_error"):
+        export_saved_model(model, tmp_path / "saved", calibration=pairs)
+    assert not any(tmp_path.iterdir())
+
+
+def test_existing_outputs(model, pairs, tmp_path):
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        export_saved_model(model, tmp_path / "saved", calibration=pairs)
+    with pytest.raises(UsageError, match="is no SavedModel"):
+        export_saved_model(model, tmp_path / "saved", calibration=pairs, overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"):
+        export_saved_model(model, tmp_path / "file" / "saved", calibration=pairs)
+
+
+@pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p["weights"]])
+def test_shipped_presets_pass_their_verification(preset, tmp_path):
+    assert export_saved_model(preset, tmp_path / "saved")["verified"]
