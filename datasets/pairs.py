@@ -139,6 +139,29 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             homepage=self.HOMEPAGE or None,
         )
 
+    def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
+        # TFDS itself reads array_record as a data source only, not as a `tf.data.Dataset`.
+        if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+            return super()._as_dataset(split, decoders, read_config, shuffle_files)
+        import tensorflow as tf
+
+        records = self.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        features = self.info.features
+        if isinstance(decoders, tfds.decode.PartialDecoding):
+            features, decoders = decoders.extract_features(features), decoders.decoders
+
+        def example(index):
+            record = tf.numpy_function(records.__getitem__, [index], tf.string, stateful=False)
+            return features.deserialize_example(tf.ensure_shape(record, []), decoders=decoders)
+
+        dataset = tf.data.Dataset.range(len(records))
+        if shuffle_files:
+            seed = read_config.shuffle_seed if read_config else None
+            dataset = dataset.shuffle(len(records), seed=seed)
+        return dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
     def _pictures(self, dl_manager):
         """The `PictureTree` to build from."""
         if self.source is not None:

@@ -6,6 +6,7 @@ the published script.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 RANGE = 2.0
@@ -18,11 +19,9 @@ def laplacian(images):
     Args:
         images: float tensor [batch, height, width, channels].
     """
-    kernel = -ops.ones((3, 3, 1, 1), dtype=images.dtype)
-    kernel = kernel + 9.0 * ops.pad(
-        ops.ones((1, 1, 1, 1), dtype=images.dtype), [[1, 1]] * 2 + [[0, 0]] * 2
-    )
-    kernel = ops.tile(kernel, (1, 1, images.shape[-1], 1))
+    kernel = np.full((3, 3, images.shape[-1], 1), -1.0, dtype="float32")
+    kernel[1, 1] = 8.0
+    kernel = ops.convert_to_tensor(kernel, dtype=images.dtype)
     return ops.depthwise_conv(images, kernel, padding="same")
 
 

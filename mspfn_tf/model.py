@@ -74,7 +74,7 @@ class MSPFN(keras.Model):
             _check_int("reduction", reduction, minimum=1)
         if width % 2 or width % (reduction or 1):
             raise UsageError(
-                f"width must be a multiple of 2 and of reduction={reduction}; received width={width}"
+                f"width must be a multiple of 2 and of reduction={reduction}; received {width}"
             )
         _check_int("recurrent_steps", recurrent_steps, minimum=1)
         _check_choice("stem", stem, (1, 2))
@@ -187,7 +187,7 @@ class MSPFN(keras.Model):
 
 
 def _coarse_fusion(make, shallow, width, hidden, steps):
-    """Recurrent features, coarse to fine (section 3.1). Each scale also gets the coarser results."""
+    """Recurrent features, coarse to fine (section 3.1); each scale also gets the coarser ones."""
     hidden = dict(zip(("quarter", "half", "full"), hidden or (None,) * 3, strict=True))
 
     def unit(entry, scale):

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import sha256
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
@@ -24,7 +25,7 @@ PRESETS = {
         },
     },
     "mspfn_m17n1": {
-        "description": "One attention block per scale: the layout of the authors' released weights.",
+        "description": "One attention block per scale: the layout of the authors' weights.",
         "parameters": 12_597_376,
         "multiply_adds_256": 131_306_723_328,
         "arguments": {
@@ -114,3 +115,18 @@ def tflite_path(name):
     """The shipped .tflite file of preset `name`, or None where none is shipped."""
     weights = PRESETS[known_preset(name)]["weights"] or {}
     return WEIGHTS / weights["tflite"]["file"] if "tflite" in weights else None
+
+
+def check_shipped(path):
+    """Raises `UsageError` if `path` is a shipped file of weights that is not as it was shipped."""
+    path = Path(path).resolve()
+    if path.parent != WEIGHTS:
+        return
+    for preset in PRESETS.values():
+        weights = preset["weights"] or {}
+        for entry in (weights, weights.get("tflite", {})):
+            if entry.get("file") == path.name and sha256(path) != entry["sha256"]:
+                raise UsageError(
+                    f"{path} is damaged or was changed: its SHA-256 is {sha256(path)}, the model "
+                    f"card says {entry['sha256']}. Install the package again"
+                )

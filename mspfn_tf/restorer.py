@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import PRESETS
+from mspfn_tf.presets import PRESETS, check_shipped
 from mspfn_tf.tiling import Sizes, balanced_tile, map_tiles, round_up
 
 WHOLE_PIXELS = 512 * 512
@@ -257,6 +257,7 @@ def _open_litert(path):
 
     if not path.is_file():
         raise UsageError(f"no model file {path}")
+    check_shipped(path)
     try:
         interpreter = Interpreter(str(path), num_threads=_cpu_count())
         interpreter.allocate_tensors()

@@ -5,6 +5,7 @@ A `.weights.h5` written here is a plain Keras weights file whose root carries th
 """
 
 import json
+import warnings
 from pathlib import Path
 
 import h5py
@@ -12,9 +13,9 @@ import keras
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import atomic_write
 from mspfn_tf.model import MSPFN
-from mspfn_tf.presets import PRESETS, WEIGHTS
+from mspfn_tf.presets import PRESETS, check_shipped
 
 CONFIG_ATTRIBUTE = "mspfn_config"
 
@@ -77,28 +78,24 @@ def load_weights(model, path):
     if not path.is_file():
         raise UsageError(f"no weights file {path}")
     check_shipped(path)
+    expected, found = _arguments(model.get_config()), _arguments(_config_in(path))
+    different = [
+        f"{key}={found[key]!r} there, {expected.get(key)!r} here"
+        for key in found
+        if found[key] != expected.get(key)
+    ]
+    if different:
+        raise UsageError(f"{path} holds weights of another network: {'; '.join(different)}")
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras warns, and goes on, when it finds no weights for a part of the model.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise UsageError(
-            f"cannot load {path} into {model.name}: {error}. It was expected to hold the "
-            f"{model.count_params():,} weights of MSPFN({_arguments(model)})"
+            f"cannot load {path} into {model.name}: {error}. Expected the "
+            f"{model.count_params():,} weights of MSPFN({expected})"
         ) from error
-
-
-def check_shipped(path):
-    """Raises `UsageError` if `path` is a shipped weights file that is not as it was shipped."""
-    path = Path(path).resolve()
-    if path.parent != WEIGHTS:
-        return
-    for preset in PRESETS.values():
-        weights = preset["weights"] or {}
-        for entry in (weights, weights.get("tflite", {})):
-            if entry.get("file") == path.name and sha256(path) != entry["sha256"]:
-                raise UsageError(
-                    f"{path} is damaged or was changed: its SHA-256 is {sha256(path)}, the model "
-                    f"card says {entry['sha256']}. Install the package again"
-                )
 
 
 def load_model(source):
@@ -134,22 +131,35 @@ def load_model(source):
     )
 
 
-def _network_of(path):
+def _config_in(path):
+    """The arguments of `MSPFN` that a weights file carries; none if Keras wrote it."""
     try:
         with h5py.File(path, "r") as file:
-            config = file.attrs.get(CONFIG_ATTRIBUTE)
-            count = 0
-
-            def add(name, item):
-                nonlocal count
-                if isinstance(item, h5py.Dataset) and name.startswith("layers/"):
-                    count += item.size
-
-            file.visititems(add)
+            return json.loads(file.attrs.get(CONFIG_ATTRIBUTE, "{}"))
     except OSError as error:
         raise UsageError(f"{path} is not an HDF5 file: {error}") from error
-    if config is not None:
-        return MSPFN.from_config(json.loads(config))
+
+
+def _arguments(config):
+    """What of a model's configuration decides about its weights, as JSON keeps it."""
+    config = {key: value for key, value in config.items() if key not in ("name", "image_size")}
+    return json.loads(json.dumps(config))
+
+
+def _network_of(path):
+    """A model with the arguments that a weights file carries, or as many weights."""
+    config = _config_in(path)
+    if config:
+        return MSPFN.from_config(config)
+    count = 0
+
+    def add(name, item):
+        nonlocal count
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            count += item.size
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
     for name, preset in PRESETS.items():
         if preset["parameters"] == count:
             return MSPFN.from_preset(name, load_weights=False)
@@ -157,7 +167,3 @@ def _network_of(path):
         f"{path} holds {count:,} weights and does not say of which network; the presets have "
         + ", ".join(f"{preset['parameters']:,} ({name})" for name, preset in PRESETS.items())
     )
-
-
-def _arguments(model):
-    return ", ".join(f"{key}={value!r}" for key, value in model.get_config().items())

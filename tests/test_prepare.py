@@ -65,6 +65,22 @@ def test_both_formats_hold_the_same(pairs, tmp_path):
             np.testing.assert_array_equal(examples["tfrecord"][name][side], truth)
 
 
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_tfds_load_reads_either_format(pairs, tmp_path, file_format):
+    assert _prepare("paired_folder", pairs, tmp_path, "--file_format", file_format) == 0
+    arguments = {"data_dir": tmp_path, "split": "train", "download": False}
+    for number in (1, 2):  # in a new order when asked
+        dataset = tfds.load("paired_folder", shuffle_files=number == 2, **arguments)
+        examples = {example["name"]: example for example in dataset.as_numpy_iterator()}
+        assert examples.keys() == {b"1", b"2", b"3"}
+        np.testing.assert_array_equal(examples[b"2"]["rainy"], rainy(2))
+    decoders = {"rainy": tfds.decode.SkipDecoding()}
+    raw = tfds.load("paired_folder", decoders=decoders, as_supervised=True, **arguments)
+    encoded, picture = next(iter(raw))
+    assert encoded.dtype == "string"
+    assert picture.dtype == "uint8"
+
+
 def test_configurations(tmp_path):
     source = Path(__file__).parents[1] / "datasets/rain1200/dummy_data"
     assert _prepare("rain1200/heavy", source, tmp_path, "--allow_incomplete") == 0

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from mspfn_tf import MSPFN, PRESETS, presets, weights_file
+from mspfn_tf import MSPFN, PRESETS, presets
 from mspfn_tf.presets import DEFAULT_PRESET, WEIGHTS, weights_path
 from mspfn_tf.weights_file import load_model, load_weights, save_weights
 
@@ -71,7 +71,10 @@ def test_wrong_suffix_and_dtype(model, tmp_path):
 def test_other_networks_and_broken_files(model, tmp_path):
     path = tmp_path / "wide.weights.h5"
     save_weights(MSPFN(**{**TINY, "width": 16}), path)
-    with pytest.raises(ValueError, match=r"wide\.weights\.h5.*width=8"):
+    with pytest.raises(ValueError, match=r"wide\.weights\.h5.*width=16 there, 8 here"):
+        load_weights(model, path)
+    MSPFN(**{**TINY, "width": 16}).save_weights(path, overwrite=True)  # says nothing of its network
+    with pytest.raises(ValueError, match=r"cannot load .*wide\.weights\.h5"):
         load_weights(model, path)
     path.write_bytes(b"not an HDF5 file")
     for load in (load_model, lambda file: load_weights(model, file)):
@@ -93,7 +96,7 @@ def test_plain_keras_weights_are_told_by_their_number(model, tmp_path):
 
 
 def test_a_changed_weights_file_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_file, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(presets, "WEIGHTS", tmp_path)
     path = tmp_path / "tiny.weights.h5"
     save_weights(model, path)
     entry = {**PRESETS["mspfn_nano"], "weights": {"file": path.name, "sha256": "0" * 64}}
