@@ -129,6 +129,10 @@ class TensorFlowRunner(_Runner):
     def __init__(self, strategy, deterministic, workdir):
         import tensorflow as tf
 
+        # AddN sums three or more tensors in an order that depends on which of their buffers happen
+        # to be free, so that equal steps would differ in the last bit. Gradients are therefore
+        # added in pairs, and the graph optimizer must not gather additions into AddN.
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         self.strategy = _tf_strategy(strategy)
@@ -154,10 +158,13 @@ class TensorFlowRunner(_Runner):
         def replica_step(rainy, clean):
             variables = self.model.trainable_variables
             taught = None if self.teacher is None else self.teacher(rainy, training=False)
-            with tf.GradientTape() as tape:
-                derained = self.model(rainy, training=True)
-                loss, psnr = self._measures(derained, clean, taught)
-            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            derained = self.model(rainy, training=True)
+            loss, psnr = self._measures(derained, clean, taught)
+            gradients = tf.gradients(
+                loss,
+                [variable.value for variable in variables],
+                aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+            )
             if self.replicas > 1:
                 # Keras clips before it adds up the replicas' gradients, so both are done here.
                 context = tf.distribute.get_replica_context()

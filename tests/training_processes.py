@@ -1,0 +1,168 @@
+"""Training runs in processes of their own, for the tests: killed, on several devices or workers.
+
+    python training_processes.py FOLDER SCENARIO
+
+TensorFlow is imported once; every run is a fork of that, made before TensorFlow starts its threads.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from mspfn_tf.recipe import Recipe  # noqa: E402
+from mspfn_tf.training import Trainer  # noqa: E402
+
+TINY = json.dumps({"width": 4, "blocks": 1, "rcabs": [1, 0, 0], "hidden": None})
+
+
+def recipe(folder, workdir, **fields):
+    return Recipe(
+        **{
+            "preset": "mspfn",
+            "model_arguments": TINY,
+            "dataset": "tiny",
+            "data_dir": str(folder),
+            "workdir": str(Path(folder, workdir)),
+            "steps": 12,
+            "batch_size": 4,
+            "patch_size": "16",
+            "learning_rate": 2e-3,
+            "ema": 0.9,
+            "checkpoint_every": 4,
+            "log_every": 2,
+            "validate_every": 6,
+            "keep_checkpoints": 9,
+            **fields,
+        }
+    )
+
+
+def fork(function):
+    """Runs `function` in a fork, which exits with what it returns; the fork's process id."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        status = function() or 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait(pid):
+    """The exit status of a fork; minus the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class SignalAt(keras.callbacks.Callback):
+    def __init__(self, step, number):
+        super().__init__()
+        self.step, self.number = step, number
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def kill_within_checkpoint(step):
+    """Kills the process when half of the checkpoint of `step` is on the disk."""
+    write = np.savez
+
+    def savez(file, **arrays):
+        if json.loads(str(arrays["state"]))["step"] == step:
+            write(file, **{name: arrays[name] for name in list(arrays)[: len(arrays) // 2]})
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(file, **arrays)
+
+    np.savez = savez
+
+
+def killed(folder):
+    """One run in peace, and one that is killed three times and terminated once."""
+
+    def run(workdir, callbacks=(), prepare=lambda: None):
+        def body():
+            prepare()
+            return Trainer(recipe(folder, workdir), callbacks).run()
+
+        return wait(fork(body))
+
+    return {
+        "peaceful": run("peaceful"),
+        "killed": [
+            run("killed", [SignalAt(2, signal.SIGKILL)]),  # only the checkpoint of step 0 is there
+            run("killed", prepare=lambda: kill_within_checkpoint(8)),
+            run("killed", [SignalAt(6, signal.SIGTERM)]),
+            run("killed", [SignalAt(10, signal.SIGKILL)]),
+            run("killed"),
+        ],
+    }
+
+
+def _steps(trainer, steps=20):
+    """Losses of some steps and the weights after them."""
+    batches = trainer.runner.batches(trainer.stream, 0, steps, 16, threads=1)
+    losses = [float(trainer.runner.train_step(batch)["loss"]) for batch in batches]
+
+    def sums():
+        variables = map(keras.ops.convert_to_numpy, trainer.model.trainable_variables)
+        return [float(np.abs(value).sum()) for value in variables]
+
+    with trainer.averaged_weights():
+        averaged = sums()
+    return {"losses": losses, "weights": sums(), "averaged": averaged}
+
+
+def replicas(folder):
+    """The same global batches on 1, 2 and 4 devices, and on 2 workers."""
+    # Clipped and averaged, so that these are compared too.
+    fields = {"validate_every": 0, "steps": 20, "clip_norm": 0.05}
+
+    def on(name, devices, strategy, environment):
+        def body():
+            os.environ.update(environment)
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            configuration = [tf.config.LogicalDeviceConfiguration()] * devices
+            tf.config.set_logical_device_configuration(cpu, configuration)
+            trainer = Trainer(recipe(folder, name, strategy=strategy, **fields)).start()
+            result = {**_steps(trainer), "replicas": trainer.runner.replicas}
+            trainer.save_checkpoint()
+            result["checkpoints"] = len(trainer.checkpoints.paths())
+            result["chief"] = trainer.runner.chief
+            Path(folder, f"{name}.json").write_text(json.dumps(result))
+
+        return fork(body)
+
+    assert wait(on("one", 1, "one_device", {})) == 0
+    assert wait(on("two", 2, "mirrored", {})) == 0
+    assert wait(on("four", 4, "mirrored", {})) == 0
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            ports.append(f"localhost:{free.getsockname()[1]}")
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
+        environment = {"TF_CONFIG": json.dumps(task)}
+        workers.append(on(f"worker{index}", 1, "auto", environment))
+    return {"workers": [wait(pid) for pid in workers]}
+
+
+if __name__ == "__main__":
+    folder, scenario = sys.argv[1:]
+    result = {"killed": killed, "replicas": replicas}[scenario](folder)
+    Path(folder, f"{scenario}.json").write_text(json.dumps(result))
