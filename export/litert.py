@@ -124,8 +124,9 @@ def export_litert(
             "forced": bool(problems),
             "problems": problems,
         }
-        paths[2].write_text(json.dumps(description, indent=1) + "\n")
-    return description
+        text = json.dumps(description, indent=1) + "\n"
+        paths[2].write_text(text)
+    return json.loads(text)
 
 
 def convert(model, image_size, quantize="none", patches=()):

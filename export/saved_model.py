@@ -72,8 +72,9 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
             "forced": bool(problems),
             "problems": problems,
         }
-        card.write_text(json.dumps(description, indent=1) + "\n")
-    return description
+        text = json.dumps(description, indent=1) + "\n"
+        card.write_text(text)
+    return json.loads(text)
 
 
 def write_saved_model(model, directory):

@@ -32,7 +32,7 @@ def test_grows_with_the_picture_and_the_recurrent_steps():
     two = MSPFN(**arguments, reduction=None, recurrent_steps=2)
     assert multiply_adds(one, (16, 32)) == 2 * multiply_adds(one, (16, 16))
     positions = 16 * 16 + 8 * 8 + 4 * 4
-    # A step more: the kernels of four gates on the hidden state, and the forget gate's on the input.
+    # One step more: four gates' kernels on the hidden state, the forget gate's on the input.
     more = positions * 9 * (4 * 4 * 4 + 2 * 4)
     assert multiply_adds(two, (16, 16)) - multiply_adds(one, (16, 16)) == more
 
