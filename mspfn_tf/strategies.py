@@ -103,6 +103,10 @@ class _Runner:
     def write_back(self):
         """Brings the Keras variables up to date with the training."""
 
+    def to_numpy(self, variable):
+        """The value of a Keras variable."""
+        return ops.convert_to_numpy(variable)
+
     def read_back(self):
         """Takes over Keras variables that were assigned from outside."""
 
@@ -183,7 +187,13 @@ class TensorFlowRunner(_Runner):
             total = tf.distribute.ReduceOp.SUM
             return {name: self.strategy.reduce(total, x, axis=None) for name, x in logs.items()}
 
+        @tf.function(autograph=False)
+        def any_worker(flag):
+            flags = self.strategy.run(tf.identity, (flag,))
+            return self.strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0
+
         self._step = step
+        self._any = lambda flag: any_worker(tf.constant(flag))
         self._predict = tf.function(lambda x: self.model(x, training=False), autograph=False)
 
     def _place(self, rainy, clean, first_row):
@@ -203,11 +213,11 @@ class TensorFlowRunner(_Runner):
     def train_step(self, batch):
         return self._step(*batch)
 
-    def any_worker(self, flag):
-        import tensorflow as tf
+    def to_numpy(self, variable):
+        return variable.value.numpy()  # also of a variable that is mirrored on several devices
 
-        flags = self.strategy.run(lambda: tf.constant(float(flag)))
-        return bool(self.strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0)
+    def any_worker(self, flag):
+        return bool(self._any(float(flag)))
 
     def predict(self, rainy):
         return self._predict(rainy).numpy()

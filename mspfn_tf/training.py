@@ -212,8 +212,7 @@ class Trainer:
         self.runner.write_back()
         if self.runner.chief:
             arrays = {
-                name: keras.ops.convert_to_numpy(variable)
-                for name, variable in self._variables().items()
+                name: self.runner.to_numpy(variable) for name, variable in self._variables().items()
             }
             state = {"skipped": self.skipped, "best": self.best}
             self.checkpoints.save(self.step, arrays, state)
@@ -256,10 +255,10 @@ class Trainer:
         """Within it the model holds the moving average of its weights, if the recipe keeps one."""
         self.runner.write_back()
         optimizer, variables = self.model.optimizer, self.model.trainable_variables
-        if not optimizer.use_ema or int(optimizer.iterations) == 0:
+        if not optimizer.use_ema or self.runner.to_numpy(optimizer.iterations) == 0:
             yield
             return
-        own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        own = [np.array(self.runner.to_numpy(variable)) for variable in variables]
         optimizer.finalize_variable_values(variables)
         try:
             yield
@@ -407,7 +406,7 @@ class Trainer:
         logs = {
             "step": self.step,
             **{name: float(np.mean([logs[name] for logs in fetched])) for name in fetched[0]},
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "patch_size": patch_size,
             "patches_per_second": speed * self.recipe.batch_size,
             "waiting": self._waited / elapsed,

@@ -71,7 +71,7 @@ class JsonLog(keras.callbacks.Callback):
     def _append(self, logs):
         # Keras makes every value a float; whole numbers read better without a fraction.
         logs = {
-            name: int(value) if float(value).is_integer() else float(f"{value:.6g}")
+            name: int(value) if float(value).is_integer() else float(f"{value:.8g}")
             for name, value in logs.items()
             if math.isfinite(value)
         }

@@ -3,20 +3,6 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-WITHOUT_TENSORFLOW = """
-import sys
-
-
-class NoTensorFlow:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, NoTensorFlow())
-"""
-"""Code at whose end the process is one of a machine that has no TensorFlow."""
-
 
 def pair(index, height=24, width=32):
     rainy = np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)

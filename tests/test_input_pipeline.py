@@ -1,10 +1,12 @@
 import collections
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pair_sets import WITHOUT_TENSORFLOW, pair, prepare
+from pair_sets import pair, prepare
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.input_pipeline import (
@@ -82,12 +84,14 @@ def test_missing_sets_say_what_to_do(data_dir):
 
 def test_array_record_needs_no_tensorflow(data_dir):
     code = (
-        f"{WITHOUT_TENSORFLOW}"
+        "from without_tensorflow import hide_tensorflow; hide_tensorflow()\n"
         "from mspfn_tf.input_pipeline import open_stream\n"
         f"stream = open_stream('tiny:2,grouped/heavy', {str(data_dir)!r}, batch_size=2, seed=0)\n"
         "assert stream.batch(3, 16)[0].shape == (2, 16, 16, 3)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_batches_follow_from_seed_and_step_alone():

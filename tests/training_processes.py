@@ -5,11 +5,13 @@
 TensorFlow is imported once; every run is a fork of that, made before TensorFlow starts its threads.
 """
 
+import hashlib
 import json
 import os
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,33 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tiny_recipe import recipe  # noqa: E402
 
-from mspfn_tf.recipe import Recipe  # noqa: E402
 from mspfn_tf.training import Trainer  # noqa: E402
-
-TINY = json.dumps({"width": 4, "blocks": 1, "rcabs": [1, 0, 0], "hidden": None})
-
-
-def recipe(folder, workdir, **fields):
-    return Recipe(
-        **{
-            "preset": "mspfn",
-            "model_arguments": TINY,
-            "dataset": "tiny",
-            "data_dir": str(folder),
-            "workdir": str(Path(folder, workdir)),
-            "steps": 12,
-            "batch_size": 4,
-            "patch_size": "16",
-            "learning_rate": 2e-3,
-            "ema": 0.9,
-            "checkpoint_every": 4,
-            "log_every": 2,
-            "validate_every": 6,
-            "keep_checkpoints": 9,
-            **fields,
-        }
-    )
 
 
 def fork(function):
@@ -55,6 +33,8 @@ def fork(function):
     status = 70
     try:
         status = function() or 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -112,36 +92,25 @@ def killed(folder):
     }
 
 
-def _steps(trainer, steps=20):
-    """Losses of some steps and the weights after them."""
-    batches = trainer.runner.batches(trainer.stream, 0, steps, 16, threads=1)
-    losses = [float(trainer.runner.train_step(batch)["loss"]) for batch in batches]
-
-    def sums():
-        variables = map(keras.ops.convert_to_numpy, trainer.model.trainable_variables)
-        return [float(np.abs(value).sum()) for value in variables]
-
-    with trainer.averaged_weights():
-        averaged = sums()
-    return {"losses": losses, "weights": sums(), "averaged": averaged}
-
-
 def replicas(folder):
-    """The same global batches on 1, 2 and 4 devices, and on 2 workers."""
-    # Clipped and averaged, so that these are compared too.
-    fields = {"validate_every": 0, "steps": 20, "clip_norm": 0.05}
+    """The same run on 1, 2 and 4 devices, and on 2 workers."""
+    # The recipe clips, averages and validates, so that all this is compared too.
+    fields = {"steps": 20, "log_every": 1, "checkpoint_every": 10}
 
-    def on(name, devices, strategy, environment):
+    def on(name, devices, strategy, environment, workdir=None):
         def body():
             os.environ.update(environment)
             cpu = tf.config.list_physical_devices("CPU")[0]
             configuration = [tf.config.LogicalDeviceConfiguration()] * devices
             tf.config.set_logical_device_configuration(cpu, configuration)
-            trainer = Trainer(recipe(folder, name, strategy=strategy, **fields)).start()
-            result = {**_steps(trainer), "replicas": trainer.runner.replicas}
-            trainer.save_checkpoint()
-            result["checkpoints"] = len(trainer.checkpoints.paths())
-            result["chief"] = trainer.runner.chief
+            trainer = Trainer(recipe(folder, workdir or name, strategy=strategy, **fields))
+            assert trainer.run() == 0
+            weights = [trainer.runner.to_numpy(v).tobytes() for v in trainer.model.weights]
+            result = {
+                "replicas": trainer.runner.replicas,
+                "chief": trainer.runner.chief,
+                "weights": hashlib.sha256(b"".join(weights)).hexdigest(),
+            }
             Path(folder, f"{name}.json").write_text(json.dumps(result))
 
         return fork(body)
@@ -158,7 +127,7 @@ def replicas(folder):
     for index in range(2):
         task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
         environment = {"TF_CONFIG": json.dumps(task)}
-        workers.append(on(f"worker{index}", 1, "auto", environment))
+        workers.append(on(f"worker{index}", 1, "auto", environment, "workers"))
     return {"workers": [wait(pid) for pid in workers]}
 
 
