@@ -10,15 +10,14 @@ replaced.
 
 import argparse
 import json
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.markdown import header, row_of, update
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import digest
-from mspfn_tf.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SETS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
@@ -180,23 +179,6 @@ def tables(rows):
     return "\n".join(lines) + "\n"
 
 
-def update(path, name, text):
-    """Replaces what stands between `<!-- begin generated: NAME -->` and its end in a Markdown file.
-
-    Raises:
-        UsageError: the file does not hold the pair of markers exactly once.
-    """
-    begin, end = f"<!-- begin generated: {name} -->", f"<!-- end generated: {name} -->"
-    before = Path(path).read_text(encoding="utf-8")
-    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    after, count = marked.subn(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", before)
-    if count != 1:
-        raise UsageError(f"{path}: expected `{begin}` and `{end}` once, found {count}")
-    if after != before:
-        with atomic_write(path, overwrite=True) as temporary:
-            temporary.write_text(after, encoding="utf-8")
-
-
 def _label(preset, configuration):
     parts = [preset]
     if configuration["ensemble"] != 1:
@@ -234,16 +216,6 @@ def _input(rows, name):
 def _figures(psnr, ssim):
     ssim = "-" if ssim is None else f"{ssim:.3f}"
     return f"{float(psnr):.2f} / {ssim}"
-
-
-def header(*cells):
-    """The first two lines of a Markdown table."""
-    return [row_of(*cells), "|" + "---|" * len(cells)]
-
-
-def row_of(*cells):
-    """A line of a Markdown table."""
-    return "| " + " | ".join(cell or "-" for cell in cells) + " |"
 
 
 def main(argv=None):

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.markdown import header, row_of, update
+
 BASE = {
     "width": 12,
     "blocks": 3,
@@ -75,18 +77,24 @@ def main():
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--only", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--update", type=Path, help="Markdown file whose table is replaced")
     options = parser.parse_args()
     rows = []
     for name in options.only:
         rows.append(train(name, {**BASE, **CANDIDATES[name]}, options))
         Path(options.output, "search.json").write_text(json.dumps(rows, indent=2) + "\n")
-    print("| candidate | parameters | GMAC at 256x256 | validation PSNR | SSIM | seconds |")
-    print("|---|---|---|---|---|---|")
+    text = table(rows)
+    print(text)
+    if options.update:
+        update(options.update, "search", text)
+
+
+def table(rows):
+    lines = header("candidate", "parameters", "GMAC at 256x256", "PSNR", "SSIM", "seconds")
     for row in rows:
-        print(
-            f"| {row['candidate']} | {row['parameters']:,} | {row['gmac_256']:.2f} "
-            f"| {row['psnr']:.2f} | {row['ssim']:.4f} | {row['seconds']} |"
-        )
+        numbers = f"{row['parameters']:,}", f"{row['gmac_256']:.2f}", f"{row['psnr']:.2f}"
+        lines.append(row_of(row["candidate"], *numbers, f"{row['ssim']:.4f}", str(row["seconds"])))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.result_tables import header, row_of, update
+from benchmarks.markdown import header, row_of, update
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import FolderPairs

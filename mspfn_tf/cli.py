@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 from mspfn_tf import __version__
@@ -54,6 +55,8 @@ def build_parser():
 def main(argv=None):
     """Runs the command line `argv` (default: the process' own) and returns its exit status."""
     arguments = build_parser().parse_args(argv)
+    # TensorFlow, if the verb imports it, keeps its start-up notes to itself.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return arguments.run(arguments)
     except UsageError as error:

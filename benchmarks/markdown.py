@@ -1,0 +1,34 @@
+"""Generated parts of the Markdown documentation."""
+
+import re
+from pathlib import Path
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import atomic_write
+
+
+def update(path, name, text):
+    """Replaces what stands between `<!-- begin generated: NAME -->` and its end in a Markdown file.
+
+    Raises:
+        UsageError: the file does not hold the pair of markers exactly once.
+    """
+    begin, end = f"<!-- begin generated: {name} -->", f"<!-- end generated: {name} -->"
+    before = Path(path).read_text(encoding="utf-8")
+    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    after, count = marked.subn(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", before)
+    if count != 1:
+        raise UsageError(f"{path}: expected `{begin}` and `{end}` once, found {count}")
+    if after != before:
+        with atomic_write(path, overwrite=True) as temporary:
+            temporary.write_text(after, encoding="utf-8")
+
+
+def header(*cells):
+    """The first two lines of a Markdown table."""
+    return [row_of(*cells), "|" + "---|" * len(cells)]
+
+
+def row_of(*cells):
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cell or "-" for cell in cells) + " |"

@@ -1,0 +1,79 @@
+"""Writes the model cards and the model table of the documentation from `mspfn_tf/weights/*.json`.
+
+    python -m benchmarks.model_cards docs/models.md README.md
+
+In the Markdown files what stands between `<!-- begin generated: models -->` (the table) or
+`<!-- begin generated: cards -->` (the cards) and the matching end is replaced.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.markdown import header, row_of, update
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, WEIGHTS
+
+CARDS = "<!-- begin generated: cards -->"
+
+
+def model_table():
+    lines = header(
+        "preset", "parameters", "multiply-adds at 256x256", "weights", "scores (Y), PSNR / SSIM"
+    )
+    for name, preset in PRESETS.items():
+        weights, scores = preset["weights"], preset["scores"] or {}
+        shipped = "not shipped"
+        if weights:
+            size = (WEIGHTS / weights["file"]).stat().st_size / 1e6
+            shipped = f"{size:.1f} MB" + (", the default" if name == DEFAULT_PRESET else "")
+        told = "; ".join(
+            f"{dataset} {score['psnr']:.2f} / {score['ssim']:.3f}"
+            for dataset, score in scores.items()
+        )
+        gmacs = f"{preset['multiply_adds_256'] / 1e9:.2f} G"
+        lines.append(row_of(f"`{name}`", f"{preset['parameters']:,}", gmacs, shipped, told))
+    return "\n".join(lines)
+
+
+def cards():
+    return "\n\n".join(card(name) for name, preset in PRESETS.items() if preset["weights"])
+
+
+def card(name):
+    """The model card of a preset, in Markdown."""
+    preset = PRESETS[name]
+    facts = json.loads((WEIGHTS / f"{name}.json").read_text())
+    weights = facts["weights"]
+    lines = [f"## `{name}`", "", preset["description"], "", "| | |", "|---|---|"]
+    lines += [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts["training"].items()]
+    lines += [f"| weights | `{weights['file']}`, SHA-256 `{weights['sha256']}` |"]
+    tflite = weights["tflite"]
+    lines += [
+        f"| LiteRT | `{tflite['file']}`, {tflite['quantization']}, "
+        f"{tflite['image_size'][0]}x{tflite['image_size'][1]}, SHA-256 `{tflite['sha256']}` |",
+        "",
+        "| set | pictures | rainy (Y) | derained (Y) | derained (RGB) |",
+        "|---|---|---|---|---|",
+    ]
+    for dataset, score in facts["scores"].items():
+        told = " | ".join(_told(s) for s in (score["input"], score, score["output_rgb"]))
+        lines.append(f"| {dataset} | {score['count']} | {told} |")
+    return "\n".join(lines)
+
+
+def _told(score):
+    psnr = score["psnr"]
+    return f"{psnr if psnr == 'inf' else format(psnr, '.2f')} / {score['ssim']:.4f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    for path in parser.parse_args().files:
+        update(path, "models", model_table())
+        if CARDS in path.read_text():
+            update(path, "cards", cards())
+
+
+if __name__ == "__main__":
+    main()
