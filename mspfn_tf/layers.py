@@ -54,7 +54,7 @@ class GlobalMean(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
 class ConvLSTM(layers.Layer):
-    """A convolutional LSTM cell (Shi et al. 2015), run `steps` times on one input from a zero state.
+    """A convolutional LSTM cell (Shi et al. 2015), run `steps` times on one input from zero.
 
     With gates i, j, f, o, each a 3x3 conv of the input plus a 3x3 conv of the hidden state h:
 
