@@ -130,7 +130,8 @@ def _measure(kind, path, image_size, threads):
     root = str(Path(mspfn_tf.__file__).resolve().parent.parent)
     search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("measure.py"), json.dumps(task)],
+        # -P: the modules beside the program are none of its own.
+        [sys.executable, "-P", Path(__file__).with_name("measure.py"), json.dumps(task)],
         capture_output=True,
         text=True,
         # In an installed package this adds site-packages, which is there already.

@@ -11,7 +11,7 @@ from mspfn_tf.images import find_images, read_rgb
 from mspfn_tf.pairing import pair_folders
 from mspfn_tf.tiling import pad
 
-SAMPLE = Path(mspfn_tf.__file__).resolve().parent / "sample"
+SAMPLE = Path(mspfn_tf.__file__).resolve().parent / "sample" / "pairs"
 """The pairs that come with the package: `input` and `target`."""
 
 

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from mspfn_tf import presets
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import ship
+from mspfn_tf.files import sha256
+from mspfn_tf.weights_file import load_model, save_weights
+from tests.export_models import PHONE, small_model, write_pairs
+
+SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PHONE}
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """An empty folder of shipped weights, a preset of a small network, and weights of it."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr(presets, "WEIGHTS", folder)
+    monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "arguments", SMALL)
+    weights = tmp_path / "trained.weights.h5"
+    save_weights(small_model(**PHONE), weights)
+    return folder, weights, write_pairs(tmp_path / "pairs")
+
+
+def test_ships_weights_and_scores(shipped, tmp_path, capsys):
+    folder, weights, pairs = shipped
+    training = tmp_path / "training.json"
+    training.write_text(json.dumps({"training_data": "made-up rain", "steps": 3}))
+    options = ["--weights", str(weights), "--training", str(training), "--image_size", "40x48"]
+    assert ship.main(["mspfn_nano", *options, "--calibration", str(pairs)]) == 0
+
+    card = json.loads((folder / "mspfn_nano.json").read_text())
+    assert card["training"]["steps"] == 3
+    entry = card["weights"]
+    assert entry["training_data"] == "made-up rain"
+    assert entry["sha256"] == sha256(folder / entry["file"])
+    lite = entry["tflite"]
+    assert lite["sha256"] == sha256(folder / lite["file"])
+    assert lite["image_size"] == [40, 48]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "mspfn_nano.json",
+        "mspfn_nano.tflite",
+        "mspfn_nano.weights.h5",
+    ]
+    # Stored in half the bytes, loaded as float32.
+    assert (folder / entry["file"]).stat().st_size < weights.stat().st_size
+    assert load_model(folder / entry["file"]).count_params() == load_model(weights).count_params()
+
+    scores = tmp_path / "scores.json"
+    measured = {
+        "weights_sha256": entry["sha256"],
+        "protocol": "matlab_y",
+        "count": 2,
+        "input": {"psnr": 20.0, "ssim": 0.7},
+        "output": {"psnr": 25.0, "ssim": 0.8},
+        "output_rgb": {"psnr": 24.0, "ssim": 0.8},
+    }
+    scores.write_text(json.dumps(measured))
+    assert ship.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 0
+    card = json.loads((folder / "mspfn_nano.json").read_text())
+    assert card["scores"]["Rain800"]["psnr"] == 25.0
+    assert card["weights"] == entry
+
+    scores.write_text(json.dumps({**measured, "weights_sha256": "0" * 64}))
+    capsys.readouterr()
+    assert ship.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 2
+    assert "other weights" in capsys.readouterr().err
+
+
+def test_refuses_weights_of_another_network(shipped, tmp_path):
+    folder, _, pairs = shipped
+    other = tmp_path / "other.weights.h5"
+    save_weights(small_model(**{**PHONE, "hidden": (2, 2, 2)}), other)
+    with pytest.raises(UsageError, match="hidden"):
+        ship.ship_weights("mspfn_nano", other, (32, 32), calibration=pairs)
+    assert not any(folder.iterdir())
