@@ -16,10 +16,10 @@ def main(path, pictures, results):
             floats = tf.constant(picture[None].astype(np.float32) / 255)
             found[f"serving_default_{n}"] = run(loaded, "serving_default", floats)
             found[f"uint8_{n}"] = run(loaded, "uint8", tf.constant(picture[None]))
-            png = run(loaded, "encoded", tf.io.encode_png(picture)[None])
+            png = run(loaded, "encoded", tf.io.encode_png(picture)[None], "_bytes")
             found[f"encoded_{n}"] = tf.io.decode_png(png).numpy()
     try:
-        run(loaded, "encoded", tf.constant([b"no picture"]))
+        run(loaded, "encoded", tf.constant([b"no picture"]), "_bytes")
     except tf.errors.InvalidArgumentError:
         pass
     else:
@@ -27,8 +27,9 @@ def main(path, pictures, results):
     np.savez(results, **found)
 
 
-def run(loaded, signature, rainy):
-    return loaded.signatures[signature](rainy=rainy)["derained"].numpy()[0]
+def run(loaded, signature, rainy, suffix=""):
+    found = loaded.signatures[signature](**{f"rainy{suffix}": rainy})
+    return found[f"derained{suffix}"].numpy()[0]
 
 
 if __name__ == "__main__":

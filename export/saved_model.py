@@ -19,12 +19,14 @@ CHECK_SIZE = (64, 96)
 def export_saved_model(source, output, calibration=None, overwrite=False, force=False):
     """Writes a model as a SavedModel, compared with the model it came from.
 
-    Every signature takes `rainy` and returns `derained`; batch, height and width are free:
+    Three signatures; batch, height and width are free:
 
-    - `serving_default`: float32 ``[batch, height, width, 3]``, RGB in [0, 1]; output clipped to it.
+    - `serving_default`: from `rainy` to `derained`, float32 ``[batch, height, width, 3]``, RGB in
+      [0, 1]; the output is clipped to it.
     - `uint8`: the same with bytes 0..255.
-    - `encoded`: string ``[batch]``, JPEG or PNG files (EXIF orientation is not applied); PNG files
-      come back. Bytes that are no picture give `InvalidArgumentError`.
+    - `encoded`: from `rainy_bytes`, string ``[batch]``, JPEG or PNG files (EXIF orientation is not
+      applied), to `derained_bytes`, PNG files. Bytes that are no picture give
+      `InvalidArgumentError`.
 
     Beside the directory stands its description, `<name>.json`.
 
@@ -62,8 +64,8 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
                 "serving_default": _signature("float32", [0.0, 1.0]),
                 "uint8": _signature("uint8", [0, 255]),
                 "encoded": {
-                    "input": {"name": "rainy", "shape": [None], "dtype": "JPEG or PNG bytes"},
-                    "output": {"name": "derained", "shape": [None], "dtype": "PNG bytes"},
+                    "input": {"name": "rainy_bytes", "shape": [None], "dtype": "JPEG or PNG"},
+                    "output": {"name": "derained_bytes", "shape": [None], "dtype": "PNG"},
                 },
             },
             "bytes": directory_size(directory),
@@ -86,7 +88,9 @@ def write_saved_model(model, directory):
     module.weights = [variable.value for variable in model.variables]
 
     # A function of its own, so that the graph is stored once for all signatures.
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)], autograph=False
+    )
     def restore(rainy):
         height, width = tf.shape(rainy)[1], tf.shape(rainy)[2]
         padded = _reflect(_reflect(rainy, axis=1), axis=2)
@@ -103,17 +107,23 @@ def write_saved_model(model, directory):
         rainy = tf.cast(picture, tf.float32)[None] / 255
         return tf.io.encode_png(to_bytes(restore(rainy))[0])
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "rainy")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "rainy")], autograph=False
+    )
     def serving_default(rainy):
         return {"derained": restore(rainy)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "rainy")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "rainy")], autograph=False
+    )
     def uint8(rainy):
         return {"derained": to_bytes(restore(tf.cast(rainy, tf.float32) / 255))}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "rainy")])
-    def encoded(rainy):
-        return {"derained": tf.map_fn(restore_file, rainy, fn_output_signature=tf.string)}
+    # TensorFlow Serving's REST interface needs the suffix to send bytes as base64.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "rainy_bytes")], autograph=False)
+    def encoded(rainy_bytes):
+        files = tf.map_fn(restore_file, rainy_bytes, fn_output_signature=tf.string)
+        return {"derained_bytes": files}
 
     tf.saved_model.save(
         module,

@@ -67,19 +67,19 @@ def test_encoded_pictures_of_several_sizes(loaded):
         for n, size in enumerate([(9, 17), (16, 8)])
     ]
     files = [tf.io.encode_png(picture) for picture in pictures]
-    derained = loaded.signatures["encoded"](rainy=tf.stack(files))["derained"]
+    derained = loaded.signatures["encoded"](rainy_bytes=tf.stack(files))["derained_bytes"]
     for picture, content in zip(pictures, derained, strict=True):
         expected = loaded.signatures["uint8"](rainy=tf.constant(picture[None]))["derained"][0]
         np.testing.assert_array_equal(tf.io.decode_png(content), expected)
     jpeg = tf.io.encode_jpeg(pictures[0])
-    (content,) = loaded.signatures["encoded"](rainy=jpeg[None])["derained"]
+    (content,) = loaded.signatures["encoded"](rainy_bytes=jpeg[None])["derained_bytes"]
     assert tf.io.decode_png(content).shape == (9, 17, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
 def test_garbage_is_refused(loaded, content):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        loaded.signatures["encoded"](rainy=tf.constant([content]))
+        loaded.signatures["encoded"](rainy_bytes=tf.constant([content]))
 
 
 def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
