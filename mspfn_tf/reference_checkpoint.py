@@ -38,13 +38,21 @@ def load_reference_checkpoint(model, prefix):
     variables = _read(prefix)
     names = _names(model, _block_word(variables))
     problems = _differences(model, names, variables)
+    values = {}
+    if not problems:
+        values = {path: convert(variables) for path, (_, convert) in names.items()}
+        problems = [
+            f"  the published graph has another shape of {variable.path}: "
+            f"{list(values[variable.path].shape)}, not {list(variable.shape)}"
+            for variable in model.weights
+            if values[variable.path].shape != tuple(variable.shape)
+        ]
     if problems:
         raise UsageError(
             f"{prefix} does not fit {model.name} (blocks={model.blocks}, rcabs={model.rcabs}, "
             f"width={model.width}, hidden={model.hidden}); nothing was loaded.\n"
             + "\n".join(problems)
         )
-    values = {path: convert(variables) for path, (_, convert) in names.items()}
     for variable in model.weights:
         variable.assign(values[variable.path])
 
@@ -56,7 +64,7 @@ def _read(prefix):
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
         found = {name: reader.get_tensor(name) for name in shapes if not _IGNORED.search(name)}
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
         raise UsageError(
             f"{prefix} is not a readable TensorFlow 1 checkpoint: {error}. Pass its prefix, the "
             "path without .index or .data-00000-of-00001"

@@ -91,7 +91,7 @@ def load_weights(model, path):
             # Keras warns, and goes on, when it finds no weights for a part of the model.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, UserWarning) as error:
         raise UsageError(
             f"cannot load {path} into {model.name}: {error}. Expected the "
             f"{model.count_params():,} weights of MSPFN({expected})"
@@ -158,8 +158,11 @@ def _network_of(path):
         if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
             count += item.size
 
-    with h5py.File(path, "r") as file:
-        file.visititems(add)
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(add)
+    except RuntimeError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
     for name, preset in PRESETS.items():
         if preset["parameters"] == count:
             return MSPFN.from_preset(name, load_weights=False)

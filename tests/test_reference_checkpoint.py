@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path, change, word
     [
         ({"blocks": 1}, "left over: BCM4_1/"),
         ({"blocks": 3}, "missing: BCM4_2/"),
-        ({"stem": 2}, "shape of rnn7/weight"),
+        ({"stem": 2}, "another shape of rain/kernel: [3, 3, 4, 3], not [3, 3, 4, 12]"),
         ({"activation": "relu"}, "the published graph has no rain/bias"),
     ],
 )
