@@ -77,6 +77,6 @@ class Checkpoints:
 
 def read(path):
     """Reads one checkpoint: (dict of arrays, state)."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     return arrays, json.loads(str(arrays.pop("state")))

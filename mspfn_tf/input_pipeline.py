@@ -310,6 +310,11 @@ def prefetched(function, arguments, threads=2, depth=8):
 def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):
     """A `tf.data.Dataset` of the batches `start` .. `stop` - 1, in order.
 
+    For `fit` and loops of your own, with the numbers of a `tf.distribute.InputContext` as
+    `pipeline` and `pipelines`. Take its iterator to the end: TensorFlow (2.21) may hang when one is
+    dropped while it computes ahead, because its destructor holds the interpreter lock that the
+    Python code of the pipeline waits for.
+
     Args:
         stream: `PatchStream`.
         start, stop: step numbers.

@@ -8,6 +8,7 @@ of your own.
 """
 
 import contextlib
+import inspect
 import json
 import math
 import os
@@ -119,10 +120,10 @@ class Trainer:
 
     def _make_model(self):
         recipe = self.recipe
-        try:
-            model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.arguments())
-        except TypeError as error:
-            raise UsageError(f"--model_arguments {recipe.model_arguments}: {error}") from error
+        unknown = recipe.arguments().keys() - inspect.signature(MSPFN).parameters.keys()
+        if unknown:
+            raise UsageError(f"--model_arguments: MSPFN has no argument {', '.join(unknown)}")
+        model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.arguments())
         if recipe.init_weights:
             load_weights(model, recipe.init_weights)
         return model
@@ -348,15 +349,17 @@ class Trainer:
             save = self.step % recipe.checkpoint_every == 0 or last
             validate = self.validation and (self.step % recipe.validate_every == 0 or last)
             report = self.step % recipe.log_every == 0 or save or validate
-            stop_now = self._must_stop(report)
-            if report or stop_now:
+            if report:
                 self._report(patch_size)
                 if validate:
                     self._validate()
-                if save and not stop_now:  # a stop saves on its own
+                if save:
                     self.save_checkpoint()
-                if stop_now:
-                    return
+            if self._must_stop(report):
+                if not report:
+                    self._report(patch_size)
+                return
+            if report:
                 self._begin_report()
 
     def _must_stop(self, report):

@@ -71,7 +71,7 @@ def kill_within_checkpoint(step):
 
 
 def killed(folder):
-    """One run in peace, and one that is killed three times and terminated once."""
+    """One run in peace, and one that is killed twice and terminated once."""
 
     def run(workdir, callbacks=(), prepare=lambda: None):
         def body():
@@ -83,7 +83,6 @@ def killed(folder):
     return {
         "peaceful": run("peaceful"),
         "killed": [
-            run("killed", [SignalAt(2, signal.SIGKILL)]),  # only the checkpoint of step 0 is there
             run("killed", prepare=lambda: kill_within_checkpoint(8)),
             run("killed", [SignalAt(6, signal.SIGTERM)]),
             run("killed", [SignalAt(10, signal.SIGKILL)]),

@@ -1,0 +1,78 @@
+"""Training patches per second from a prepared set: `python -m benchmarks.input_pipeline`.
+
+    python -m benchmarks.input_pipeline --dataset rain800 --data_dir DIR [--threads 2]
+
+float32 batches, with decoded pictures cached, without a cache at 1 to 16 crops per decoded pair,
+and through `tf.data`. The first epoch, which fills the cache, is not timed.
+"""
+
+import argparse
+import itertools
+import os
+import time
+
+from mspfn_tf.input_pipeline import open_stream, prefetched, tf_dataset
+
+
+def patches_per_second(batches, batch_size, seconds):
+    """Patches per second of an iterator of batches, over at least `seconds`."""
+    next(batches)
+    started, count = time.perf_counter(), 0
+    for _ in batches:
+        count += 1
+        elapsed = time.perf_counter() - started
+        if elapsed > seconds:
+            return count * batch_size / elapsed
+    return count * batch_size / (time.perf_counter() - started)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="rain800")
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--patch_size", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5, help="time of each measurement")
+    parser.add_argument("--tf_data", action="store_true", help="also through tf.data")
+    args = parser.parse_args()
+
+    def run(name, cache_bytes, crops, carrier="threads"):
+        stream = open_stream(
+            args.dataset,
+            args.data_dir,
+            batch_size=args.batch_size,
+            seed=0,
+            cache_bytes=cache_bytes,
+            crops_per_pair=crops,
+        )
+        if cache_bytes > 2**33:
+            for source, index in [(s, i) for s in stream.sources for i in range(len(s))]:
+                stream.cache.get(source, index)
+        if carrier == "tf.data":
+            # To the end, for the reason that `tf_dataset` gives.
+            steps = range(int(args.seconds * 60))
+            batches = iter(tf_dataset(stream, 0, len(steps), args.patch_size, threads=args.threads))
+            speed = patches_per_second(batches, args.batch_size, float("inf"))
+        else:
+            steps = ((step, args.patch_size) for step in itertools.count())
+            batches = prefetched(stream.batch, steps, args.threads)
+            speed = patches_per_second(batches, args.batch_size, args.seconds)
+        print(f"| {name} | {carrier} | {crops} | {speed:,.0f} |", flush=True)
+
+    print(
+        f"{args.dataset}, batch {args.batch_size}, {args.patch_size}x{args.patch_size}, float32, "
+        f"{args.threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
+    )
+    print("| decoded pictures | carrier | crops per decoded pair | patches/s |")
+    print("|---|---|---|---|")
+    run("all cached", 2**40, 1)
+    if args.tf_data:
+        run("all cached", 2**40, 1, "tf.data")
+    for crops in (1, 4, 16):
+        # 64 pairs is what the stream crops from at a time.
+        run("a window of 64 pairs" if crops > 1 else "none", 2**27 * (crops > 1), crops)
+
+
+if __name__ == "__main__":
+    main()
