@@ -91,7 +91,9 @@ def export_litert(
             for path in (output, uint8_output, output.with_suffix(".json"))
         ]
         model = open_source(source)
-        calibrate_on, check_on = patches[::2], patches[1::2] or patches
+        # Other pieces are checked than calibrate, unless there are too few.
+        enough = len(patches) >= 8
+        calibrate_on, check_on = (patches[::2], patches[1::2]) if enough else (patches, patches)
         content = convert(model, image_size, quantize, calibrate_on)
         contents = {"float32": content, "uint8": litert_file.with_uint8_interface(content)}
         for path, data in zip(paths, contents.values(), strict=False):
