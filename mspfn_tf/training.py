@@ -135,15 +135,15 @@ class Trainer:
         largest_patch = max(size for _, _, size in recipe.stages())
         decoded = 0
         for source in sources:
-            sizes = source.sizes()
+            indices, sizes = source.sizes()
             smallest = int(np.argmin(sizes.min(axis=1)))
             if sizes[smallest].min() < largest_patch:
                 height, width = sizes[smallest]
                 raise UsageError(
                     f"--patch_size {recipe.patch_size}: the smallest image, "
-                    f"{source.name(smallest)}, is only {height}x{width}"
+                    f"{source.name(indices[smallest])}, is only {height}x{width}"
                 )
-            decoded += 6 * int(sizes.prod(axis=1).sum())
+            decoded += 6 * int(sizes.prod(axis=1).mean() * len(source))  # rainy and clean
         cache = recipe.cache_mb * 2**20
         crops = recipe.crops_per_pair or (1 if decoded <= cache else 4)
         return PatchStream(sources, shares, recipe.batch_size, recipe.seed, cache, crops)

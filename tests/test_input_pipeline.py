@@ -69,7 +69,9 @@ def test_reads_back_what_was_prepared_in_both_formats(data_dir):
         assert len(source) == 10
         np.testing.assert_array_equal(source[7], pair(7))
         assert source.name(7) == f"{name}/train/train7"
-        assert source.sizes().tolist() == [[24, 32]] * 10
+        indices, sizes = source.sizes()
+        assert indices.tolist() == list(range(10)) and sizes.tolist() == [[24, 32]] * 10
+        assert source.sizes(most=3)[0].tolist() == [0, 4, 9]
     assert len(PairSource("grouped/heavy", "validation", data_dir)) == 3
 
 

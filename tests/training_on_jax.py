@@ -18,12 +18,16 @@ hide_tensorflow()
 
 from tiny_recipe import recipe  # noqa: E402
 
-from mspfn_tf.training import Trainer  # noqa: E402
+from mspfn_tf.training import INTERRUPTED, Trainer  # noqa: E402
 
 if __name__ == "__main__":
     folder, workdir, steps = sys.argv[1:]
     trainer = Trainer(recipe(folder, workdir, steps=int(steps)))
-    status = trainer.run()
+    assert trainer.run() == 0
     assert trainer.runner.replicas == 2
+    # A teacher, bfloat16 and a time limit are the same on this backend.
+    teacher = str(Path(folder, workdir, "model.weights.h5"))
+    options = {"teacher": teacher, "precision": "bfloat16", "validate_every": 0}
+    taught = Trainer(recipe(folder, f"{workdir}_taught", max_minutes=1e-6, **options))
+    assert taught.run() == INTERRUPTED and taught.step == 1
     assert "tensorflow" not in sys.modules
-    sys.exit(status)
