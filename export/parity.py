@@ -45,7 +45,7 @@ def check_litert(model, files, quantize, patches):
     Returns:
         dict of what was measured; "problems" lists what falls short, in words.
     """
-    expected = [_clipped(model, patch.batch) for patch in patches]
+    expected = _run_keras(model, patches)
     found = run_litert(files["float32"], [patch.batch for patch in patches])
     parity = compare(expected, found, patches, BOUNDS[quantize])
     levels = run_litert(files["uint8"], [patch.rainy[None] for patch in patches])
@@ -143,8 +143,11 @@ def compare(expected, found, patches, bounds):
     return parity
 
 
-def _clipped(model, batch):
-    return np.clip(np.asarray(model(batch, training=False)), 0, 1)
+def _run_keras(model, patches):
+    import tensorflow as tf
+
+    function = tf.function(lambda rainy: model(rainy, training=False), autograph=False)
+    return [np.clip(function(tf.constant(patch.batch)).numpy(), 0, 1) for patch in patches]
 
 
 def _levels(picture):

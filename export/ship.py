@@ -20,6 +20,11 @@ from mspfn_tf.commands.export import parse_size
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
 
+IMAGE_SIZE = (512, 512)
+"""Of the LiteRT file that `mspfn restore` runs: up to this size `Restorer` leaves pictures whole. On
+eight pictures of 384x512 to 454x914, tiles of 512 came out 0.07 dB better than tiles of 256, and in
+less time, as they overlap less."""
+
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
@@ -29,7 +34,7 @@ def main(argv=None):
     parser.add_argument("--weights", help="trained weights; the ones shipped so far are replaced")
     parser.add_argument("--training", help="JSON of what the card says of the training")
     parser.add_argument("--scores", action="append", default=[], metavar="SET=FILE")
-    parser.add_argument("--image_size", type=parse_size, default=(256, 256), metavar="HxW")
+    parser.add_argument("--image_size", type=parse_size, default=IMAGE_SIZE, metavar="HxW")
     parser.add_argument("--quantize", default="float16", help="of the .tflite (default: float16)")
     parser.add_argument("--calibration", help="pictures or pairs to compare the .tflite on")
     arguments = parser.parse_args(argv)
@@ -55,7 +60,7 @@ def main(argv=None):
     return 0
 
 
-def ship_weights(preset, trained, image_size=(256, 256), quantize="float16", calibration=None):
+def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", calibration=None):
     """Writes weights, LiteRT file and card of `preset` from the file `trained`.
 
     Raises:
