@@ -9,7 +9,9 @@ HELP = "train a network on a prepared pair set; with the same --workdir again, i
 
 
 def add_arguments(parser):
-    parser.epilog += "  75 stopped by a signal or --max_minutes: saved, run again to resume\n"
+    parser.epilog = (parser.epilog or "") + (
+        "  75 stopped by a signal or --max_minutes: saved, run again to resume\n"
+    )
     for field in dataclasses.fields(Recipe):
         help = field.metadata["help"]
         if field.type is bool:
