@@ -8,10 +8,10 @@ import dataclasses
 import time
 
 import numpy as np
+
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
-
 from mspfn_tf.metrics import psnr
 
 

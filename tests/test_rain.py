@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
+
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import contact_sheet, draw_scene
 from mspfn_tf.datasets.synthetic_rain.parameters import (
     PRESETS,
@@ -18,8 +20,6 @@ from mspfn_tf.datasets.synthetic_rain.parameters import (
     Streaks,
 )
 from mspfn_tf.datasets.synthetic_rain.rain import rain, streak_layers
-from PIL import Image, ImageFilter
-
 from mspfn_tf.metrics import psnr
 
 SIZE = (96, 128)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
+
 from mspfn_tf.datasets.scenes import in_validation
 from mspfn_tf.datasets.synthetic_rain import synthetic_rain_dataset_builder
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.synthetic_rain_dataset_builder import Builder, RainConfig
-from PIL import Image
-
 from mspfn_tf.errors import UsageError
 
 # The names decide on the split.

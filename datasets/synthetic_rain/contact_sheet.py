@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
+
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
-from PIL import Image, ImageDraw
 
 _ROOFS = ((132, 62, 48), (96, 74, 66), (70, 74, 92), (148, 92, 60))
 _WALLS = ((206, 190, 160), (170, 160, 152), (188, 140, 110), (222, 214, 200))

@@ -17,8 +17,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from mspfn_tf.datasets.synthetic_rain.parameters import Rain
 from PIL import Image
+
+from mspfn_tf.datasets.synthetic_rain.parameters import Rain
 
 # Layers steeper than this would be streaks that fly rather than fall.
 _STEEPEST = math.radians(60)

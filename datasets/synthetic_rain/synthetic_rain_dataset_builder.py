@@ -7,13 +7,13 @@ import zlib
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
+
 from mspfn_tf.datasets.layouts import listing
 from mspfn_tf.datasets.pairs import PairsBuilder
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
 from mspfn_tf.datasets.synthetic_rain.rain import rain
-from PIL import Image
-
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import IMAGE_SUFFIXES
 
