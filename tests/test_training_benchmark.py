@@ -1,0 +1,42 @@
+"""The training benchmark compares like with like, and the plot shows what the log holds."""
+
+import json
+
+import numpy as np
+
+from benchmarks import plot_training
+from benchmarks.training import PublishedConvLSTM, published_conv_lstm
+from mspfn_tf.layers import ConvLSTM
+from mspfn_tf.model import MSPFN
+
+
+def test_the_dead_part_changes_nothing_but_the_size():
+    x = np.random.default_rng(0).random((1, 6, 8, 3), np.float32)
+    ours, published = ConvLSTM(4), PublishedConvLSTM(4, kernel_initializer="glorot_uniform")
+    expected = np.array(published(x).numpy())
+    ours(x)
+    kernel, bias = published.conv.get_weights()
+    for gate, first in (("input", 0), ("candidate", 4), ("output", 12)):
+        part = slice(first, first + 4)
+        ours.input_convs[gate].set_weights([kernel[:, :, :3, part], bias[part]])
+    np.testing.assert_allclose(ours(x).numpy(), expected, atol=1e-6)
+
+
+def test_the_naive_network_has_the_published_number_of_weights():
+    # 64 per PReLU slope and bias aside, these are the weights that cannot have an effect.
+    arguments = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 8, 16)}
+    with published_conv_lstm():
+        naive = MSPFN(**arguments).count_params()
+    hidden_kernels = sum(9 * h * 4 * h for h in arguments["hidden"])
+    forget_gates = sum((9 * 4 + 1) * h for h in arguments["hidden"])
+    assert naive - MSPFN(**arguments).count_params() == hidden_kernels + forget_gates
+
+
+def test_plot(tmp_path, monkeypatch):
+    entries = [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25}, {"step": 20, "val_psnr": 30}]
+    log, output = tmp_path / "log.jsonl", tmp_path / "plot.svg"
+    log.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    monkeypatch.setattr("sys.argv", ["plot", str(log), str(output)])
+    plot_training.main()
+    svg = output.read_text()
+    assert svg.count("<polyline") == 2 and ">0.25<" in svg and ">30<" in svg
