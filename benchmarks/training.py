@@ -94,7 +94,8 @@ def measure(preset, batch_size, args, naive=False):
         batch = runner.place(*(random.random(shape, np.float32) for _ in range(2)))
         batches = (batch for _ in range(steps))
     began = time.perf_counter()
-    float(runner.train_step(next(batches))["loss"])
+    logs = runner.train_step(next(batches))
+    float(logs["loss"])
     compiling = time.perf_counter() - began
     for _ in range(args.warm_up - 1):
         logs = runner.train_step(next(batches))

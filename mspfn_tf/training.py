@@ -61,8 +61,8 @@ class Trainer:
             methods are called every `log_every` steps, with mean logs; an epoch is what lies
             between two validations. `model.stop_training` ends the run, saved.
 
-    After `start()`: `model` (compiled), `step` (steps done), `stream` (the batches by number),
-    `best` (step and scores of the best validation, or None).
+    After `start()`: `model` (compiled), `step` (steps done), `stream` (the batches by number) and
+    `best` (the best validation).
     """
 
     def __init__(self, recipe, callbacks=()):
@@ -73,7 +73,7 @@ class Trainer:
         self.step = 0
         self.skipped = []
         self.best = None
-        self._stop = None  # why to stop, once there is a reason
+        self._wish = self._stop = None  # why this worker wants to stop; why all stop
         self._deadline = math.inf
 
     # === Beginning ===
@@ -216,7 +216,14 @@ class Trainer:
                 name: self.runner.to_numpy(variable) for name, variable in self._variables().items()
             }
             state = {"skipped": self.skipped, "best": self.best}
-            self.checkpoints.save(self.step, arrays, state)
+            try:
+                self.checkpoints.save(self.step, arrays, state)
+            except OSError as error:
+                newest = (self.checkpoints.paths() or ["none"])[-1]
+                raise UsageError(
+                    f"cannot save step {self.step}: {error}. Last good checkpoint: {newest}; put "
+                    "that right and run again to resume"
+                ) from error
 
     def _resume(self):
         """Takes up the newest checkpoint, or makes the first one."""
@@ -283,7 +290,8 @@ class Trainer:
 
     def run(self):
         """Trains to the end. Returns the exit status: 0, 1 (not finite), `INTERRUPTED` (75)."""
-        handlers = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        signals = (signal.SIGTERM, signal.SIGINT)
+        handlers = {number: signal.signal(number, self._on_signal) for number in signals}
         try:
             self.start()
             print(f"{self.workdir}: {'resuming at' if self.step else 'from'} step {self.step}")
@@ -302,7 +310,7 @@ class Trainer:
                 signal.signal(number, handler)
 
     def _on_signal(self, number, frame):
-        self._stop = signal.Signals(number).name
+        self._wish = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
 
     def _run(self):
@@ -348,7 +356,7 @@ class Trainer:
             last = self.step == recipe.steps
             save = self.step % recipe.checkpoint_every == 0 or last
             validate = self.validation and (self.step % recipe.validate_every == 0 or last)
-            report = self.step % recipe.log_every == 0 or save or validate
+            report = self.step % recipe.log_every == 0 or self.step == stop or save or validate
             if report:
                 self._report(patch_size)
                 if validate:
@@ -365,14 +373,13 @@ class Trainer:
     def _must_stop(self, report):
         """Whether to stop now; several workers agree on that, at the reports."""
         if self.model.stop_training:
-            self._stop = self._stop or "stopped by a callback"
+            self._wish = self._wish or "stopped by a callback"
         elif time.monotonic() > self._deadline:
-            self._stop = self._stop or f"--max_minutes {self.recipe.max_minutes:g}"
-        if self.runner.workers > 1:
-            if not report:
-                return False
-            if self.runner.any_worker(bool(self._stop)):
-                self._stop = self._stop or "stopped with another worker"
+            self._wish = self._wish or f"--max_minutes {self.recipe.max_minutes:g}"
+        if self.runner.workers == 1:
+            self._stop = self._wish
+        elif report and self.runner.any_worker(bool(self._wish)):
+            self._stop = self._wish or "stopped with another worker"
         return bool(self._stop)
 
     # === Reports ===
@@ -430,9 +437,6 @@ class Trainer:
 
     def _panels(self):
         return self.validation.panels(self.runner.predict)
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager

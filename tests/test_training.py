@@ -136,6 +136,14 @@ def test_unwritable_and_full_folders_fail_before_training(folder, monkeypatch):
     monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UsageError, match="make room or lower --keep_checkpoints"):
         Trainer(recipe(folder, "full")).start()
+    monkeypatch.undo()
+
+    def full(file, **arrays):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.np, "savez", full)
+    with pytest.raises(UsageError, match="cannot save step 0: .*No space left on device"):
+        Trainer(recipe(folder, "filled")).start()
 
 
 def test_teacher_of_another_range(folder):
