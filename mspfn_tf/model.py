@@ -41,6 +41,8 @@ class MSPFN(keras.Model):
         upsampling: "transposed" (the paper), "subpixel" or "nearest" (phones, whose accelerators
             do not all run transposed convs). Default "transposed".
         image_size: (height, width) for a fixed size. Default None: any.
+        dtype: dtype or dtype policy of the layers, such as "mixed_bfloat16". Default: Keras' own.
+        name: name of the model.
 
     Raises:
         UsageError (a ValueError): an argument breaks its rule.
@@ -64,7 +66,7 @@ class MSPFN(keras.Model):
         upsampling="transposed",
         image_size=None,
         dtype=None,
-        **kwargs,
+        name="mspfn",
     ):
         _check_int("width", width, minimum=2)
         _check_int("blocks", blocks, minimum=1)
@@ -112,7 +114,7 @@ class MSPFN(keras.Model):
         # A difference in [-1, 1] is twice one in [0, 1].
         rain = layers.Rescaling(0.5, dtype="float32", name="rain_range")(rain)
         derained = layers.Subtract(dtype="float32", name="derained")([image, rain])
-        super().__init__(inputs=image, outputs=derained, **kwargs)
+        super().__init__(inputs=image, outputs=derained, name=name)
 
         self.width = width
         self.blocks = blocks

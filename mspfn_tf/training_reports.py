@@ -5,6 +5,7 @@ through `on_epoch_end`; the logs always hold `step`, the number of steps done.
 """
 
 import datetime
+import importlib.util
 import json
 import math
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import keras
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.images import side_by_side
 
@@ -96,6 +98,8 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def __init__(self, folder, panels):
         super().__init__()
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UsageError('--tensorboard needs TensorBoard: pip install "mspfn_tf[tensorboard]"')
         import tensorflow as tf
 
         self._tf = tf
