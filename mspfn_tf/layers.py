@@ -21,6 +21,11 @@ class SpaceToDepth(layers.Layer):
     def call(self, x):
         return ops.space_to_depth(x, self.factor)
 
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        sides = [None if side is None else side // self.factor for side in sides]
+        return (batch, *sides, channels * self.factor**2)
+
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
 
@@ -35,6 +40,11 @@ class DepthToSpace(layers.Layer):
 
     def call(self, x):
         return ops.depth_to_space(x, self.factor)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        sides = [None if side is None else side * self.factor for side in sides]
+        return (batch, *sides, channels // self.factor**2)
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
