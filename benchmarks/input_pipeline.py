@@ -1,17 +1,17 @@
 """Training patches per second from a prepared set: `python -m benchmarks.input_pipeline`.
 
-    python -m benchmarks.input_pipeline --dataset rain800 --data_dir DIR [--threads 2]
+    python -m benchmarks.input_pipeline --dataset rain800 --data_dir DIR [--threads 2] [--carriers]
 
-float32 batches, with decoded pictures cached, without a cache at 1 to 16 crops per decoded pair,
-and through `tf.data`. The first epoch, which fills the cache, is not timed.
+float32 batches, with decoded pictures cached, and without a cache at 1 to 16 crops per decoded
+pair. `--carriers` compares Grain, which training uses, with Keras' PyDataset and with `tf.data`.
+The first epoch, which fills the cache, is not timed.
 """
 
 import argparse
-import itertools
 import os
 import time
 
-from mspfn_tf.input_pipeline import open_stream, prefetched, tf_dataset
+from mspfn_tf.input_pipeline import open_stream, read_ahead, tf_dataset
 
 
 def speeds(batches, batch_size, seconds):
@@ -26,6 +26,22 @@ def speeds(batches, batch_size, seconds):
     return count / elapsed, count / (time.process_time() - processor)
 
 
+def py_dataset_batches(stream, patch_size, threads):
+    """The batches as `fit` reads them from a `keras.utils.PyDataset`."""
+    import keras
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    class Steps(keras.utils.PyDataset):
+        def __len__(self):
+            return 2**31
+
+        def __getitem__(self, step):
+            return stream.batch(step, patch_size)
+
+    steps = Steps(workers=threads, use_multiprocessing=False, max_queue_size=4 * threads)
+    return PyDatasetAdapter(steps, shuffle=False).get_numpy_iterator()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="rain800")
@@ -34,10 +50,10 @@ def main():
     parser.add_argument("--patch_size", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5, help="time of each measurement")
-    parser.add_argument("--tf_data", action="store_true", help="also through tf.data")
+    parser.add_argument("--carriers", action="store_true", help="also PyDataset and tf.data")
     args = parser.parse_args()
 
-    def run(name, cache_bytes, crops, carrier="threads"):
+    def run(name, cache_bytes, crops, carrier="Grain"):
         stream = open_stream(
             args.dataset,
             args.data_dir,
@@ -46,18 +62,19 @@ def main():
             cache_bytes=cache_bytes,
             crops_per_pair=crops,
         )
+        seconds = args.seconds
         if cache_bytes > 2**33:
             for source, index in [(s, i) for s in stream.sources for i in range(len(s))]:
                 stream.cache.get(source, index)
         if carrier == "tf.data":
             # To the end, for the reason that `tf_dataset` gives.
-            steps = range(int(args.seconds * 60))
-            batches = iter(tf_dataset(stream, 0, len(steps), args.patch_size, threads=args.threads))
-            both = speeds(batches, args.batch_size, float("inf"))
+            stop, seconds = int(seconds * 60), float("inf")
+            batches = iter(tf_dataset(stream, 0, stop, args.patch_size, threads=args.threads))
+        elif carrier == "PyDataset":
+            batches = py_dataset_batches(stream, args.patch_size, args.threads)
         else:
-            steps = ((step, args.patch_size) for step in itertools.count())
-            batches = prefetched(stream.batch, steps, args.threads)
-            both = speeds(batches, args.batch_size, args.seconds)
+            batches = read_ahead(stream, 0, 2**31, args.patch_size, threads=args.threads)
+        both = speeds(batches, args.batch_size, seconds)
         print(
             "| {} | {} | {} | {:,.0f} | {:,.0f} |".format(name, carrier, crops, *both), flush=True
         )
@@ -72,7 +89,8 @@ def main():
     )
     print("|---|---|---|---|---|")
     run("all cached", 2**40, 1)
-    if args.tf_data:
+    if args.carriers:
+        run("all cached", 2**40, 1, "PyDataset")
         run("all cached", 2**40, 1, "tf.data")
     for crops in (1, 4, 16):
         # 64 pairs is what the stream crops from at a time.

@@ -1,6 +1,6 @@
 """The recorded search for the shape of the phone presets: equal training for every candidate.
 
-    python -m benchmarks.search --data_dir DIR --output DIR [--steps 1500] [--only NAME ...]
+    python -m benchmarks.search --data_dir DIR --output DIR [--steps 400] [--only NAME ...]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
 on the validation splits. Writes `search.json` and prints a Markdown table.
@@ -26,19 +26,20 @@ BASE = {
     "upsampling": "subpixel",
 }
 CANDIDATES = {
-    "width 12, 3 blocks": {},
     "width 12, 4 blocks": {"blocks": 4},
-    "width 16, 1 block": {"width": 16, "blocks": 1},
-    "width 12, 2 blocks, 1/2/2 RCABs": {"blocks": 2, "rcabs": (1, 2, 2)},
-    "width 12, 4 blocks, no ConvLSTM": {"blocks": 4, "hidden": None},
-    "width 12, 4 blocks, no attention": {"blocks": 4, "reduction": None},
-    "width 12, 3 blocks, nearest": {"upsampling": "nearest"},
+    "width 12, 3 blocks": {},
+    "width 12, 2 blocks, 3/3/2 RCABs": {"blocks": 2, "rcabs": (3, 3, 2)},
+    "width 8, 8 blocks": {"width": 8, "blocks": 8},
     "width 8, 1 block, full resolution": {
         "width": 8,
         "blocks": 1,
         "hidden": (4, 4, 4),
         "stem": 1,
     },
+    "width 12, 5 blocks, no ConvLSTM": {"blocks": 5, "hidden": None},
+    "width 12, 3 blocks, 2 recurrent steps": {"recurrent_steps": 2},
+    "width 12, 4 blocks, no attention": {"blocks": 4, "reduction": None},
+    "width 12, 3 blocks, nearest": {"upsampling": "nearest"},
 }
 
 
@@ -53,7 +54,8 @@ def train(name, arguments, options):
     command += ["--model_arguments", json.dumps(arguments), "--workdir", str(workdir)]
     command += ["--data_dir", options.data_dir, "--dataset", options.dataset]
     command += ["--steps", str(options.steps), "--batch_size", "16", "--patch_size", "64"]
-    command += ["--warmup_steps", "100", "--ema", "0.99", "--learning_rate", "2e-3"]
+    command += ["--optimizer", "muon", "--weight_decay", "0", "--loss", "psnr", "--clip_norm", "50"]
+    command += ["--warmup_steps", "50", "--ema", "0.98", "--learning_rate", "2e-3"]
     command += ["--validate_every", str(options.steps), "--seed", "1"]
     began = time.monotonic()
     subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
@@ -75,7 +77,7 @@ def main():
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--only", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--update", type=Path, help="Markdown file whose table is replaced")
     options = parser.parse_args()

@@ -24,8 +24,8 @@ from mspfn_tf.complexity import multiply_adds
 from mspfn_tf.input_pipeline import open_stream
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
+from mspfn_tf.optimizers import make_optimizer
 from mspfn_tf.recipe import Recipe
-from mspfn_tf.schedules import make_optimizer
 from mspfn_tf.strategies import make_runner
 
 # Dense bfloat16 TFLOP/s that the makers state.

@@ -3,15 +3,13 @@
 A pair set is read by random access; which pair, which crop and which of the 8 flips and rotations
 make row r of batch s follows from the seed and from s and r alone. So a run continues at any step
 without replaying what came before, every worker or replica takes its own rows of the same global
-batch, and the same code feeds every backend: `tf.data` carries it on TensorFlow, threads elsewhere.
+batch, and the same code feeds every backend.
 Nothing here needs TensorFlow when the set was prepared as array_record.
 """
 
 import collections
-import concurrent.futures
 import functools
 import io
-import itertools
 import threading
 from pathlib import Path
 
@@ -133,13 +131,12 @@ class PairSource:
         return f"{self.dataset}/{self.split}/{name}"
 
     def sizes(self, most=4096):
-        """(indices, sizes): (height, width) of the pairs, of at most `most` evenly spread ones.
+        """(height, width) of the pairs, or of `most` evenly spread ones: an int array [N, 2].
 
-        Read from the image headers alone: two int arrays [N] and [N, 2].
+        Read from the image headers alone.
         """
         indices = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(int))
-        sizes = [_open(self._examples[index]["clean"]).size[::-1] for index in indices]
-        return indices, np.array(sizes)
+        return np.array([_open(self._examples[index]["clean"]).size[::-1] for index in indices])
 
 
 def _open(encoded):
@@ -259,23 +256,20 @@ class PatchStream:
         Returns:
             (rainy, clean): two float32 arrays [rows, patch_size, patch_size, 3] in [0, 1].
 
-        Raises:
-            UsageError: a pair is smaller than the patch.
+        A pair smaller than the patch is continued by reflection.
         """
         chosen = self.rows(step, rows)
         patches = np.empty((2, len(chosen), patch_size, patch_size, 3), np.uint8)
         for index, row in enumerate(chosen):
             pair = self.cache.get(self.sources[row.source], row.pair)
-            height, width = pair[0].shape[:2]
-            if min(height, width) < patch_size:
-                raise UsageError(
-                    f"{self.sources[row.source].name(row.pair)} is {height}x{width}: smaller than "
-                    f"the patch size {patch_size}"
-                )
+            height, width = (max(side, patch_size) for side in pair[0].shape[:2])
             top = int(row.top * (height - patch_size + 1))
             left = int(row.left * (width - patch_size + 1))
             for image, out in zip(pair, patches, strict=True):
                 crop = image[top : top + patch_size, left : left + patch_size]
+                missing = [(0, patch_size - side) for side in crop.shape[:2]]
+                if crop.shape[:2] != out.shape[1:3]:
+                    crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = dihedral(crop, row.transform)
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean
@@ -296,20 +290,33 @@ def open_stream(spec, data_dir, split="train", **arguments):
     return PatchStream(sources, shares, **arguments)
 
 
-def prefetched(function, arguments, threads=2, depth=8):
-    """Yields `function(*a)` for each a of `arguments`, in order, computed ahead by threads."""
-    arguments = iter(arguments)
-    with concurrent.futures.ThreadPoolExecutor(threads, "input") as pool:
-        pending = collections.deque(
-            pool.submit(function, *a) for a in itertools.islice(arguments, depth)
-        )
-        try:
-            while pending:
-                yield pending.popleft().result()
-                pending.extend(pool.submit(function, *a) for a in itertools.islice(arguments, 1))
-        finally:
-            for future in pending:
-                future.cancel()
+def read_ahead(stream, start, stop, patch_size, rows=slice(None), threads=2):
+    """The batches `start` .. `stop` - 1 of a `PatchStream` in order, computed ahead by threads.
+
+    What training reads, on every backend. Grain carries it: its threads may be dropped at any step,
+    which those of `tf.data` do not survive (see `tf_dataset`).
+
+    Args:
+        stream: `PatchStream`.
+        start, stop: step numbers.
+        patch_size: side of the patches.
+        rows: slice of the rows of each batch.
+        threads: batches computed at the same time.
+
+    Returns:
+        An iterator of (rainy, clean), float32 [rows, S, S, 3].
+
+    Raises:
+        UsageError: Grain is not installed (it has no package for Windows).
+    """
+    try:
+        import grain
+    except ImportError as error:
+        raise UsageError("training needs Grain: pip install grain") from error
+    steps = grain.MapDataset.range(start, stop)
+    batches = steps.map(lambda step: stream.batch(int(step), patch_size, rows))
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    return iter(batches.to_iter_dataset(ahead))
 
 
 def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):

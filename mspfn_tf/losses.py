@@ -5,6 +5,8 @@ doubled here, so that loss values, and what Adam's epsilon does with their gradi
 the published script.
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -85,3 +87,27 @@ class DerainLoss(keras.losses.Loss):
             "edge_weight": self.edge_weight,
             "epsilon": self.epsilon,
         }
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class PSNRLoss(keras.losses.Loss):
+    """10 log10(mean squared error + floor) per example: the negative PSNR (dB), with a floor.
+
+    What the protocol averages, as Chen et al. (HINet, 2021) train on it. A pair counts by the ratio
+    of its error, so that light rain weighs as much as heavy rain.
+
+    Args:
+        floor: float, mean squared error in [0, 1] below which little is gained, so that pairs
+            without rain do not outweigh all others. Default 1e-4 (40 dB).
+    """
+
+    def __init__(self, floor=1e-4, name="psnr_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.floor = floor
+
+    def call(self, y_true, y_pred):
+        error = ops.mean(ops.square(y_pred - y_true), axis=(1, 2, 3))
+        return (10.0 / math.log(10.0)) * ops.log(error + self.floor)
+
+    def get_config(self):
+        return {**super().get_config(), "floor": self.floor}

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.input_pipeline import prefetched
+from mspfn_tf.input_pipeline import read_ahead
 
 
 def make_runner(strategy, deterministic=False, workdir=None):
@@ -115,11 +115,7 @@ class _Runner:
 
     def batches(self, stream, start, stop, patch_size, threads):
         """Yields the batches start .. stop - 1 of a `PatchStream`, ready for `train_step`."""
-        # Threads rather than tf.data, also on TensorFlow: dropping a tf.data iterator early, while
-        # Python code runs in its map, deadlocks (the destructor waits for that code and holds the
-        # interpreter lock that it needs), and a run must be able to stop at any step.
-        arguments = ((step, patch_size, self.rows) for step in range(start, stop))
-        for rainy, clean in prefetched(stream.batch, arguments, threads):
+        for rainy, clean in read_ahead(stream, start, stop, patch_size, self.rows, threads):
             yield self._place(rainy, clean, self.rows.start or 0)
 
     def place(self, rainy, clean):

@@ -26,10 +26,10 @@ from mspfn_tf.checkpoints import Checkpoints
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.input_pipeline import PairSource, PatchStream, parse_mixture
-from mspfn_tf.losses import DerainLoss
+from mspfn_tf.losses import DerainLoss, PSNRLoss
 from mspfn_tf.model import MSPFN
+from mspfn_tf.optimizers import PublishedSchedule, make_optimizer
 from mspfn_tf.recipe import Recipe
-from mspfn_tf.schedules import PublishedSchedule, make_optimizer
 from mspfn_tf.strategies import make_runner
 from mspfn_tf.training_reports import JsonLog, ProgressLine, TensorBoardLog
 from mspfn_tf.validation import ValidationSet
@@ -106,7 +106,7 @@ class Trainer:
             teacher = load_model(recipe.teacher) if recipe.teacher else None
             optimizer = make_optimizer(recipe)
             optimizer.build(self.model.trainable_variables)
-            loss = DerainLoss(recipe.edge_weight)
+            loss = PSNRLoss() if recipe.loss == "psnr" else DerainLoss(recipe.edge_weight)
             self.model.compile(optimizer=optimizer, loss=loss)
         self._check_space()
         if teacher is not None:
@@ -132,18 +132,9 @@ class Trainer:
         recipe = self.recipe
         names, shares = zip(*parse_mixture(recipe.dataset), strict=True)
         sources = [PairSource(name, "train", recipe.data_dir) for name in names]
-        largest_patch = max(size for _, _, size in recipe.stages())
         decoded = 0
         for source in sources:
-            indices, sizes = source.sizes()
-            smallest = int(np.argmin(sizes.min(axis=1)))
-            if sizes[smallest].min() < largest_patch:
-                height, width = sizes[smallest]
-                raise UsageError(
-                    f"--patch_size {recipe.patch_size}: the smallest image, "
-                    f"{source.name(indices[smallest])}, is only {height}x{width}"
-                )
-            decoded += 6 * int(sizes.prod(axis=1).mean() * len(source))  # rainy and clean
+            decoded += 6 * int(source.sizes().prod(axis=1).mean() * len(source))  # rainy and clean
         cache = recipe.cache_mb * 2**20
         crops = recipe.crops_per_pair or (1 if decoded <= cache else 4)
         return PatchStream(sources, shares, recipe.batch_size, recipe.seed, cache, crops)

@@ -16,7 +16,7 @@ from mspfn_tf.input_pipeline import (
     dihedral,
     open_stream,
     parse_mixture,
-    prefetched,
+    read_ahead,
     tf_dataset,
 )
 
@@ -69,9 +69,8 @@ def test_reads_back_what_was_prepared_in_both_formats(data_dir):
         assert len(source) == 10
         np.testing.assert_array_equal(source[7], pair(7))
         assert source.name(7) == f"{name}/train/train7"
-        indices, sizes = source.sizes()
-        assert indices.tolist() == list(range(10)) and sizes.tolist() == [[24, 32]] * 10
-        assert source.sizes(most=3)[0].tolist() == [0, 4, 9]
+        assert source.sizes().tolist() == [[24, 32]] * 10
+        assert len(source.sizes(most=3)) == 3
     assert len(PairSource("grouped/heavy", "validation", data_dir)) == 3
 
 
@@ -161,9 +160,14 @@ def test_dihedral_transforms():
     assert all(sorted(each.ravel()) == list(range(27)) for each in images)
 
 
-def test_patch_larger_than_a_pair_names_it():
-    with pytest.raises(UsageError, match="pairs/0 is 24x32: smaller than the patch size 32"):
-        stream(count=1).batch(0, 32)
+def test_a_pair_smaller_than_the_patch_is_reflected():
+    source = stream(count=1)
+    rainy, clean = source.batch(0, 48)
+    assert rainy.shape == clean.shape == (4, 48, 48, 3)
+    for image, patches in zip(source.sources[0][0], (rainy, clean), strict=True):
+        whole = np.pad(image, [(0, 24), (0, 16), (0, 0)], mode="reflect") / np.float32(255)
+        for row, patch in zip(source.rows(0), patches, strict=True):
+            np.testing.assert_allclose(patch, dihedral(whole, row.transform), atol=1e-7)
 
 
 def test_names():
@@ -186,20 +190,32 @@ def test_cache_keeps_to_its_budget():
     assert empty.get(pairs, 0)[0].shape == (24, 32, 3) and empty.used == 0
 
 
-def test_prefetched_keeps_order_and_passes_errors_on():
-    assert list(prefetched(lambda x: x * x, ((n,) for n in range(50)))) == [
-        n * n for n in range(50)
-    ]
+def test_read_ahead_keeps_order_and_passes_errors_on(monkeypatch):
+    source = stream()
+    batches = list(read_ahead(source, 2, 9, 16, rows=slice(1, 3), threads=3))
+    assert len(batches) == 7
+    for step, batch in zip(range(2, 9), batches, strict=True):
+        np.testing.assert_array_equal(batch, source.batch(step, 16, slice(1, 3)))
 
-    def fail(n):
-        if n == 3:
+    load = source.batch
+
+    def fail(step, *arguments):
+        if step == 3:
             raise UsageError("three")
-        return n
+        return load(step, *arguments)
 
-    results = prefetched(fail, ((n,) for n in range(9)))
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    monkeypatch.setattr(source, "batch", fail)
+    batches = read_ahead(source, 0, 9, 16)
+    for _ in range(3):
+        next(batches)
     with pytest.raises(UsageError, match="three"):
-        next(results)
+        next(batches)
+
+
+def test_read_ahead_names_grain_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(UsageError, match="pip install grain"):
+        read_ahead(stream(), 0, 1, 16)
 
 
 def test_tf_dataset_gives_the_same_batches(data_dir):

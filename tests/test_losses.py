@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from mspfn_tf.losses import CharbonnierLoss, DerainLoss, EdgeLoss, laplacian
+from mspfn_tf.losses import CharbonnierLoss, DerainLoss, EdgeLoss, PSNRLoss, laplacian
+from mspfn_tf.metrics import psnr
 
 
 def images(seed, batch=3):
@@ -44,7 +45,17 @@ def test_perfect_pictures_cost_epsilon():
     assert float(DerainLoss(epsilon=1e-2)(images(0), images(0))) == pytest.approx(1.05e-2, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [CharbonnierLoss(1e-2), EdgeLoss(1e-2), DerainLoss(0.1, 1e-2)])
+def test_psnr_loss_is_the_negative_psnr_above_its_floor():
+    target, derained = images(0), images(1)
+    each = np.asarray(PSNRLoss(floor=0.0, reduction=None)(target, derained))
+    expected = [-psnr(*pair, protocol="rgb") for pair in zip(target, derained, strict=True)]
+    np.testing.assert_allclose(each, expected, atol=0.01)  # the metric rounds to 8 bits
+    assert float(PSNRLoss()(target, target)) == pytest.approx(-40.0)
+
+
+@pytest.mark.parametrize(
+    "loss", [CharbonnierLoss(1e-2), EdgeLoss(1e-2), DerainLoss(0.1, 1e-2), PSNRLoss(1e-3)]
+)
 def test_serialisation(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)

@@ -36,6 +36,7 @@ PLAIN = Rain(
     unevenness=(0.0, 0.0),
     blending=(1.0, 0.0, 0.0),
     tint=0.0,
+    darkened=0.0,
     rain_free=0.0,
     streaks=Streaks(
         density=(4.0, 4.0), length=(15.0, 15.0), width=(1.0, 1.0), angle_spread=(0.0, 0.0)
@@ -257,6 +258,16 @@ def test_tint_colours_the_streaks():
     colourful = rained(plain(tint=0.4), flat(0)).astype(int)
     assert np.ptp(rained(PLAIN, flat(0)).astype(int), axis=2).max() == 0
     assert np.ptp(colourful, axis=2).max() > 20
+
+
+def test_darkened_pictures_lose_what_the_streaks_added():
+    clean = flat(100)
+    bright = rained(PLAIN, clean) - 100.0
+    for times in (1.0, 2.0):
+        dark = rained(plain(darkened=1.0, darkening=(times, times)), clean) - 100.0
+        assert dark.mean() == pytest.approx((1 - times) * bright.mean(), abs=0.6)
+        assert dark.std() == pytest.approx(bright.std(), rel=0.02)
+    assert rained(plain(darkened=1.0, darkening=(5.0, 5.0)), flat(3)).min() == 0
 
 
 def test_haze_lowers_contrast_and_grows_with_depth():

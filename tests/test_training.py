@@ -17,8 +17,8 @@ from mspfn_tf.checkpoints import Checkpoints
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
+from mspfn_tf.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
 from mspfn_tf.recipe import Recipe
-from mspfn_tf.schedules import PublishedSchedule, make_schedule
 from mspfn_tf.training import INTERRUPTED, Trainer
 
 TESTS = Path(__file__).parent
@@ -86,6 +86,33 @@ def test_cosine_schedule(folder):
     assert float(schedule(110)) == pytest.approx(0.01)
 
 
+def test_muon_makes_orthogonal_steps_and_leaves_the_ends_to_adam(folder):
+    model = MSPFN(width=8, blocks=1, rcabs=(0, 0, 1), hidden=None, activation="relu")
+    options = {"optimizer": "muon", "learning_rate": 1e-2, "weight_decay": 0.0, "ema": 0.0}
+    optimizer = make_optimizer(recipe(folder, "x", **options))
+    optimizer.build(model.trainable_variables)
+    before = [np.array(variable) for variable in model.trainable_variables]
+    random = np.random.default_rng(0)
+    gradients = [random.normal(size=b.shape) for b in before]
+    gradients = [tf.constant(g + 0.1 * np.sign(g), tf.float32) for g in gradients]
+    optimizer.apply(gradients, model.trainable_variables)
+    rate = float(optimizer.learning_rate)
+    orthogonal = 0
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        step = (np.array(variable) - old) / rate
+        if old.ndim == 4 and not variable.path.startswith(("shallow_", "rain/")):
+            sides = step.reshape(-1, step.shape[-1])
+            values = np.linalg.svd(sides, compute_uv=False) / (0.2 * max(sides.shape) ** 0.5)
+            # What five Newton-Schulz iterations make of 1 (Jordan et al. 2024).
+            assert values.min() > 0.6 and values.max() < 1.3
+            orthogonal += 1
+        else:
+            np.testing.assert_allclose(np.abs(step), 1, rtol=1e-3)  # the first step of Adam
+    assert orthogonal > 20
+    again = ConvMuon.from_config(optimizer.get_config())
+    assert again.exclude_layers == optimizer.exclude_layers
+
+
 def test_stages_share_the_steps(folder):
     stages = recipe(folder, "x", patch_size="64,96,128", steps=10).stages()
     assert stages == [(0, 3, 64), (3, 6, 96), (6, 10, 128)]
@@ -116,7 +143,6 @@ def test_wrong_flags_are_named(folder, field, value, words):
     [
         ({"preset": "mspfm"}, "mspfn_mobile"),
         ({"dataset": "rain999"}, "mspfn prepare rain999"),
-        ({"patch_size": "40"}, "smallest image, tiny/train/train0, is only 32x40"),
         ({"model_arguments": '{"wide": 4}'}, "wide"),
         ({"init_weights": "missing.weights.h5"}, "missing.weights.h5"),
         ({"teacher": "missing"}, "missing"),

@@ -212,6 +212,10 @@ class Rain(_Checked):
             (Garg and Nayar 2007: a drop covers its background during a part of the exposure).
         drop_brightness: the level `E` of matte streaks.
         tint: share by which the streaks' colour departs from gray, per channel.
+        darkened: share of pictures that are darkened again, as an exposure metered on the rain
+            does, and as do the photo-editor recipes that add noise around zero (Zhang et al. 2020:
+            one picture in seven of their training set is darker than without rain).
+        darkening: how far, in multiples of what the streaks add on average.
         rain_free: share of pictures that are returned as they are, so that a network also learns
             to leave dry pictures alone.
         streaks, noise, files, haze, camera: see their classes.
@@ -231,6 +235,8 @@ class Rain(_Checked):
     blending: tuple[float, float, float] = (0.5, 0.35, 0.15)
     drop_brightness: Range = (0.75, 1.0)
     tint: float = 0.04
+    darkened: float = 0.1
+    darkening: Range = (0.6, 2.2)
     rain_free: float = 0.05
     streaks: Streaks = Streaks()
     noise: Noise = Noise()
@@ -251,6 +257,8 @@ class Rain(_Checked):
         "unevenness": (0.0, 1.0),
         "drop_brightness": (0.0, 1.0),
         "tint": (0.0, 0.5),
+        "darkened": (0.0, 1.0),
+        "darkening": (0.0, 5.0),
         "rain_free": (0.0, 1.0),
     }
 
@@ -289,6 +297,7 @@ PRESETS = {
         directions=25.0,
         several_directions=0.45,
         brightest=(0.5, 2.0),
+        darkened=0.25,
         streaks=Streaks(density=(0.4, 12.0), length=(6.0, 90.0), width=(0.6, 3.0)),
         noise=Noise(length=(8.0, 90.0), grain=(0.8, 3.0)),
         files=Files(scale=(0.6, 2.5), rotation=30.0),

@@ -2,9 +2,9 @@
 
 The image model is that of heavy rain in Yang et al. 2017 and Li, Cheong and Tan 2019: the streaks
 of several layers `S_i` lie over the clean picture `B`, and mist of transmission `T` and colour `A`
-lies over both,
+lies over both. Some pictures are darkened by a constant `D`,
 
-    O = T * blend(B, S_1 + ... + S_n) + (1 - T) * A,
+    O = T * (blend(B, S_1 + ... + S_n) - D) + (1 - T) * A,
 
 followed by what a camera adds: sensor noise and JPEG compression. Every layer has a depth and a
 direction of its own and is drawn in one of three ways: individual streaks (Garg and Nayar 2006),
@@ -53,7 +53,11 @@ def rain(
     size = clean.shape[:2]
     streaks = streak_layers(size, rng, parameters, streak_pictures)
     tint = 1 + rng.uniform(-parameters.tint, parameters.tint, 3).astype(np.float32)
-    picture = _blend(clean / np.float32(255), streaks[..., None] * tint, rng, parameters)
+    dry = clean / np.float32(255)
+    picture = _blend(dry, streaks[..., None] * tint, rng, parameters)
+    if rng.random() < parameters.darkened:
+        added = np.mean(picture - dry)
+        picture = np.maximum(0, picture - np.float32(rng.uniform(*parameters.darkening)) * added)
     if rng.random() < parameters.haze.share:
         picture = _add_haze(picture, rng, parameters.haze)
     return _photograph(picture, rng, parameters.camera)

@@ -44,6 +44,7 @@ class RainConfig(tfds.core.BuilderConfig):
 class Builder(PairsBuilder):
     """Rains on any clean photographs; see `rain.py`."""
 
+    VERSION = tfds.core.Version("1.1.0")
     HOMEPAGE = "https://arxiv.org/abs/2003.10985"
     BUILDER_CONFIGS = [
         RainConfig(

@@ -1,6 +1,7 @@
-"""Learning rates over a run, and the optimizer that a recipe asks for."""
+"""The optimizer that a recipe asks for, and its learning rate over the run."""
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -20,6 +21,30 @@ class PublishedSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"initial": self.initial}
+
+
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class ConvMuon(keras.optimizers.Muon):
+    """Muon for networks of convolutions: every kernel is updated as a matrix [kh * kw * in, out].
+
+    Keras' Muon orthogonalises the momentum of matrices only and leaves kernels of convolutions to
+    Adam. Jordan et al. 2024 flatten them; the step is scaled to the size of one of Adam (Liu et al.
+    2025, section 2.2), so that learning rates carry over. What `exclude_layers` names, and all that
+    has less than two axes, is updated by Adam.
+    """
+
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) != 4 or any(
+            part in variable.path for part in self.exclude_layers
+        )
+
+    def _muon_update_step(self, gradient, variable, lr, m):
+        self.assign_add(m, gradient + m * (self.momentum - 1))
+        step = gradient + self.momentum * m if self.nesterov else m
+        step = self.zeropower_via_newtonschulz5(
+            ops.reshape(step, (-1, variable.shape[-1])), self.ns_steps
+        )
+        self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * step), variable.shape))
 
 
 def make_schedule(recipe):
@@ -47,6 +72,15 @@ def make_optimizer(recipe):
     }
     if recipe.ema:
         arguments |= {"use_ema": True, "ema_momentum": recipe.ema}
+    if recipe.optimizer == "muon":
+        del arguments["beta_1"], arguments["beta_2"]
+        return ConvMuon(
+            weight_decay=recipe.weight_decay,
+            adam_weight_decay=recipe.weight_decay,
+            # The ends of the network: their kernels meet images, not features.
+            exclude_layers=["shallow_", "rain/"],
+            **arguments,
+        )
     if recipe.optimizer == "adamw":
         return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **arguments)
     return keras.optimizers.Adam(**arguments)
