@@ -1,6 +1,6 @@
 """The recorded search for the shape of the phone presets: equal training for every candidate.
 
-    python -m benchmarks.search --data_dir DIR --output DIR [--steps 400] [--only NAME ...]
+    python -m benchmarks.search --data_dir DIR --output DIR [--steps 500] [--only NAME ...]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
 on the validation splits. Writes `search.json` and prints a Markdown table.
@@ -53,8 +53,7 @@ def train(name, arguments, options):
     command = [sys.executable, "-m", "mspfn_tf", "train", "--preset", "mspfn_nano"]
     command += ["--model_arguments", json.dumps(arguments), "--workdir", str(workdir)]
     command += ["--data_dir", options.data_dir, "--dataset", options.dataset]
-    command += ["--steps", str(options.steps), "--batch_size", "16", "--patch_size", "64"]
-    command += ["--optimizer", "muon", "--weight_decay", "0", "--loss", "psnr", "--clip_norm", "50"]
+    command += ["--steps", str(options.steps), "--batch_size", "8", "--patch_size", "64"]
     command += ["--warmup_steps", "50", "--ema", "0.98", "--learning_rate", "2e-3"]
     command += ["--validate_every", str(options.steps), "--seed", "1"]
     began = time.monotonic()
@@ -77,7 +76,7 @@ def main():
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--only", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--update", type=Path, help="Markdown file whose table is replaced")
     options = parser.parse_args()
