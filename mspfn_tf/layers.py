@@ -164,7 +164,18 @@ class Blocks:
             return layers.ReLU(dtype=self.dtype, name=f"{name}_relu")(x)
         return layers.PReLU(shared_axes=[1, 2], dtype=self.dtype, name=f"{name}_prelu")(x)
 
-    def conv(self, x, filters, name, stride=1, activate=True, use_bias=None, size=3, dtype=None):
+    def conv(
+        self,
+        x,
+        filters,
+        name,
+        stride=1,
+        activate=True,
+        use_bias=None,
+        size=3,
+        dtype=None,
+        kernel_initializer="glorot_uniform",
+    ):
         """`size` x `size` conv, and the activation unless `activate` is false."""
         y = layers.Conv2D(
             filters,
@@ -172,6 +183,7 @@ class Blocks:
             strides=stride,
             padding="same",
             use_bias=self.activation == "relu" if use_bias is None else use_bias,
+            kernel_initializer=kernel_initializer,
             dtype=dtype or self.dtype,
             name=name,
         )(x)

@@ -108,7 +108,17 @@ class MSPFN(keras.Model):
             fused = _progressive_fusion_block(make, fused, rcabs, stem, f"fusion{n}")
         y = _reconstruction(make, fused, recurrent, width)
 
-        rain = make.conv(y, 3 * stem**2, "rain", activate=False, dtype="float32")
+        # With ReLU the rain layer starts near zero. One drawn at full size is noise at first, and
+        # what takes that noise away switches off the few ReLUs of a narrow network for good.
+        start = {"prelu": "glorot_uniform", "relu": keras.initializers.VarianceScaling(1e-4)}
+        rain = make.conv(
+            y,
+            3 * stem**2,
+            "rain",
+            activate=False,
+            dtype="float32",
+            kernel_initializer=start[activation],
+        )
         if stem > 1:
             rain = DepthToSpace(stem, dtype="float32", name="unfold")(rain)
         # A difference in [-1, 1] is twice one in [0, 1].
