@@ -1,6 +1,7 @@
 """The recorded search for the shape of the phone presets: equal training for every candidate.
 
-    python -m benchmarks.search --data_dir DIR --output DIR [--steps 500] [--only NAME ...]
+    python -m benchmarks.search --preset mspfn_nano --data_dir DIR --output DIR [--only NAME ...] \
+        [-- FLAGS OF mspfn train]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
 on the validation splits. Writes `search.json` and prints a Markdown table.
@@ -16,30 +17,38 @@ from pathlib import Path
 
 from benchmarks.markdown import header, row_of, update
 
-BASE = {
-    "width": 12,
-    "blocks": 3,
-    "rcabs": (1, 1, 1),
-    "hidden": (8, 8, 8),
-    "stem": 2,
-    "activation": "relu",
-    "upsampling": "subpixel",
-}
+PHONE = {"rcabs": (1, 1, 1), "stem": 2, "activation": "relu", "upsampling": "subpixel"}
+HALF = {"width": 12, "blocks": 3, "hidden": (8, 8, 8)}
+FULL = {"width": 8, "blocks": 1, "hidden": (4, 4, 4), "stem": 1}
 CANDIDATES = {
-    "width 12, 4 blocks": {"blocks": 4},
-    "width 12, 3 blocks": {},
-    "width 12, 2 blocks, 3/3/2 RCABs": {"blocks": 2, "rcabs": (3, 3, 2)},
-    "width 8, 8 blocks": {"width": 8, "blocks": 8},
-    "width 8, 1 block, full resolution": {
-        "width": 8,
-        "blocks": 1,
-        "hidden": (4, 4, 4),
-        "stem": 1,
+    "mspfn_nano": {
+        "width 12, 4 blocks": {**HALF, "blocks": 4},
+        "width 12, 3 blocks": HALF,
+        "width 12, 2 blocks, 3/3/2 RCABs": {**HALF, "blocks": 2, "rcabs": (3, 3, 2)},
+        "width 8, 8 blocks": {**HALF, "width": 8, "blocks": 8},
+        "width 12, 5 blocks, no ConvLSTM": {**HALF, "blocks": 5, "hidden": None},
+        "width 12, 3 blocks, 2 recurrent steps": {**HALF, "recurrent_steps": 2},
+        "width 12, 4 blocks, no attention": {**HALF, "blocks": 4, "reduction": None},
+        "width 12, 3 blocks, nearest": {**HALF, "upsampling": "nearest"},
+        "width 8, 1 block, full resolution": FULL,
+        "width 8, 1 block, 3/2/1 RCABs, full resolution": {**FULL, "rcabs": (3, 2, 1)},
+        "width 8, 2 blocks, 1/1/0 RCABs, full resolution": {
+            **FULL,
+            "blocks": 2,
+            "rcabs": (1, 1, 0),
+        },
     },
-    "width 12, 5 blocks, no ConvLSTM": {"blocks": 5, "hidden": None},
-    "width 12, 3 blocks, 2 recurrent steps": {"recurrent_steps": 2},
-    "width 12, 4 blocks, no attention": {"blocks": 4, "reduction": None},
-    "width 12, 3 blocks, nearest": {"upsampling": "nearest"},
+    "mspfn_mobile": {
+        "width 32, 4 blocks": {"width": 32, "blocks": 4, "hidden": (16, 16, 16)},
+        "width 24, 8 blocks": {"width": 24, "blocks": 8, "hidden": (16, 16, 16)},
+        "width 40, 3 blocks": {"width": 40, "blocks": 3, "hidden": (16, 16, 16)},
+        "width 16, 4 blocks, full resolution": {
+            **FULL,
+            "width": 16,
+            "blocks": 4,
+            "hidden": (8,) * 3,
+        },
+    },
 }
 
 
@@ -50,12 +59,12 @@ def train(name, arguments, options):
 
     model = MSPFN(**arguments)
     workdir = Path(options.output, name.replace(",", "").replace("/", "-").replace(" ", "_"))
-    command = [sys.executable, "-m", "mspfn_tf", "train", "--preset", "mspfn_nano"]
+    command = [sys.executable, "-m", "mspfn_tf", "train", "--preset", options.preset]
     command += ["--model_arguments", json.dumps(arguments), "--workdir", str(workdir)]
     command += ["--data_dir", options.data_dir, "--dataset", options.dataset]
     command += ["--steps", str(options.steps), "--batch_size", "8", "--patch_size", "64"]
     command += ["--warmup_steps", "50", "--ema", "0.98", "--learning_rate", "2e-3"]
-    command += ["--validate_every", str(options.steps), "--seed", "1"]
+    command += ["--validate_every", str(options.steps), "--seed", "1", *options.train_flags]
     began = time.monotonic()
     subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
     log = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
@@ -73,21 +82,26 @@ def train(name, arguments, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=CANDIDATES, default="mspfn_nano")
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--only", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="candidates; default: all")
     parser.add_argument("--update", type=Path, help="Markdown file whose table is replaced")
+    parser.add_argument("--table", default="search", help="name of that table in the file")
+    parser.add_argument("train_flags", nargs="*", metavar="FLAG", help="after --, for mspfn train")
     options = parser.parse_args()
-    rows = []
-    for name in options.only:
-        rows.append(train(name, {**BASE, **CANDIDATES[name]}, options))
+    candidates, rows = CANDIDATES[options.preset], []
+    if unknown := set(options.only or ()) - set(candidates):
+        parser.error(f"--only: unknown {sorted(unknown)}; choose from {list(candidates)}")
+    for name in options.only or candidates:
+        rows.append(train(name, {**PHONE, **candidates[name]}, options))
         Path(options.output, "search.json").write_text(json.dumps(rows, indent=2) + "\n")
     text = table(rows)
     print(text)
     if options.update:
-        update(options.update, "search", text)
+        update(options.update, options.table, text)
 
 
 def table(rows):
