@@ -19,6 +19,7 @@ def shipped(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(presets, "WEIGHTS", folder)
     monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "arguments", SMALL)
+    monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "weights", None)
     weights = tmp_path / "trained.weights.h5"
     save_weights(small_model(**PHONE), weights)
     return folder, weights, write_pairs(tmp_path / "pairs")
