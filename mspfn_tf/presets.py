@@ -50,7 +50,7 @@ PRESETS = {
         },
     },
     "mspfn_nano": {
-        "description": "Real time on phones: a few channels at full resolution.",
+        "description": "Meant for real time on phones: a few channels at full resolution.",
         "parameters": 17_513,
         "multiply_adds_256": 325_681_248,
         "arguments": {

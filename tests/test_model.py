@@ -214,3 +214,14 @@ def test_from_a_directory(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="config.json"):
         MSPFN.from_preset(tmp_path)
+
+
+def test_relu_networks_start_near_the_identity():
+    """From a rain layer of full size, narrow ones soon lose all their ReLUs."""
+    noise = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    spread = {}
+    for activation in ("relu", "prelu"):
+        keras.utils.set_random_seed(1)
+        model = MSPFN(width=8, blocks=1, hidden=(4, 4, 4), activation=activation)
+        spread[activation] = np.std(np.asarray(model(noise)) - noise)
+    assert 0 < spread["relu"] < 0.02 < spread["prelu"]
