@@ -11,7 +11,7 @@ import argparse
 import os
 import time
 
-from mspfn_tf.input_pipeline import open_stream, read_ahead, tf_dataset
+from mspfn_tf.training.patch_stream import open_stream, read_ahead, tf_dataset
 
 
 def speeds(batches, batch_size, seconds):

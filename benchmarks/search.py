@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.markdown import header, row_of, update
+from tools.markdown import header, row_of, update
 
 PHONE = {"rcabs": (1, 1, 1), "stem": 2, "activation": "relu", "upsampling": "subpixel"}
 HALF = {"width": 12, "blocks": 3, "hidden": (8, 8, 8)}

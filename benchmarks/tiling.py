@@ -28,13 +28,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.markdown import header, row_of, update
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import FolderPairs
 from mspfn_tf.files import atomic_write
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.tiling import balanced_tile, round_up, spans
+from tools.markdown import header, row_of, update
 
 TILES = (128, 192, 256, 384, 512)
 OVERLAPS = (0, 16, 32, 64)

@@ -21,12 +21,12 @@ from keras import layers, ops
 
 import mspfn_tf.layers
 from mspfn_tf.complexity import multiply_adds
-from mspfn_tf.input_pipeline import open_stream
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
-from mspfn_tf.optimizers import make_optimizer
-from mspfn_tf.recipe import Recipe
-from mspfn_tf.strategies import make_runner
+from mspfn_tf.training.backends import make_runner
+from mspfn_tf.training.optimizers import make_optimizer
+from mspfn_tf.training.patch_stream import open_stream
+from mspfn_tf.training.recipe import Recipe
 
 # Dense bfloat16 TFLOP/s that the makers state.
 PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0}

@@ -71,10 +71,10 @@ def machine():
 
 def _write(source, folder, image_size, formats):
     from mspfn_tf.complexity import multiply_adds
+    from mspfn_tf.export.calibration import SAMPLE, read_patches
+    from mspfn_tf.export.description import open_source
     from mspfn_tf.export.litert import check_image_size, convert
-    from mspfn_tf.export.pictures import SAMPLE, read_patches
     from mspfn_tf.export.saved_model import directory_size, write_saved_model
-    from mspfn_tf.export.source import open_source
     from mspfn_tf.model import MSPFN
     from mspfn_tf.presets import PRESETS
     from mspfn_tf.weights_file import save_weights

@@ -8,9 +8,9 @@ from absl import logging
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file, quantization
-from mspfn_tf.export.parity import Disagreement, check_litert
-from mspfn_tf.export.pictures import SAMPLE, read_patches
-from mspfn_tf.export.source import describe_source, open_source
+from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.verification import VerificationError, check_litert
 from mspfn_tf.files import atomic_write, sha256
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
@@ -64,7 +64,7 @@ def export_litert(
         calibration: folder of rainy pictures, or of pairs in `input` and `target`, to compare on
             and, for int8, to calibrate on. Default: the pairs that come with the package.
         overwrite: whether existing files may be replaced.
-        force: write even what falls short of the bounds of `mspfn_tf.export.parity`; the
+        force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
 
     Returns:
@@ -72,7 +72,7 @@ def export_litert(
 
     Raises:
         UsageError: an argument breaks its rule, or an output exists and `overwrite` is false.
-        Disagreement: the file falls short, and `force` is false. Nothing is written.
+        VerificationError: the file falls short, and `force` is false. Nothing is written.
     """
     output = Path(output)
     if output.suffix != ".tflite":
@@ -102,7 +102,7 @@ def export_litert(
         parity = check_litert(model, dict(zip(contents, paths, strict=False)), quantize, check_on)
         problems = [*parity.pop("problems"), *_structure_problems(model, structure)]
         if problems and not force:
-            raise Disagreement(f"{output} was not written: " + "; ".join(problems))
+            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
         description = {
             "format": "litert",
             **describe_source(source, model, image_size),

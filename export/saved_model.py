@@ -1,16 +1,13 @@
 """SavedModels for servers: pictures of any size, three signatures, no code needed to load them."""
 
-import contextlib
 import json
-import os
-import shutil
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export.parity import Disagreement, check_saved_model
-from mspfn_tf.export.pictures import SAMPLE, read_patches
-from mspfn_tf.export.source import describe_source, open_source
-from mspfn_tf.files import atomic_write
+from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.verification import VerificationError, check_saved_model
+from mspfn_tf.files import atomic_folder, atomic_write
 
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a SavedModel is checked on."""
@@ -35,7 +32,7 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
         output: path of the directory.
         calibration: folder of pictures to compare on. Default: those that come with the package.
         overwrite: whether an existing directory may be replaced.
-        force: write even what falls short of the bounds of `mspfn_tf.export.parity`; the
+        force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
 
     Returns:
@@ -43,12 +40,14 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
 
     Raises:
         UsageError: an argument breaks its rule, or the output exists and `overwrite` is false.
-        Disagreement: the SavedModel falls short, and `force` is false. Nothing is written.
+        VerificationError: the SavedModel falls short, and `force` is false. Nothing is written.
     """
     output = Path(output)
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
+    if output.exists() and not (output / "saved_model.pb").is_file():
+        raise UsageError(f"{output} exists and is no SavedModel: it is not replaced")
     with (
-        _atomic_directory(output, overwrite) as directory,
+        atomic_folder(output, overwrite) as directory,
         atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
     ):
         model = open_source(source)
@@ -56,7 +55,7 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
         parity = check_saved_model(model, directory, patches)
         problems = parity.pop("problems")
         if problems and not force:
-            raise Disagreement(f"{output} was not written: " + "; ".join(problems))
+            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
         description = {
             "format": "saved_model",
             **describe_source(source, model),
@@ -157,26 +156,3 @@ def _signature(dtype, limits):
         "output": {"name": "derained", "shape": shape, "dtype": dtype, "range": limits},
         "colours": "RGB",
     }
-
-
-@contextlib.contextmanager
-def _atomic_directory(path, overwrite):
-    """As `atomic_write`, for a directory."""
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
-    if path.exists() and not (path / "saved_model.pb").is_file():
-        raise UsageError(f"{path} is no SavedModel: it is not replaced")
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    replaced = path.with_name(f".{os.getpid()}.replaced.{path.name}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        yield temporary
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)

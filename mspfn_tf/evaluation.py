@@ -21,8 +21,9 @@ from tqdm import tqdm
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
-from mspfn_tf.images import read_rgb, side_by_side, write_picture
-from mspfn_tf.pairing import pair_folders
+from mspfn_tf.images import read_rgb, write_picture
+from mspfn_tf.pairs import pair_folders
+from mspfn_tf.sheets import side_by_side
 
 _PARTIAL = "partial.jsonl"
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
@@ -44,10 +45,10 @@ class FolderPairs:
     """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
 
     `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
-    `mspfn_tf.input_pipeline.PairSource` reads the same way.
+    `mspfn_tf.training.patch_stream.PairSource` reads the same way.
 
     Args:
-        folder: the folder; see `mspfn_tf.pairing` for how names pair.
+        folder: the folder; see `mspfn_tf.pairs` for how names pair.
         allow_unmatched: leave out what does not pair.
 
     Attributes:
@@ -89,7 +90,7 @@ def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
 
     Args:
         predictions: folder of pictures.
-        targets: folder of the clean pictures; see `mspfn_tf.pairing` for how names pair.
+        targets: folder of the clean pictures; see `mspfn_tf.pairs` for how names pair.
         protocol: one of `metrics.PROTOCOLS`.
         allow_unmatched: leave out (and list under `left_out`) what does not pair.
 

@@ -1,18 +1,40 @@
-"""Writing files so that none is ever half written, and hashing them."""
+"""Writing files and folders so that none is ever half written, locks on folders, digests.
+
+What is being written stands under a hidden name that says whose it is:
+`.partial-HOST-PID-START-TOKEN.suffix`. The process that starts next on the same folder removes
+what no living process owns (`clear_leftovers`).
+"""
 
 import contextlib
 import hashlib
+import json
 import os
+import re
+import secrets
+import shutil
+import socket
+import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows: folders are not locked there
+    fcntl = None
+
+_LEFTOVER = re.compile(r"\.partial-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?")
+_ABANDONED = 24 * 3600.0  # seconds after which another machine's leftovers count as abandoned
+_LOCK = ".mspfn.lock"
+
 
 @contextlib.contextmanager
-def atomic_write(path, overwrite=False):
+def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block succeeds.
 
-    The temporary name keeps the suffixes of `path` (writers choose their format by them). On an
+    The temporary name keeps the suffix of `path` (writers choose their format by it). On an
     exception it is removed and whatever stood at `path` before is untouched.
 
     Args:
@@ -20,12 +42,12 @@ def atomic_write(path, overwrite=False):
         overwrite: whether a file that exists may be replaced.
 
     Raises:
-        UsageError: `path` exists and `overwrite` is false, or its folder cannot be written.
+        UsageError: `path` exists and `overwrite` is false, or it cannot be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -33,14 +55,162 @@ def atomic_write(path, overwrite=False):
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sha256(path):
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """As `atomic_write`, for a folder: yields an empty one, which takes the place of `path`.
+
+    Raises:
+        UsageError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
+    temporary, replaced = partial_path(path), partial_path(path)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield temporary
+        try:
+            if path.exists():
+                path.rename(replaced)
+            temporary.rename(path)
+        except OSError as error:
+            if replaced.exists():
+                replaced.rename(path)
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def partial_path(path: Path) -> Path:
+    """A hidden name beside `path` that tells this process as its owner."""
+    suffix = ".weights.h5" if path.name.endswith(".weights.h5") else path.suffix
+    start = _start_of(os.getpid()) or 0
+    token = secrets.token_hex(4)
+    return path.with_name(f".partial-{_host()}-{os.getpid()}-{start}-{token}{suffix}")
+
+
+def clear_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:
+    """Removes what killed processes left half written in `folder`; returns what was removed.
+
+    Files of living processes stay, as do those of other machines that are younger than a day.
+
+    Args:
+        folder: where to look; one that does not exist has no leftovers.
+        recursive: whether to look in all folders below, too.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    removed = []
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root, name)
+            if not _is_abandoned(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            removed.append(path)
+        folders[:] = [] if not recursive else [n for n in folders if not _LEFTOVER.fullmatch(n)]
+    return removed
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
+    """Holds `folder` for this process alone, for as long as the block runs or the process lives.
+
+    The lock is `flock(2)` on a hidden file: it ends with the process, however that ends. It holds
+    between machines where the file system says so (NFS version 4 does; many others do not), and
+    does nothing on Windows.
+
+    Args:
+        folder: the folder; made if it is missing.
+        verb: what this process does there, for the message of others.
+
+    Raises:
+        UsageError: another process holds the folder (the message names it), or the folder cannot
+            be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 closed below
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose "
+                    "another folder"
+                ) from error
+        file.seek(0)
+        file.truncate()
+        holder = {"verb": verb, "pid": os.getpid(), "host": socket.gethostname()}
+        file.write(json.dumps(holder))
+        file.flush()
+        yield
+
+
+def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _holder(file) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        return f"mspfn {holder['verb']}, process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):  # it has not written its name yet
+        return "another process"
+
+
+def _is_abandoned(path: Path) -> bool:
+    match = _LEFTOVER.fullmatch(path.name)
+    if not match:
+        return False
+    host, pid, start = match.group(1), int(match.group(2)), int(match.group(3))
+    if host != _host():
+        try:
+            return time.time() - path.lstat().st_mtime > _ABANDONED
+        except FileNotFoundError:  # its owner has finished meanwhile
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return _start_of(pid) not in (None, start)  # the number went to another process
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process started, in ticks since the machine did; None where that cannot be known."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"

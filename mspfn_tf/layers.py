@@ -140,6 +140,15 @@ class ConvLSTM(layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable(package="mspfn_tf")
+class Binomial(keras.initializers.Initializer):
+    """A depthwise kernel [3, 3, channels, 1] of binomial weights, (1 2 1) x (1 2 1) / 16."""
+
+    def __call__(self, shape, dtype=None):
+        line = ops.convert_to_tensor([0.25, 0.5, 0.25], dtype=dtype)
+        return ops.broadcast_to((line[:, None] * line[None, :])[:, :, None, None], shape)
+
+
 @dataclasses.dataclass(frozen=True)
 class Blocks:
     """The blocks of the network as functions of Keras tensors, in one style.
@@ -152,12 +161,14 @@ class Blocks:
             then every pixel four times.
         reduction: channel reduction inside the attention; None leaves the attention out.
         dtype: dtype or dtype policy of the layers.
+        context: [b, 1, 1, c] from which all attention is drawn; None: each block's own means.
     """
 
     activation: str
     upsampling: str
     reduction: int | None
     dtype: Any = None
+    context: Any = None
 
     def activate(self, x, name):
         if self.activation == "relu":
@@ -203,13 +214,30 @@ class Blocks:
                 name=name,
             )(x)
             return self.activate(y, name)
-        if self.upsampling == "subpixel":
+        if self.upsampling in ("subpixel", "smooth"):
             y = self.conv(x, 4 * filters, name, size=1)
-            return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+            y = DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+            return self.smooth(y, name) if self.upsampling == "smooth" else y
         # Four copies of each pixel, unfolded: what UpSampling2D does, in ops that phones run.
         y = self.conv(x, filters, name)
         y = self.concatenate(y, y, y, y, name=f"{name}_copies")
         return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+
+    def smooth(self, x, name):
+        """Binomial 3x3 filter, which cancels whatever differs between the phases of a doubling.
+
+        Without it every constant offset between the four sub-pixels stands in the picture as a
+        mesh (Sugawara et al. 2019, checkerboard-free sub-pixel convolution).
+        """
+        return layers.DepthwiseConv2D(
+            3,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=Binomial(),
+            trainable=False,
+            dtype=self.dtype,
+            name=f"{name}_smooth",
+        )(x)
 
     def add(self, *tensors, name):
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))
@@ -217,10 +245,21 @@ class Blocks:
     def concatenate(self, *tensors, name):
         return layers.Concatenate(dtype=self.dtype, name=name)(list(tensors))
 
+    def picture_context(self, features, filters, name):
+        """What all attention is drawn from: global means of the features of every scale."""
+        means = []
+        for scale, x in features.items():
+            y = self.conv(x, filters, f"{name}_{scale}", stride=2)
+            means.append(GlobalMean(dtype=self.dtype, name=f"{name}_{scale}_mean")(y))
+        y = self.concatenate(*means, name=f"{name}_concat")
+        return self.conv(y, filters, name, use_bias=True, size=1)
+
     def channel_attention(self, x, name):
         """Scales each channel by a number in (0, 1) drawn from all channels' global means."""
         filters = x.shape[-1]
-        y = GlobalMean(dtype=self.dtype, name=f"{name}_mean")(x)
+        y = self.context
+        if y is None:
+            y = GlobalMean(dtype=self.dtype, name=f"{name}_mean")(x)
         y = self.conv(y, filters // self.reduction, f"{name}_squeeze", use_bias=True, size=1)
         y = self.conv(y, filters, f"{name}_excite", use_bias=True, size=1, activate=False)
         y = layers.Activation("sigmoid", dtype=self.dtype, name=f"{name}_sigmoid")(y)

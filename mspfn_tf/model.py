@@ -1,5 +1,6 @@
 """MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class MSPFN(keras.Model):
         rcabs=(1, 3, 3),
         hidden=(64, 128, 256),
         reduction=4,
+        attention="block",
         recurrent_steps=1,
         stem=1,
         activation="prelu",
@@ -79,9 +81,10 @@ class MSPFN(keras.Model):
                 f"width must be a multiple of 2 and of reduction={reduction}; received {width}"
             )
         _check_int("recurrent_steps", recurrent_steps, minimum=1)
+        _check_choice("attention", attention, ("block", "picture"))
         _check_choice("stem", stem, (1, 2))
         _check_choice("activation", activation, ("prelu", "relu"))
-        _check_choice("upsampling", upsampling, ("transposed", "subpixel", "nearest"))
+        _check_choice("upsampling", upsampling, ("transposed", "subpixel", "smooth", "nearest"))
         height, wide = _check_image_size(image_size)
 
         make = Blocks(activation, upsampling, reduction, dtype)
@@ -102,6 +105,9 @@ class MSPFN(keras.Model):
             }
         shallow = {s: make.conv(level, width, f"shallow_{s}") for s, level in pyramid.items()}
 
+        if attention == "picture" and reduction is not None:
+            context = make.picture_context(shallow, width, "context")
+            make = dataclasses.replace(make, context=context)
         recurrent = _coarse_fusion(make, shallow, width, hidden, recurrent_steps)
         fused = recurrent
         for n in range(1, blocks + 1):
@@ -131,6 +137,7 @@ class MSPFN(keras.Model):
         self.rcabs = rcabs
         self.hidden = hidden
         self.reduction = reduction
+        self.attention = attention
         self.recurrent_steps = recurrent_steps
         self.stem = stem
         self.activation = activation
@@ -144,6 +151,7 @@ class MSPFN(keras.Model):
             "rcabs": self.rcabs,
             "hidden": self.hidden,
             "reduction": self.reduction,
+            "attention": self.attention,
             "recurrent_steps": self.recurrent_steps,
             "stem": self.stem,
             "activation": self.activation,

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from shared_data import shared
 
 import mspfn_tf
 from mspfn_tf import metrics, restorer
@@ -16,6 +15,7 @@ from mspfn_tf.cli import main
 from mspfn_tf.files import sha256
 from mspfn_tf.images import read_rgb
 from mspfn_tf.weights_file import save_weights
+from tests.shared_data import shared
 
 DUMMY_RAIN800 = Path(__file__).resolve().parents[1] / "datasets/rain800/dummy_data"
 

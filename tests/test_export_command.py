@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mspfn_tf.cli import main
-from mspfn_tf.export import parity
+from mspfn_tf.export import verification
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 
@@ -39,7 +39,7 @@ def test_exports_and_says_what(command, tmp_path, capsys):
 
 
 def test_status_1_for_what_falls_short(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(parity.BOUNDS, "none", {"agreement_db": 200.0})
+    monkeypatch.setitem(verification.BOUNDS, "none", {"agreement_db": 200.0})
     assert command("--image_size", "32x32") == 1
     assert "expected at least 200" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

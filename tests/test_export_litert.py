@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export import Disagreement, export_litert, parity
+from mspfn_tf.export import VerificationError, export_litert, verification
+from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.litert import PHONE_OPERATORS, QUANTIZATIONS, convert, is_for_phones
 from mspfn_tf.export.litert_file import describe, read
-from mspfn_tf.export.pictures import SAMPLE, read_patches
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
@@ -103,9 +103,9 @@ def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
 
 
 def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
-    monkeypatch.setitem(parity.BOUNDS, "none", {"max_error": -1.0})
+    monkeypatch.setitem(verification.BOUNDS, "none", {"max_error": -1.0})
     path = tmp_path / "small.tflite"
-    with pytest.raises(Disagreement, match="max_error"):
+    with pytest.raises(VerificationError, match="max_error"):
         export_litert(model, path, SIZE, calibration=pairs)
     assert not any(tmp_path.iterdir())
 
@@ -117,7 +117,7 @@ def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
 
 def test_refuses_operators_that_phones_lack(model, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("mspfn_tf.export.litert.PHONE_OPERATORS", PHONE_OPERATORS - {"CONV_2D"})
-    with pytest.raises(Disagreement, match="CONV_2D"):
+    with pytest.raises(VerificationError, match="CONV_2D"):
         export_litert(model, tmp_path / "m.tflite", SIZE, calibration=pairs)
 
 

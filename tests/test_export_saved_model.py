@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export import Disagreement, export_saved_model, parity, saved_model
-from mspfn_tf.export.pictures import read_patches
+from mspfn_tf.export import VerificationError, export_saved_model, saved_model, verification
+from mspfn_tf.export.calibration import read_patches
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.restorer import Restorer
 from tests.export_models import small_model, write_pairs
@@ -85,7 +85,7 @@ def test_garbage_is_refused(loaded, content):
 def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
     found = {"problems": ["max_error is 1; expected at most 1e-05"]}
     monkeypatch.setattr(saved_model, "check_saved_model", lambda *arguments: dict(found))
-    with pytest.raises(Disagreement, match="max_error is 1"):
+    with pytest.raises(VerificationError, match="max_error is 1"):
         export_saved_model(model, tmp_path / "saved", calibration=pairs)
     assert not any(tmp_path.iterdir())
     assert export_saved_model(model, tmp_path / "saved", calibration=pairs, force=True)["forced"]
@@ -94,10 +94,10 @@ def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
 def test_bounds(pairs):
     (patch,) = read_patches(pairs, (16, 16), count=1)[:1]
     given = patch.rainy / np.float32(255)
-    same = parity.compare([given], [given], [patch], {"max_error": 0.0, "psnr_loss_db": 0.0})
+    same = verification.compare([given], [given], [patch], {"max_error": 0.0, "psnr_loss_db": 0.0})
     assert same["problems"] == []
     assert same["agreement_db"] == 120
-    worse = parity.compare([given], [given + 0.1], [patch], {"agreement_db": 20.1})
+    worse = verification.compare([given], [given + 0.1], [patch], {"agreement_db": 20.1})
     assert worse["agreement_db"] == pytest.approx(20, abs=1e-3)
     assert worse["max_error"] == pytest.approx(0.1, abs=1e-6)
     assert worse["problems"] == ["agreement_db is 20; expected at least 20.1"]

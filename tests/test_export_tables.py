@@ -1,6 +1,6 @@
 import json
 
-from benchmarks.export_tables import main
+from tools.export_tables import main
 
 MARKED = """# Title
 <!-- begin generated: formats -->

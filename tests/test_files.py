@@ -1,17 +1,25 @@
-"""Atomic writing."""
+"""Atomic writing, leftovers, locks."""
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from mspfn_tf import files
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_appears_whole_with_parents(tmp_path):
     path = tmp_path / "a" / "b.weights.h5"
     with atomic_write(path) as temporary:
-        assert temporary.name.endswith(".b.weights.h5")
+        assert temporary.name.endswith(".weights.h5")
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -36,3 +44,58 @@ def test_refusals(tmp_path):
         pass
     with pytest.raises(UsageError, match="cannot write"), atomic_write(path / "below.txt"):
         pass
+
+
+def test_leftovers_of_killed_processes_are_cleared(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from mspfn_tf.files import partial_path\n"
+        "for name in ('a.png', 'b.weights.h5'): partial_path(Path(sys.argv[1], name)).touch()\n"
+        "partial_path(Path(sys.argv[1], 'model')).mkdir()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    mine = files.partial_path(tmp_path / "mine.png")
+    mine.touch()
+    (tmp_path / "kept.partial.png").touch()
+    assert len(files.clear_leftovers(tmp_path)) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, "kept.partial.png"}
+    assert files.clear_leftovers(tmp_path / "missing") == []
+
+
+def test_names_of_any_length(tmp_path):
+    path = tmp_path / f"{'n' * 240}.png"
+    with files.atomic_write(path) as temporary:
+        temporary.write_text("x")
+    assert path.read_text() == "x"
+
+
+def test_a_folder_is_held_by_one_process(tmp_path):
+    script = (
+        "import sys; from mspfn_tf.files import locked\n"
+        "with locked(sys.argv[1], 'evaluate'): print('held')"
+    )
+
+    def other():
+        command = [sys.executable, "-c", script, tmp_path]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    with files.locked(tmp_path, "train"):
+        refused = other()
+    assert f"in use by mspfn train, process {os.getpid()}" in refused.stderr
+    assert other().stdout == "held\n"
+
+
+def test_a_folder_takes_its_place_whole(tmp_path):
+    target = tmp_path / "model"
+    with files.atomic_folder(target) as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(UsageError, match="exists already"), files.atomic_folder(target):
+        pass
+    with pytest.raises(ZeroDivisionError), files.atomic_folder(target, overwrite=True) as folder:
+        (folder / "a").write_text("2")
+        raise ZeroDivisionError
+    assert (target / "a").read_text() == "1"
+    with files.atomic_folder(target, overwrite=True) as folder:
+        (folder / "b").write_text("3")
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "b"]

@@ -14,9 +14,9 @@ from mspfn_tf.images import (
     find_images,
     read_picture,
     read_rgb,
-    side_by_side,
     write_picture,
 )
+from mspfn_tf.sheets import side_by_side
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = (".bmp", ".png", ".tif", ".tiff")

@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from shared_data import shared
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mspfn_tf import metrics
 from mspfn_tf.images import read_rgb
+from tests.shared_data import shared
 
 
 def photograph(seed=0, shape=(40, 52, 3)):

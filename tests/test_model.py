@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from reference_recipe import variables, write_checkpoint
 
 from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
 from mspfn_tf.complexity import multiply_adds
 from mspfn_tf.losses import DerainLoss, EdgeLoss
 from mspfn_tf.weights_file import save_weights
+from tests.reference_recipe import variables, write_checkpoint
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
 STYLES = {

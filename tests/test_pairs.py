@@ -1,157 +1,121 @@
-import zipfile
-
-import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 
-import mspfn_tf.datasets  # noqa: F401 (registers the builders)
-from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
 from mspfn_tf.errors import UsageError
-from tests.rain_pictures import clean, left_clean, rainy, same_names, write
+from mspfn_tf.pairs import pair_folders
 
 
-def _build(name, source, tmp_path, **arguments):
-    arguments = {"file_format": "array_record", "allow_incomplete": True, **arguments}
-    builder = tfds.builder(name, source=source, data_dir=tmp_path / "tfds", **arguments)
-    builder.download_and_prepare()
-    return builder
+@pytest.fixture
+def folders(tmp_path):
+    def make(pictures, targets):
+        made = tmp_path / "pictures", tmp_path / "targets"
+        for folder, names in zip(made, (pictures, targets), strict=True):
+            folder.mkdir()
+            for name in names:
+                path = folder / (name if "." in name else f"{name}.png")
+                path.parent.mkdir(exist_ok=True)
+                Image.new("RGB", (2, 2)).save(path)
+        return made
+
+    return make
 
 
-def _scenes(builder):
-    return {
-        split: {
-            example["name"].decode(): example["scene"].decode()
-            for example in builder.as_data_source(split)
-        }
-        for split in builder.info.splits
+def matched(pairing):
+    return {name: target.name for name, _, target in pairing.pairs}
+
+
+@pytest.mark.parametrize(
+    ("picture", "target"),
+    [
+        ("12.png", "12.jpg"),
+        ("a/12.png", "a/12.png"),
+        ("rain-001.png", "norain-001.png"),
+        ("norain-001.png", "norain-001.png"),
+        ("rain-001x2.png", "norain-001.png"),
+        ("norain-1.png", "norain-001x2.png"),
+        ("rain-001.png", "1.png"),
+        ("Rain_7.PNG", "7.png"),
+        ("1_1.jpg", "1.jpg"),
+        ("901_14.png", "901.jpg"),
+        ("street.png", "street.png"),
+        ("street_2.png", "street_2.png"),
+    ],
+)
+def test_names_that_belong_together(folders, picture, target):
+    # Each beside a pair of other names, so that being alone in a folder is not what pairs them.
+    pairing = pair_folders(*folders([picture, "50.png"], [target, "50.png"]))
+    assert matched(pairing)[picture.rsplit(".", 1)[0]] == target.rsplit("/", 1)[-1]
+    assert len(pairing.pairs) == 2
+    assert pairing.left_out == ()
+
+
+def test_the_names_of_pictures_with_their_own_target_are_not_shortened(folders):
+    pairing = pair_folders(*folders(["1_1", "1_2", "1"], ["1_1", "1_2", "1"]))
+    assert matched(pairing) == {"1": "1.png", "1_1": "1_1.png", "1_2": "1_2.png"}
+
+
+def test_several_rain_patterns_share_a_target(folders):
+    pairing = pair_folders(*folders(["1_1", "1_2", "2_1", "10_1"], ["1", "2", "10"]))
+    assert matched(pairing) == {
+        "1_1": "1.png",
+        "1_2": "1.png",
+        "2_1": "2.png",
+        "10_1": "10.png",
     }
 
 
-def test_pixels_survive(tmp_path):
-    write(tmp_path, {"train/input/a.png": rainy(1), "train/target/a.bmp": clean(1)})
-    Image.fromarray(rainy(2)).save(tmp_path / "train/input/b.jpg", quality=50)
-    Image.fromarray(clean(2)).save(tmp_path / "train/target/b.png")
-    (a, b) = _build("paired_folder", tmp_path, tmp_path).as_data_source("train")
-    if a["name"] == b"b":
-        a, b = b, a
-    np.testing.assert_array_equal(a["rainy"], rainy(1))
-    np.testing.assert_array_equal(a["clean"], clean(1))
-    np.testing.assert_array_equal(b["rainy"], Image.open(tmp_path / "train/input/b.jpg"))
-    np.testing.assert_array_equal(b["clean"], clean(2))
-
-
-def test_halves_of_odd_pictures(tmp_path):
-    picture = np.concatenate([left_clean(1), rainy(9)[:, :1]], axis=1)
-    write(tmp_path, {"training/1.png": picture})
-    (example,) = _build("rain800", tmp_path, tmp_path).as_data_source("train")
-    np.testing.assert_array_equal(example["clean"], clean(1))
-    np.testing.assert_array_equal(example["rainy"], rainy(1))
-
-
-def test_validation_scenes_are_disjoint_from_training(tmp_path):
-    pictures = {f"training/{n}.png": left_clean(n % 40, n) for n in range(1, 121)}
-    pictures["test_syn/1.png"] = left_clean(1)
-    pictures["test_syn/2.png"] = left_clean(77)
-    write(tmp_path, pictures)
-    scenes = _scenes(_build("rain800", tmp_path, tmp_path))
-    assert scenes["train"].keys() | scenes["validation"].keys() == {str(n) for n in range(1, 121)}
-    assert not set(scenes["train"].values()) & set(scenes["validation"].values())
-    assert scenes["train"]["81"] == scenes["train"]["41"] == scenes["train"]["1"] == "1"
-    assert scenes["test"] == {"1": "1", "2": "test/2"}  # picture 1 is a training scene
-
-
-def test_scene_numbers_of_other_splits_do_not_clash(tmp_path):
-    write(tmp_path, {**same_names("train/", (1,)), **same_names("test/", (1,))})
-    scenes = _scenes(_build("paired_folder", tmp_path, tmp_path))
-    assert scenes == {"train": {"1": "1"}, "test": {"1": "test/1"}}
-
-
-def test_wrong_counts(tmp_path):
-    write(tmp_path, {"training/1.png": left_clean(1), "test_syn/1.png": left_clean(2)})
+@pytest.mark.parametrize(
+    ("pictures", "targets", "messages"),
+    [
+        (["1", "2"], ["1"], ["pictures/2.png: no target"]),
+        (["1"], ["1", "2"], ["targets/2.png: nothing belongs to this target"]),
+        (["1.png", "1.jpg"], ["1"], ["ambiguous, it could be the target of"]),
+        (["1"], ["1.png", "1.jpg"], ["pictures/1.png: ambiguous, it could belong to"]),
+        (["rain-1", "norain-1"], ["norain-1"], ["targets/norain-1.png: ambiguous"]),
+        (["rain-1", "rain-1x2"], ["1"], ["targets/1.png: ambiguous"]),
+        (["rain-1"], ["1", "001"], ["pictures/rain-1.png: ambiguous"]),
+        (["1", "1_1"], ["1"], ["targets/1.png: ambiguous"]),
+        (["1_1", "01_1"], ["1"], ["targets/1.png: ambiguous"]),
+        (["a/1"], ["b/1"], ["a/1.png: no target", "b/1.png: nothing belongs"]),
+        (["train-1"], ["1"], ["train-1.png: no target"]),
+        (["img_1"], ["img_2"], ["img_1.png: no target", "img_2.png: nothing belongs"]),
+        # Only predictions drop the number of a pattern: a target of another one is not the truth.
+        (["1"], ["1_1"], ["1.png: no target"]),
+    ],
+)
+def test_what_does_not_pair_is_listed_and_fails(folders, pictures, targets, messages):
+    made = folders([*pictures, "77"], [*targets, "77"])
     with pytest.raises(UsageError) as error:
-        _build("rain800", tmp_path, tmp_path, allow_incomplete=False)
-    assert "train: 1 pairs, expected 700" in str(error.value)
-    assert "test: 1 pairs, expected 100" in str(error.value)
-    assert "--allow_incomplete" in str(error.value)
+        pair_folders(*made)
+    for message in messages:
+        assert message in str(error.value)
+    assert "--allow_unmatched" in str(error.value)
+
+    pairing = pair_folders(*made, allow_unmatched=True)
+    assert pairing.pairs[-1][0] == "77"
+    for message in messages:
+        assert any(message in line for line in pairing.left_out)
+    left = [str(path) for _, *paths in pairing.pairs for path in paths]
+    assert not [line for line in pairing.left_out if line.split(":")[0] in left]
 
 
-class TwoVersions(PairsBuilder):
-    """A set that was published twice."""
-
-    SETS = {
-        version: PairSet(
-            {
-                "train": Split(train, (SameNames("train/"),)),
-                "test": Split(test, (SameNames("test/"),)),
-            },
-            f"The {version} version.",
-        )
-        for version, train, test in (("first", 2, 1), ("second", 3, 2))
-    }
+def test_long_lists_are_shortened_in_the_message_only(folders):
+    made = folders([str(n) for n in range(40)], ["0"])
+    with pytest.raises(UsageError, match=r"(?s)39 files.*\.\.\. and 19 more") as error:
+        pair_folders(*made)
+    assert str(error.value).count(": no target") == 20
+    assert len(pair_folders(*made, allow_unmatched=True).left_out) == 39
 
 
-def test_the_version_that_fits_is_named(tmp_path):
-    write(tmp_path, {**same_names("train/", (1, 2, 3)), **same_names("test/", (4, 5))})
-    with pytest.raises(UsageError, match=r"these are the counts of two_versions/second"):
-        _build("two_versions/first", tmp_path, tmp_path, allow_incomplete=False)
-    builder = _build("two_versions/second", tmp_path, tmp_path, allow_incomplete=False)
-    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
-        "train": 3,
-        "test": 2,
-    }
+def test_nothing_in_common_fails_in_any_case(folders):
+    made = folders(["a"], ["b"])
+    with pytest.raises(UsageError, match="are these the right folders"):
+        pair_folders(*made, allow_unmatched=True)
 
 
-def test_nothing_there(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError) as error:
-        _build("rain1400", tmp_path / "empty", tmp_path)
-    for place in ("training/rainy_image/<scene>_<streaks>.*", "testing/ground_truth/<scene>.*"):
-        assert f"{place}" in str(error.value)
-    assert "https://xueyangfu.github.io" in str(error.value)
-
-
-def test_every_bad_pair_is_named(tmp_path):
-    write(tmp_path, same_names("train/", (1, 2, 3, 4)))
-    (tmp_path / "train/input/2.png").write_text("no picture")
-    Image.fromarray(clean(3)[:8]).save(tmp_path / "train/target/3.png")
-    with pytest.raises(UsageError) as error:
-        _build("paired_folder", tmp_path, tmp_path)
-    assert "2 bad pairs" in str(error.value)
-    assert f"{tmp_path}/train/input/2.png: unreadable picture" in str(error.value)
-    assert "train/input/3.png (20x16) and" in str(error.value)
-    assert "train/target/3.png (20x8) differ in size" in str(error.value)
-
-
-def test_a_set_that_is_there_twice(tmp_path):
-    write(tmp_path, {**same_names("a/Rain12/", (1,)), **same_names("b/Rain12/", (1,))})
-    with pytest.raises(UsageError, match="is there more than once") as error:
-        _build("rain12", tmp_path, tmp_path)
-    assert f"{tmp_path}/a" in str(error.value) and f"{tmp_path}/b" in str(error.value)
-
-
-def test_manual_dir_may_hold_one_folder_per_dataset(tmp_path):
-    write(tmp_path, {"manual/other/1.png": clean(5)})
-    write(tmp_path, same_names("manual/paired_folder/train/", (1, 2)))
-    builder = tfds.builder("paired_folder", data_dir=tmp_path / "tfds")
-    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
-    builder.download_and_prepare(download_config=config)
-    assert builder.info.splits["train"].num_examples == 2
-
-
-def test_an_empty_manual_dir_is_told_what_belongs_there(tmp_path):
-    (tmp_path / "empty").mkdir()
-    builder = tfds.builder("rain12", data_dir=tmp_path / "tfds")
-    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "empty")
-    with pytest.raises(AssertionError, match=r"test: <n>_in\.\* with <n>_GT\.\*"):
-        builder.download_and_prepare(download_config=config)
-
-
-def test_an_archive_beside_its_extracted_folder_is_no_second_set(tmp_path):
-    write(tmp_path, same_names("Rain12/", (1, 2)))
-    with zipfile.ZipFile(tmp_path / "Rain12.zip", "w") as archive:
-        for path in (tmp_path / "Rain12").rglob("*.png"):
-            archive.write(path, path.relative_to(tmp_path))
-    builder = _build("rain12", tmp_path, tmp_path)
-    assert builder.info.splits["test"].num_examples == 2
+def test_folders_that_hold_nothing(folders, tmp_path):
+    pictures, targets = folders(["1"], [])
+    with pytest.raises(UsageError, match="targets: no pictures"):
+        pair_folders(pictures, targets)
+    with pytest.raises(UsageError, match="missing: not a folder"):
+        pair_folders(tmp_path / "missing", pictures)

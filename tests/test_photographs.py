@@ -1,4 +1,4 @@
-from benchmarks import photographs
+from tools import photographs
 
 
 def test_scores_and_sheet(tmp_path, monkeypatch):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from reference_recipe import variables, write_checkpoint
 
 from mspfn_tf import MSPFN, load_reference_checkpoint
 from mspfn_tf.cli import main
 from mspfn_tf.weights_file import load_model
+from tests.reference_recipe import variables, write_checkpoint
 
 SMALL = {"width": 8, "hidden": (4, 6, 8)}
 LAYOUTS = {"M17N1": (1, 1, 1), "MSPFN": (1, 3, 3)}

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from benchmarks import result_tables
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
+from tools import result_tables
 
 MARKED = (
     "# Title\n\n<!-- begin generated: results -->\nold\n<!-- end generated: results -->\n\nEnd\n"

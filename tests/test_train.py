@@ -5,7 +5,7 @@ import dataclasses
 
 from mspfn_tf import cli
 from mspfn_tf.commands import train
-from mspfn_tf.recipe import Recipe
+from mspfn_tf.training.recipe import Recipe
 
 REQUIRED = ["--dataset", "rain800:2,synthetic_rain/mixed", "--data_dir", "tfds", "--workdir", "run"]
 

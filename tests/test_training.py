@@ -9,17 +9,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pair_sets import prepare, smooth_pair
-from tiny_recipe import recipe
 
-from mspfn_tf import checkpoints, training
-from mspfn_tf.checkpoints import Checkpoints
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
-from mspfn_tf.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
-from mspfn_tf.recipe import Recipe
-from mspfn_tf.training import INTERRUPTED, Trainer
+from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, trainer
+from mspfn_tf.training.checkpoints import Checkpoints
+from mspfn_tf.training.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
+from mspfn_tf.training.recipe import Recipe
+from tests.pair_sets import prepare, smooth_pair
+from tests.tiny_recipe import recipe
 
 TESTS = Path(__file__).parent
 
@@ -158,8 +157,8 @@ def test_unwritable_and_full_folders_fail_before_training(folder, monkeypatch):
     Path(folder, "file").touch()
     with pytest.raises(UsageError, match="file/run cannot be written"):
         Trainer(recipe(folder, "file/run")).start()
-    usage = training.shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage)
+    usage = trainer.shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UsageError, match="make room or lower --keep_checkpoints"):
         Trainer(recipe(folder, "full")).start()
     monkeypatch.undo()

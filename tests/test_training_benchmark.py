@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from benchmarks import plot_training
 from benchmarks.training import PublishedConvLSTM, published_conv_lstm
 from mspfn_tf.layers import ConvLSTM
 from mspfn_tf.model import MSPFN
+from tools import plot_training
 
 
 def test_the_dead_part_changes_nothing_but_the_size():

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mspfn_tf.recipe import Recipe
+from mspfn_tf.training.recipe import Recipe
 
 TINY = json.dumps({"width": 4, "blocks": 1, "rcabs": [1, 0, 0], "hidden": None})
 

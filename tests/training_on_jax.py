@@ -12,13 +12,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from without_tensorflow import hide_tensorflow  # noqa: E402
+from tests.without_tensorflow import hide_tensorflow  # noqa: E402
 
 hide_tensorflow()
 
-from tiny_recipe import recipe  # noqa: E402
-
 from mspfn_tf.training import INTERRUPTED, Trainer  # noqa: E402
+from tests.tiny_recipe import recipe  # noqa: E402
 
 if __name__ == "__main__":
     folder, workdir, steps = sys.argv[1:]

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from tiny_recipe import recipe  # noqa: E402
 
 from mspfn_tf.training import Trainer  # noqa: E402
+from tests.tiny_recipe import recipe  # noqa: E402
 
 
 def fork(function):

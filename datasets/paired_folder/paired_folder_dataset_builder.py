@@ -1,7 +1,7 @@
 """paired_folder."""
 
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 def _split(*folders):

@@ -1,6 +1,6 @@
 """rain100h."""
 
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet
 from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
 
 
@@ -19,6 +19,13 @@ class Builder(PairsBuilder):
             "The version of the papers without the training pairs whose scene is in the test.",
             scenes_by_content=True,
             disjoint=True,
+        ),
+        "old_validated": PairSet(
+            first_generation("H", 1800),
+            "As old_disjoint, but one training scene in eleven makes a validation split.",
+            scenes_by_content=True,
+            disjoint=True,
+            validation=True,
         ),
         "new": PairSet(
             second_generation("H"),

@@ -1,6 +1,6 @@
 """rain100l."""
 
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet
 from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
 
 
@@ -13,6 +13,12 @@ class Builder(PairsBuilder):
             first_generation("L", 200),
             "The version of the papers: 200 training pairs, 100 test pairs.",
             scenes_by_content=True,
+        ),
+        "old_validated": PairSet(
+            first_generation("L", 200),
+            "As old, but one training scene in eleven makes a validation split.",
+            scenes_by_content=True,
+            validation=True,
         ),
         "new": PairSet(
             second_generation("L"),

@@ -1,7 +1,7 @@
 """rain12."""
 
 from mspfn_tf.datasets.layouts import Folders, SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 class Builder(PairsBuilder):

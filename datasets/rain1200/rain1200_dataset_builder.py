@@ -1,7 +1,7 @@
 """rain1200."""
 
 from mspfn_tf.datasets.layouts import SameNames, SideBySide
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 def _pair_set(density, count, description):

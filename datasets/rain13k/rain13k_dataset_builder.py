@@ -1,7 +1,7 @@
 """rain13k."""
 
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 _TESTS = {"Test100": 98, "Rain100H": 100, "Rain100L": 100, "Test2800": 2800, "Test1200": 1200}
 

@@ -1,7 +1,7 @@
 """rain1400."""
 
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 def _folders(folder, scenes, names=("rainy_image", "ground_truth")):
@@ -45,6 +45,14 @@ class Builder(PairsBuilder):
                 "test": Split(1400, _testing(None) + _whole(range(901, 1001))),
             },
             "The published division: scenes 1 to 900 train, 901 to 1,000 test.",
+        ),
+        "published_validated": PairSet(
+            {
+                "train": Split(12600, _training(None) + _whole(range(1, 901))),
+                "test": Split(1400, _testing(None) + _whole(range(901, 1001))),
+            },
+            "As published, but one training scene in eleven makes a validation split.",
+            validation=True,
         ),
         "test2800": PairSet(
             {

@@ -1,6 +1,6 @@
 """rain200l."""
 
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet
 from mspfn_tf.datasets.rain100_layouts import second_generation
 
 

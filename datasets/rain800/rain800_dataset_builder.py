@@ -1,7 +1,7 @@
 """rain800."""
 
 from mspfn_tf.datasets.layouts import SideBySide, repackaged
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 class Builder(PairsBuilder):

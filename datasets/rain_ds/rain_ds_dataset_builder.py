@@ -1,7 +1,7 @@
 """rain_ds."""
 
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 # What is on the pictures -> (folder, prefix of the synthetic pictures' names)
 _RAIN = {

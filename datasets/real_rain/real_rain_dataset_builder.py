@@ -1,7 +1,7 @@
 """real_rain."""
 
 from mspfn_tf.datasets.layouts import Photographs
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 class Builder(PairsBuilder):

@@ -1,7 +1,7 @@
 """spa_data."""
 
 from mspfn_tf.datasets.layouts import Folders, SameNames
-from mspfn_tf.datasets.pairs import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
 
 
 class Builder(PairsBuilder):

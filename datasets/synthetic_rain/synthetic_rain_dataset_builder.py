@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mspfn_tf.datasets.layouts import listing
-from mspfn_tf.datasets.pairs import PairsBuilder
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
 from mspfn_tf.datasets.synthetic_rain.rain import rain

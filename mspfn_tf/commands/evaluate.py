@@ -82,7 +82,7 @@ def _open_pairs(args):
             raise UsageError(f"--dataset needs --{option}")
     if args.allow_unmatched:
         raise UsageError("--allow_unmatched goes with --pairs, not with --dataset")
-    from mspfn_tf.input_pipeline import PairSource
+    from mspfn_tf.training.pair_source import PairSource
 
     pairs = PairSource(args.dataset, args.split, args.data_dir)
     return pairs, {"dataset": args.dataset, "split": args.split}

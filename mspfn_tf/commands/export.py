@@ -61,16 +61,16 @@ def run(arguments):
         for name in ("image_size", "quantize"):
             if getattr(arguments, name) is not None:
                 raise UsageError(f"--{name} is for --format litert: a SavedModel takes any size")
-        from mspfn_tf.export import Disagreement
+        from mspfn_tf.export import VerificationError
         from mspfn_tf.export import export_saved_model as export
     else:
         options["image_size"] = arguments.image_size or (256, 256)
         options["quantize"] = arguments.quantize or "none"
-        from mspfn_tf.export import Disagreement
+        from mspfn_tf.export import VerificationError
         from mspfn_tf.export import export_litert as export
     try:
         description = export(**options)
-    except Disagreement as error:
+    except VerificationError as error:
         print(f"mspfn export: {error}", file=sys.stderr)
         return 1
     for problem in description["problems"]:

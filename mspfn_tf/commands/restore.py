@@ -193,7 +193,8 @@ def _source(args):
 
 
 def _restore(restorer, job, overwrite):
-    from mspfn_tf.images import Picture, read_picture, side_by_side, write_picture
+    from mspfn_tf.images import Picture, read_picture, write_picture
+    from mspfn_tf.sheets import side_by_side
 
     picture = read_picture(job.source)
     restored = restorer(picture.rgb)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from mspfn_tf.recipe import Recipe
+from mspfn_tf.training.recipe import Recipe
 
 HELP = "train a network on a prepared pair set; with the same --workdir again, it resumes"
 

@@ -9,142 +9,23 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import collections
 import functools
-import io
 import threading
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.training.pair_source import PairSource, parse_mixture
 
 # Examples over which a mixture keeps its exact shares (to one example).
 _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS = range(3)
+_MIXTURE, _ORDER, _CROPS, _RAIN = range(4)
 
 
 def _random(*key):
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
-
-
-def parse_mixture(spec):
-    """Splits a dataset specification into its parts.
-
-    Args:
-        spec: `name`, `name/config`, or several with weights: `rain800:1,synthetic_rain/heavy:2`.
-
-    Returns:
-        A list of (name, share); the shares are positive and sum to 1.
-
-    Raises:
-        UsageError: an empty name, a weight that is no positive number, or a name given twice.
-    """
-    parts = []
-    for part in spec.split(","):
-        name, colon, weight = part.strip().partition(":")
-        try:
-            weight = float(weight) if colon else 1.0
-        except ValueError:
-            weight = 0.0
-        if not name or not 0 < weight < float("inf"):
-            raise UsageError(
-                f"dataset '{spec}': '{part}' should be NAME or NAME:WEIGHT with a positive weight, "
-                "such as rain800:1,synthetic_rain/heavy:2"
-            )
-        parts.append((name, weight))
-    names = [name for name, _ in parts]
-    if len(set(names)) < len(names):
-        raise UsageError(f"dataset '{spec}' names a set twice: add up its weights instead")
-    total = sum(weight for _, weight in parts)
-    return [(name, weight / total) for name, weight in parts]
-
-
-def _prepared_folder(name, data_dir):
-    """The newest version folder of a prepared set: `data_dir/name[/config]/version`."""
-    prepare = f"run: mspfn prepare {name.partition('/')[0]} --manual_dir DIR --data_dir {data_dir}"
-    folder = Path(data_dir, name)
-
-    def versions(parent):
-        return [info.parent for info in parent.glob("*.*.*/dataset_info.json")]
-
-    found = versions(folder)
-    if not found:
-        configs = sorted({info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")})
-        if configs:
-            choices = ", ".join(f"{name}/{config}" for config in configs)
-            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
-        raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
-    return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
-
-
-class PairSource:
-    """Random access to one split of a prepared pair set.
-
-    `source[i]` is (rainy, clean), two uint8 arrays [H, W, 3]; `source.name(i)` names the pair.
-
-    Args:
-        name: `name` or `name/config` of a set that `mspfn prepare` built.
-        split: `train`, `validation` or `test`.
-        data_dir: the folder that `mspfn prepare` filled.
-
-    Raises:
-        UsageError: the set is not prepared there, or it has no such split.
-    """
-
-    def __init__(self, name, split, data_dir):
-        import tensorflow_datasets as tfds
-
-        builder = tfds.builder_from_directory(_prepared_folder(name, data_dir))
-        if split not in builder.info.splits:
-            splits = ", ".join(builder.info.splits)
-            raise UsageError(f"dataset '{name}' has no split '{split}', only: {splits}")
-        skip = tfds.decode.SkipDecoding()
-        decoders = {"rainy": skip, "clean": skip}
-        if builder.info.file_format.file_suffix == "array_record":
-            self._examples = builder.as_data_source(split, decoders=decoders)
-        else:
-            # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
-            config = tfds.ReadConfig(interleave_cycle_length=1)
-            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
-            self._examples = list(tfds.as_numpy(dataset))
-        self.dataset = name
-        self.split = split
-
-    def __len__(self):
-        return len(self._examples)
-
-    def __getitem__(self, index):
-        example = self._examples[index]
-        rainy, clean = (_decode(example[key]) for key in ("rainy", "clean"))
-        if rainy.shape != clean.shape:
-            raise UsageError(
-                f"{self.name(index)}: rainy is {rainy.shape} but clean is {clean.shape}"
-            )
-        return rainy, clean
-
-    def name(self, index):
-        name = self._examples[index].get("name", str(index).encode())
-        name = name.decode() if isinstance(name, bytes) else str(name)
-        return f"{self.dataset}/{self.split}/{name}"
-
-    def sizes(self, most=4096):
-        """(height, width) of the pairs, or of `most` evenly spread ones: an int array [N, 2].
-
-        Read from the image headers alone.
-        """
-        indices = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(int))
-        return np.array([_open(self._examples[index]["clean"]).size[::-1] for index in indices])
-
-
-def _open(encoded):
-    return Image.open(io.BytesIO(encoded))
-
-
-def _decode(encoded):
-    return np.asarray(_open(encoded).convert("RGB"))
 
 
 class DecodedCache:
@@ -199,13 +80,27 @@ class PatchStream:
         seed: int.
         cache_bytes: budget of the decoded pairs kept in memory (uint8).
         crops_per_pair: patches taken from a pair before it may leave the cache.
+        fresh_rain: `FreshRain`, which rains anew on some of the patches, or None.
+        upright: whether patches are only mirrored, not turned by 90 degrees, so that rain falls.
     """
 
-    def __init__(self, sources, shares, batch_size, seed, cache_bytes=2**31, crops_per_pair=1):
+    def __init__(
+        self,
+        sources,
+        shares,
+        batch_size,
+        seed,
+        cache_bytes=2**31,
+        crops_per_pair=1,
+        fresh_rain=None,
+        upright=False,
+    ):
         self.sources = list(sources)
         self.batch_size = batch_size
         self.seed = seed
         self.crops_per_pair = crops_per_pair
+        self.fresh_rain = fresh_rain
+        self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
         self._block = functools.lru_cache(maxsize=16)(self._draw_block)
@@ -237,6 +132,8 @@ class PatchStream:
         random = _random(self.seed, _CROPS, step)
         corners = random.random((self.batch_size, 2))
         transforms = random.integers(8, size=self.batch_size)
+        if self.upright:
+            transforms &= ~1  # 0, 2, 4, 6: without the quarter turns
         result = []
         for row in range(self.batch_size)[rows]:
             block, slot = divmod(step * self.batch_size + row, _MIXTURE_BLOCK)
@@ -245,6 +142,9 @@ class PatchStream:
             pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
             result.append(Row(source, pair, *corners[row], int(transforms[row])))
         return result
+
+    def _batch_row(self, rows, index):
+        return range(self.batch_size)[rows][index]
 
     def names(self, step):
         """The pairs of batch `step`, by name."""
@@ -271,6 +171,11 @@ class PatchStream:
                 if crop.shape[:2] != out.shape[1:3]:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = dihedral(crop, row.transform)
+            if self.fresh_rain is not None:
+                rng = _random(self.seed, _RAIN, step, self._batch_row(rows, index))
+                rainy = self.fresh_rain.draw(patches[1, index], rng)
+                if rainy is not None:
+                    patches[0, index] = rainy
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean
 

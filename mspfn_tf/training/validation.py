@@ -4,7 +4,7 @@ import numpy as np
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.input_pipeline import PairSource, parse_mixture
+from mspfn_tf.training.pair_source import PairSource, parse_mixture
 
 _PANELS = 4
 _IDENTICAL = 60.0  # dB that a rain-free picture left as it was counts, instead of infinity
@@ -26,10 +26,12 @@ class ValidationSet:
     """
 
     def __init__(self, spec, data_dir, count, size):
-        self.names, pairs = [], []
+        self.names, pairs, weights = [], [], []
         for name, _ in parse_mixture(spec):
             source = PairSource(name, "validation", data_dir)
-            for index in np.linspace(0, len(source) - 1, min(count, len(source))).round():
+            chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
+            weights += [1 / len(chosen)] * len(chosen)
+            for index in chosen:
                 self.names.append(source.name(int(index)))
                 pairs.append(source[int(index)])
         side = min(size, *(min(rainy.shape[:2]) for rainy, _ in pairs)) // 8 * 8
@@ -40,6 +42,8 @@ class ValidationSet:
             top, left = ((length - side) // 2 for length in image.shape[:2])
             return image[top : top + side, left : left + side]
 
+        # Every set counts alike, however many pairs it has.
+        self._weights = np.array(weights) / sum(weights)
         self._rainy, self._clean = (np.stack([centre(p[i]) for p in pairs]) for i in (0, 1))
         self._input_scores = self._mean_scores(self._rainy)
 
@@ -48,7 +52,7 @@ class ValidationSet:
             (min(metrics.psnr(clean, image), _IDENTICAL), metrics.ssim(clean, image))
             for clean, image in zip(self._clean, images, strict=True)
         ]
-        return np.mean(scores, axis=0).tolist()
+        return (self._weights @ np.array(scores)).tolist()
 
     def _derained(self, predict, count=None):
         for rainy in self._rainy[:count]:

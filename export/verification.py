@@ -29,7 +29,7 @@ HALF_LEVEL = 0.5 / 255
 _OTHER_SIZES = ((1, 1), (5, 3), (33, 50))
 
 
-class Disagreement(Exception):
+class VerificationError(Exception):
     """An exported file differs from its model by more than `BOUNDS` allow."""
 
 
@@ -92,7 +92,7 @@ def check_saved_model(model, path, patches):
             text=True,
         )
         if done.returncode:
-            raise Disagreement(f"the SavedModel does not run:\n{done.stderr[-2000:]}")
+            raise VerificationError(f"the SavedModel does not run:\n{done.stderr[-2000:]}")
         with np.load(results) as arrays:
             found = {name: arrays[name] for name in arrays}
     count = len(pictures)

@@ -15,7 +15,7 @@ import keras
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.images import side_by_side
+from mspfn_tf.sheets import side_by_side
 
 
 class ProgressLine(keras.callbacks.Callback):

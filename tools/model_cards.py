@@ -1,6 +1,6 @@
 """Writes the model cards and the model table of the documentation from `mspfn_tf/weights/*.json`.
 
-    python -m benchmarks.model_cards docs/models.md README.md
+    python -m tools.model_cards docs/models.md README.md
 
 In the Markdown files what stands between `<!-- begin generated: models -->` (the table) or
 `<!-- begin generated: cards -->` (the cards) and the matching end is replaced.
@@ -10,8 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.markdown import header, row_of, update
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, WEIGHTS
+from tools.markdown import header, row_of, update
 
 CARDS = "<!-- begin generated: cards -->"
 
@@ -61,7 +61,7 @@ def card(name):
     lines += [
         "",
         "Worst, typical and best of 24 results on four photographs that no set holds, in synthetic "
-        f"rain (`python -m benchmarks.photographs {name} docs/{name}.jpg`):",
+        f"rain (`python -m tools.photographs {name} docs/{name}.jpg`):",
         "",
         f"![Rainy, restored and clean photographs]({name}.jpg)",
     ]

@@ -1,8 +1,8 @@
 """Writes the tables of `docs/export.md` from what `mspfn benchmark` and `mspfn export` measured.
 
-    mspfn benchmark --preset mspfn_mobile --output benchmarks/formats.json
+    mspfn benchmark --preset mspfn_mobile --output docs/results/formats.json
     mspfn export --format litert --quantize int8 --output exports/int8.tflite
-    python -m benchmarks.export_tables docs/export.md benchmarks/formats.json exports/*.json
+    python -m tools.export_tables docs/export.md docs/results/formats.json exports/*.json
 
 In the Markdown file what stands between `<!-- begin generated: formats -->` (latency and memory)
 or `<!-- begin generated: parity -->` (agreement with the Keras model) and its end is replaced.
@@ -13,8 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.markdown import header, row_of, update
 from mspfn_tf.commands.benchmark import cells
+from tools.markdown import header, row_of, update
 
 
 def formats_table(found):

@@ -1,6 +1,6 @@
 """Rain on four free photographs, and what a preset makes of it: the pictures of the model cards.
 
-    python -m benchmarks.photographs PRESET docs/PRESET.jpg     # needs the extra `test`
+    python -m tools.photographs PRESET docs/PRESET.jpg     # needs the extra `test`
 
 The photographs come with scikit-image and are in the public domain or CC0 (astronaut: NASA; rocket:
 SpaceX; Chelsea: S. van der Walt; coffee: R. Michetti). No network was trained on them. They are

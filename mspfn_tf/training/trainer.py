@@ -1,11 +1,4 @@
-"""Training: one loop for every backend and strategy, which can be killed at any moment.
-
-    recipe = Recipe(preset="mspfn_mobile", dataset="rain800", data_dir=..., workdir=...)
-    status = Trainer(recipe).run()
-
-`Trainer(recipe).start()` followed by `train_step(rainy, clean)` is the same training with batches
-of your own.
-"""
+"""The training loop."""
 
 import contextlib
 import inspect
@@ -22,20 +15,19 @@ import keras
 import numpy as np
 
 from mspfn_tf import __version__
-from mspfn_tf.checkpoints import Checkpoints
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.input_pipeline import PairSource, PatchStream, parse_mixture
 from mspfn_tf.losses import DerainLoss, PSNRLoss
 from mspfn_tf.model import MSPFN
-from mspfn_tf.optimizers import PublishedSchedule, make_optimizer
-from mspfn_tf.recipe import Recipe
-from mspfn_tf.strategies import make_runner
-from mspfn_tf.training_reports import JsonLog, ProgressLine, TensorBoardLog
-from mspfn_tf.validation import ValidationSet
+from mspfn_tf.training.backends import make_runner
+from mspfn_tf.training.checkpoints import Checkpoints
+from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
+from mspfn_tf.training.optimizers import make_optimizer
+from mspfn_tf.training.pair_source import PairSource, parse_mixture
+from mspfn_tf.training.patch_stream import PatchStream
+from mspfn_tf.training.reports import JsonLog, ProgressLine, TensorBoardLog
+from mspfn_tf.training.validation import ValidationSet
 from mspfn_tf.weights_file import load_model, load_weights, save_weights
-
-__all__ = ["INTERRUPTED", "NotFinite", "PublishedSchedule", "Recipe", "Trainer"]
 
 INTERRUPTED = 75
 """Exit status of a run that a signal or its time limit stopped: saved, run again to resume."""
@@ -44,7 +36,7 @@ _MOST_SKIPPED = 10  # with --on_nan skip: more bad batches than this are no acci
 _WORST_TEACHER = 10.0  # dB against the clean patches; a teacher in another range is far below
 
 
-class NotFinite(Exception):
+class NotFiniteError(Exception):
     """Loss or gradient was NaN or infinite at `step`."""
 
     def __init__(self, step, message):
@@ -106,7 +98,9 @@ class Trainer:
             teacher = load_model(recipe.teacher) if recipe.teacher else None
             optimizer = make_optimizer(recipe)
             optimizer.build(self.model.trainable_variables)
-            loss = PSNRLoss() if recipe.loss == "psnr" else DerainLoss(recipe.edge_weight)
+            loss = DerainLoss(recipe.edge_weight)
+            if recipe.loss == "psnr":
+                loss = PSNRLoss(ssim_weight=recipe.ssim_weight)
             self.model.compile(optimizer=optimizer, loss=loss)
         self._check_space()
         if teacher is not None:
@@ -137,7 +131,19 @@ class Trainer:
             decoded += 6 * int(source.sizes().prod(axis=1).mean() * len(source))  # rainy and clean
         cache = recipe.cache_mb * 2**20
         crops = recipe.crops_per_pair or (1 if decoded <= cache else 4)
-        return PatchStream(sources, shares, recipe.batch_size, recipe.seed, cache, crops)
+        fresh_rain = None
+        if recipe.fresh_rain:
+            fresh_rain = FreshRain(recipe.fresh_rain, read_streaks(recipe.streaks))
+        return PatchStream(
+            sources,
+            shares,
+            recipe.batch_size,
+            recipe.seed,
+            cache,
+            crops,
+            fresh_rain,
+            upright=recipe.symmetries == "upright",
+        )
 
     def _check_workdir(self):
         """Refuses a folder that holds another run, and one that cannot be written."""
@@ -312,7 +318,7 @@ class Trainer:
                 for start, stop, patch_size in self.recipe.stages():
                     if self.step < stop and not self._stop:
                         self._run_stage(max(start, self.step), stop, patch_size)
-            except NotFinite as error:
+            except NotFiniteError as error:
                 print(f"\nmspfn train: {error}", flush=True)
                 if self.recipe.on_nan == "stop" or len(self.skipped) >= _MOST_SKIPPED:
                     return 1
@@ -393,7 +399,7 @@ class Trainer:
         fetched = [{k: float(v) for k, v in logs.items()} for _, logs in self._pending]
         for step, logs in zip(steps, fetched, strict=True):
             if not math.isfinite(logs["loss"]) or not math.isfinite(logs["gradient_norm"]):
-                raise NotFinite(
+                raise NotFiniteError(
                     step,
                     f"loss {logs['loss']}, gradient norm {logs['gradient_norm']} at step {step}. "
                     f"Last good checkpoint: {self.checkpoints.paths()[-1]}. "

@@ -1,8 +1,8 @@
 """Writes the result tables of the documentation from `scores.json` files and published figures.
 
-    python -m benchmarks.result_tables [--results DIR] FILE.md...
+    python -m tools.result_tables [--results DIR] FILE.md...
 
-`--results` (default: `benchmarks/results`) holds one folder per test set, in which each file is a
+`--results` (default: `docs/results`) holds one folder per test set, in which each file is a
 `scores.json` of `mspfn evaluate`, renamed: `Rain100H/mspfn_mobile.json`. In the Markdown files what
 stands between `<!-- begin generated: results -->` and `<!-- end generated: results -->` is
 replaced.
@@ -14,12 +14,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.markdown import header, row_of, update
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import digest
+from tools.markdown import header, row_of, update
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 SETS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
 _RAIN13K = "13,700 pairs of three synthetic sets"
 _COMPARISON = "as compared in Zamir et al., CVPR 2021"
@@ -219,7 +219,7 @@ def _figures(psnr, ssim):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.result_tables")
+    parser = argparse.ArgumentParser(prog="python -m tools.result_tables")
     parser.add_argument("files", metavar="FILE.md", nargs="+")
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(argv)

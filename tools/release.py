@@ -1,7 +1,7 @@
 """Puts trained weights into the package: what `mspfn_tf/weights/` holds is made by this program.
 
-    python -m mspfn_tf.export.ship PRESET --weights TRAINED.weights.h5 --training TRAINING.json
-    python -m mspfn_tf.export.ship PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
+    python -m tools.release PRESET --weights TRAINED.weights.h5 --training TRAINING.json
+    python -m tools.release PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
 
 The first form writes `<preset>.weights.h5` (float16), `<preset>.tflite` (made from it and compared
 with it) and the model card `<preset>.json`, without scores. The second adds scores to the card:
@@ -65,7 +65,7 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
 
     Raises:
         UsageError: `trained` does not belong to the network of the preset.
-        Disagreement: the LiteRT file falls short; nothing is replaced then.
+        VerificationError: the LiteRT file falls short; nothing is replaced then.
     """
     from mspfn_tf.export.litert import export_litert
     from mspfn_tf.weights_file import load_model, save_weights

@@ -1,4 +1,4 @@
-"""Draws the bundled sample pictures: `python -m benchmarks.draw_sample FOLDER`.
+"""Draws the bundled sample pictures: `python -m tools.draw_sample FOLDER`.
 
 Streets, ray-marched over height maps, and rain on them by the project's own renderer. Nothing in
 them comes from a photograph, so that they may be passed on with the package. Every picture follows

@@ -4,10 +4,10 @@ import pytest
 
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export import ship
 from mspfn_tf.files import sha256
 from mspfn_tf.weights_file import load_model, save_weights
 from tests.export_models import PHONE, small_model, write_pairs
+from tools import release
 
 SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PHONE}
 
@@ -30,7 +30,7 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
     training = tmp_path / "training.json"
     training.write_text(json.dumps({"training_data": "made-up rain", "steps": 3}))
     options = ["--weights", str(weights), "--training", str(training), "--image_size", "40x48"]
-    assert ship.main(["mspfn_nano", *options, "--calibration", str(pairs)]) == 0
+    assert release.main(["mspfn_nano", *options, "--calibration", str(pairs)]) == 0
 
     card = json.loads((folder / "mspfn_nano.json").read_text())
     assert card["training"]["steps"] == 3
@@ -59,14 +59,14 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
         "output_rgb": {"psnr": 24.0, "ssim": 0.8},
     }
     scores.write_text(json.dumps(measured))
-    assert ship.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 0
+    assert release.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 0
     card = json.loads((folder / "mspfn_nano.json").read_text())
     assert card["scores"]["Rain800"]["psnr"] == 25.0
     assert card["weights"] == entry
 
     scores.write_text(json.dumps({**measured, "weights_sha256": "0" * 64}))
     capsys.readouterr()
-    assert ship.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 2
+    assert release.main(["mspfn_nano", "--scores", f"Rain800={scores}"]) == 2
     assert "other weights" in capsys.readouterr().err
 
 
@@ -75,5 +75,5 @@ def test_refuses_weights_of_another_network(shipped, tmp_path):
     other = tmp_path / "other.weights.h5"
     save_weights(small_model(**{**PHONE, "hidden": (2, 2, 2)}), other)
     with pytest.raises(UsageError, match="hidden"):
-        ship.ship_weights("mspfn_nano", other, (32, 32), calibration=pairs)
+        release.ship_weights("mspfn_nano", other, (32, 32), calibration=pairs)
     assert not any(folder.iterdir())

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.input_pipeline import parse_mixture
+from mspfn_tf.training.pair_source import parse_mixture
 
 # The published script (design: Adam 0.9/0.999/1e-8, 5e-4 * 0.8^(step / 20000) + 1e-6).
 PUBLISHED = {
@@ -54,6 +54,15 @@ class Recipe:
     dataset: str = _flag("NAME, NAME/CONFIG or a mixture rain800:1,synthetic_rain/heavy:2")
     data_dir: str = _flag("folder that `mspfn prepare` filled", same_run=False)
     workdir: str = _flag("folder of this run; run again with it to resume", same_run=False)
+    fresh_rain: float = _flag(
+        "share of the patches, 0..1, in whose clean half synthetic rain is drawn anew", 0.0
+    )
+    streaks: str = _flag("folder of streak pictures that fresh rain may use", "")
+    symmetries: str = _flag(
+        "flips and rotations of the patches: all 8, or the 4 that keep rain upright",
+        "all",
+        choices=("all", "upright"),
+    )
     steps: int = _flag("training steps")
     batch_size: int = _flag("patches of a batch, over all replicas together")
     patch_size: str = _flag("side of the patches; 64,96,128 gives each an equal share", "96")
@@ -66,6 +75,7 @@ class Recipe:
     ema: float = _flag("decay of the moving average of the weights; 0: none")
     loss: str = _flag("derain: Charbonnier and edges; psnr", "derain", choices=("derain", "psnr"))
     edge_weight: float = _flag("weight of the edge loss", 0.05)
+    ssim_weight: float = _flag("weight of 1 - SSIM beside the psnr loss, in dB", 0.0)
     precision: str = _flag("compute type", "float32", choices=("float32", "bfloat16"))
     teacher: str = _flag("preset or model file whose output the student also learns", "")
     teacher_weight: float = _flag("share of the teacher's part in the loss, 0..1", 0.5)
@@ -120,6 +130,8 @@ class Recipe:
         ):
             if getattr(self, name) == 0:
                 raise UsageError(f"--{name} 0: must be positive")
+        if self.fresh_rain > 1:
+            raise UsageError(f"--fresh_rain {self.fresh_rain:g}: a share, at most 1")
         if self.ema >= 1 or self.teacher_weight > 1:
             raise UsageError("--ema must be below 1, --teacher_weight at most 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:

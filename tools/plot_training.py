@@ -1,4 +1,4 @@
-"""Draws the course of a training run: `python -m benchmarks.plot_training LOG.jsonl OUTPUT.svg`."""
+"""Draws the course of a training run: `python -m tools.plot_training LOG.jsonl OUTPUT.svg`."""
 
 import argparse
 import json

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pair_sets import pair, prepare
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.input_pipeline import (
+from mspfn_tf.training.patch_stream import (
     DecodedCache,
     PairSource,
     PatchStream,
@@ -19,6 +18,7 @@ from mspfn_tf.input_pipeline import (
     read_ahead,
     tf_dataset,
 )
+from tests.pair_sets import pair, prepare
 
 
 class Pairs:
@@ -86,7 +86,7 @@ def test_missing_sets_say_what_to_do(data_dir):
 def test_array_record_needs_no_tensorflow(data_dir):
     code = (
         "from without_tensorflow import hide_tensorflow; hide_tensorflow()\n"
-        "from mspfn_tf.input_pipeline import open_stream\n"
+        "from mspfn_tf.training.patch_stream import open_stream\n"
         f"stream = open_stream('tiny:2,grouped/heavy', {str(data_dir)!r}, batch_size=2, seed=0)\n"
         "assert stream.batch(3, 16)[0].shape == (2, 16, 16, 3)\n"
     )

@@ -1,0 +1,135 @@
+"""The training step on TensorFlow, under any `tf.distribute` strategy."""
+
+import json
+import os
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
+
+
+class TensorFlowRunner(Runner):
+    """A `tf.function` around `strategy.run`; one device is the default strategy."""
+
+    def __init__(self, strategy, deterministic, workdir):
+        import tensorflow as tf
+
+        # AddN sums three or more tensors in an order that depends on which of their buffers happen
+        # to be free, so that equal steps would differ in the last bit. Gradients are therefore
+        # added in pairs, and the graph optimizer must not gather additions into AddN.
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.strategy = _tf_strategy(strategy)
+        self.replicas = self.strategy.num_replicas_in_sync
+        resolver = self.strategy.cluster_resolver
+        self._worker = 0
+        if resolver is not None and resolver.task_type in ("chief", "worker"):
+            cluster = resolver.cluster_spec().as_dict()
+            chiefs = len(cluster.get("chief", []))
+            self.workers = chiefs + len(cluster.get("worker", []))
+            self._worker = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+            self.chief = self._worker == 0
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def _build(self):
+        import tensorflow as tf
+
+        share = self.batch_size // self.workers
+        self.rows = slice(self._worker * share, (self._worker + 1) * share)
+
+        def replica_step(rainy, clean):
+            variables = self.model.trainable_variables
+            taught = None if self.teacher is None else self.teacher(rainy, training=False)
+            derained = self.model(rainy, training=True)
+            loss, psnr = self._measures(derained, clean, taught)
+            gradients = tf.gradients(
+                loss,
+                [variable.value for variable in variables],
+                aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+            )
+            if self.replicas > 1:
+                # Keras clips before it adds up the replicas' gradients, so both are done here.
+                context = tf.distribute.get_replica_context()
+                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            norm = global_norm(gradients)
+            gradients = clipped(gradients, norm, self.clip_norm)
+            if self.replicas > 1:
+                # The optimizer adds up once more what are by now equal gradients.
+                gradients = [gradient / self.replicas for gradient in gradients]
+            self.optimizer.apply(gradients, variables)
+            return {"loss": loss, "psnr": psnr, "gradient_norm": norm / self.replicas}
+
+        @tf.function(autograph=False)
+        def step(rainy, clean):
+            logs = self.strategy.run(replica_step, (rainy, clean))
+            total = tf.distribute.ReduceOp.SUM
+            return {name: self.strategy.reduce(total, x, axis=None) for name, x in logs.items()}
+
+        @tf.function(autograph=False)
+        def any_worker(flag):
+            flags = self.strategy.run(tf.identity, (flag,))
+            return self.strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0
+
+        self._step = step
+        self._any = lambda flag: any_worker(tf.constant(flag))
+        self._predict = tf.function(lambda x: self.model(x, training=False), autograph=False)
+
+    def _place(self, rainy, clean, first_row):
+        import tensorflow as tf
+
+        count = self.batch_size // self.replicas
+
+        def distributed(images):
+            def of_replica(context):
+                row = context.replica_id_in_sync_group * count - first_row
+                return tf.convert_to_tensor(images[row : row + count])
+
+            return self.strategy.experimental_distribute_values_from_function(of_replica)
+
+        return distributed(rainy), distributed(clean)
+
+    def train_step(self, batch):
+        return self._step(*batch)
+
+    def to_numpy(self, variable):
+        return variable.value.numpy()  # also of a variable that is mirrored on several devices
+
+    def any_worker(self, flag):
+        return bool(self._any(float(flag)))
+
+    def predict(self, rainy):
+        return self._predict(rainy).numpy()
+
+
+def _tf_strategy(name):
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU") if name in ("mirrored", "one_device") else []
+    if name == "auto":
+        if json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster"):
+            name = "multi_worker"
+        elif os.environ.get("TPU_NAME"):
+            name = "tpu"
+        else:
+            gpus = tf.config.list_logical_devices("GPU")
+            name = "mirrored" if len(gpus) > 1 else "one_device"
+    if name == "one_device":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "multi_worker":
+        if not os.environ.get("TF_CONFIG"):
+            raise UsageError("--strategy multi_worker needs the environment variable TF_CONFIG")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            os.environ.get("TPU_NAME", "local")
+        )
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UsageError(f"--strategy tpu: no TPU found ({error}); set TPU_NAME") from error
+    return tf.distribute.TPUStrategy(resolver)

@@ -1,0 +1,48 @@
+"""The training step on PyTorch."""
+
+from keras import ops
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
+
+
+class TorchRunner(Runner):
+    """Plain PyTorch on one device."""
+
+    def __init__(self, strategy, deterministic, workdir):
+        import torch
+
+        if strategy not in ("auto", "one_device"):
+            raise UsageError(f"--strategy {strategy} needs the TensorFlow or the JAX backend")
+        torch.use_deterministic_algorithms(deterministic)
+
+    def _build(self):
+        pass
+
+    def _place(self, rainy, clean, first_row):
+        return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)
+
+    def train_step(self, batch):
+        import torch
+
+        rainy, clean = batch
+        taught = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher(rainy, training=False)
+        self.model.zero_grad()
+        derained = self.model(rainy, training=True)
+        loss, psnr = self._measures(derained, clean, taught)
+        loss.backward()
+        variables = self.model.trainable_variables
+        with torch.no_grad():
+            gradients = [variable.value.grad for variable in variables]
+            norm = global_norm(gradients)
+            self.optimizer.apply(clipped(gradients, norm, self.clip_norm), variables)
+        return {"loss": loss.detach(), "psnr": psnr.detach(), "gradient_norm": norm}
+
+    def predict(self, rainy):
+        import torch
+
+        with torch.no_grad():
+            return ops.convert_to_numpy(self.model(rainy, training=False))
