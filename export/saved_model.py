@@ -44,8 +44,8 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
     """
     output = Path(output)
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    if output.exists() and not (output / "saved_model.pb").is_file():
-        raise UsageError(f"{output} exists and is no SavedModel: it is not replaced")
+    if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
+        raise UsageError(f"{output} is no SavedModel: it is not replaced")
     with (
         atomic_folder(output, overwrite) as directory,
         atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
