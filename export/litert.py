@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import keras
 from absl import logging
 
 from mspfn_tf.errors import UsageError
@@ -12,6 +13,7 @@ from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_litert
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
@@ -132,7 +134,12 @@ def export_litert(
 
 
 def convert(model, image_size, quantize="none", patches=()):
-    """The bytes of a .tflite file of `model` at one size, with float32 input and output.
+    """The bytes of a .tflite file of `model` at one size, with float32 inputs and outputs.
+
+    Signature `serving_default`, from `rainy` to `derained`. In the formats "none" and "float16", a
+    network with attention has two more, which share its weights (see `mspfn_tf.whole_picture`):
+    `statistics`, from `rainy` to `statistics`, and `guided`, from `rainy` and `statistics` to
+    `derained` (and `statistics`, where those depend on the ones in use).
 
     Args:
         model: an `MSPFN`.
@@ -142,26 +149,57 @@ def convert(model, image_size, quantize="none", patches=()):
     """
     import tensorflow as tf
 
-    def restore(rainy):
-        # Clipped to [0, 1], in operators that every accelerator runs; the inner ReLU fuses into
-        # the network's last subtraction. Where no end is touched, a value changes by 6e-8 at most.
-        return 1.0 - tf.nn.relu(1.0 - tf.nn.relu(model(rainy, training=False)))
-
     # The fixed batch matters as much as the fixed size: otherwise shape arithmetic remains.
-    fixed = tf.TensorSpec([1, *image_size, 3], tf.float32)
-    graph = tf.function(restore, autograph=False).get_concrete_function(fixed)
-    with _quiet():
-        # From the graph alone: by way of a SavedModel, TensorFlow takes five times as long.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
-        if quantize == "float16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        content = litert_file.with_signature(converter.convert())
+    rainy = tf.TensorSpec([1, *image_size, 3], tf.float32, "rainy")
+
+    def restore(rainy):
+        return _clipped(model(rainy, training=False))
+
+    half = quantize == "float16"
+    content = _converted("serving_default", restore, {"rainy": rainy}, ["derained"], half)
     if quantize == "dynamic":
         return quantization.dynamic_range(content)
     if quantize == "int8":
         return quantization.full_integer(content, [patch.batch for patch in patches])
-    return content
+    if not has_statistics(model):
+        return content
+
+    measure, guided = statistics_model(model), guided_model(model)
+    statistics = tf.TensorSpec([1, *measure.output_shape[1:]], tf.float32, "statistics")
+
+    def restore_guided(rainy, statistics):
+        derained, *measured = keras.tree.flatten(guided([rainy, statistics], training=False))
+        return [_clipped(derained), *measured]
+
+    outputs = ["derained", "statistics"][: len(guided.outputs)]
+    inputs = {"rainy": rainy, "statistics": statistics}
+    return litert_file.merged(
+        content,
+        _converted("statistics", measure, {"rainy": rainy}, ["statistics"], half),
+        _converted("guided", restore_guided, inputs, outputs, half),
+    )
+
+
+def _clipped(derained):
+    """Clipped to [0, 1], in operators that every accelerator runs; the inner ReLU fuses into the
+    network's last subtraction. Where no end is touched, a value changes by 6e-8 at most."""
+    import tensorflow as tf
+
+    return 1.0 - tf.nn.relu(1.0 - tf.nn.relu(derained))
+
+
+def _converted(key, function, inputs, outputs, half):
+    """The bytes of a .tflite file of `function` with one signature, called `key`."""
+    import tensorflow as tf
+
+    graph = tf.function(function, autograph=False).get_concrete_function(*inputs.values())
+    with _quiet():
+        # From the graph alone: by way of a SavedModel, TensorFlow takes five times as long.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return litert_file.with_signature(converter.convert(), key, list(inputs), outputs)
 
 
 @contextlib.contextmanager
@@ -201,8 +239,8 @@ def _structure_problems(model, structure):
     foreign = sorted(set(structure["operators"]) - PHONE_OPERATORS)
     if foreign:
         problems.append(f"operators that phones may not run: {', '.join(foreign)}")
-    if structure["subgraphs"] != 1:
-        problems.append(f"{structure['subgraphs']} subgraphs; expected 1")
+    if structure["subgraphs"] not in (1, 3):
+        problems.append(f"{structure['subgraphs']} subgraphs; expected 1, or 3 with statistics")
     if structure["largest_rank"] > 4:
         problems.append(f"a tensor of rank {structure['largest_rank']}; expected at most 4")
     return problems

@@ -85,14 +85,15 @@ def _scale(tensor):
     return list(quantization.scale), list(quantization.zeroPoint), tensor.type
 
 
-def with_signature(content):
-    """The same file with a signature `serving_default`, from `rainy` to `derained`."""
+def with_signature(content, key, inputs, outputs):
+    """The same file with a signature `key`, whose inputs and outputs are named in order."""
     model = read(content)
     (graph,) = model.subgraphs
     signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-    signature.inputs = [_named(graph, graph.inputs, "rainy")]
-    signature.outputs = [_named(graph, graph.outputs, "derained")]
+    signature.signatureKey, signature.subgraphIndex = key.encode(), 0
+    signature.inputs = _named(graph, graph.inputs, inputs, "")
+    signature.outputs = _named(graph, graph.outputs, outputs, "_out")
+    graph.name = key.encode()
     model.signatureDefs = [signature]
     model.description = (
         b"MSPFN: takes rain out of a picture. Input and output RGB in [0, 1], "
@@ -101,12 +102,60 @@ def with_signature(content):
     return write(model)
 
 
-def _named(graph, indices, name):
-    (index,) = indices
-    graph.tensors[index].name = name.encode()
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = name.encode(), index
-    return entry
+def _named(graph, indices, names, suffix):
+    entries = []
+    for index, name in zip(indices, names, strict=True):
+        # Two tensors of one graph may share a name in a signature, but not as tensors.
+        taken = {tensor.name for tensor in graph.tensors}
+        tensor_name = name.encode()
+        graph.tensors[index].name = tensor_name + suffix.encode() * (tensor_name in taken)
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), int(index)
+        entries.append(entry)
+    return entries
+
+
+def merged(first, *others):
+    """One file with the graphs and signatures of several; equal weights are stored once."""
+    model = read(first)
+    known = {}
+    for index, buffer in enumerate(model.buffers):
+        if buffer.data is not None and len(buffer.data):
+            known.setdefault(bytes(buffer.data), index)
+    for content in others:
+        other = read(content)
+        codes = [_code_of(model, entry) for entry in other.operatorCodes]
+        buffers = [_buffer_of(model, buffer, known) for buffer in other.buffers]
+        for graph in other.subgraphs:
+            for tensor in graph.tensors:
+                tensor.buffer = buffers[tensor.buffer]
+            for operator in graph.operators:
+                operator.opcodeIndex = codes[operator.opcodeIndex]
+            model.subgraphs.append(graph)
+        for signature in other.signatureDefs:
+            signature.subgraphIndex += len(model.subgraphs) - len(other.subgraphs)
+            model.signatureDefs.append(signature)
+    return write(model)
+
+
+def _code_of(model, entry):
+    key = _builtin(entry), entry.version, entry.customCode
+    for index, known in enumerate(model.operatorCodes):
+        if (_builtin(known), known.version, known.customCode) == key:
+            return index
+    model.operatorCodes.append(entry)
+    return len(model.operatorCodes) - 1
+
+
+def _buffer_of(model, buffer, known):
+    if buffer.data is None or not len(buffer.data):
+        model.buffers.append(schema.BufferT())
+        return len(model.buffers) - 1
+    data = bytes(buffer.data)
+    if data not in known:
+        known[data] = len(model.buffers)
+        model.buffers.append(buffer)
+    return known[data]
 
 
 def with_uint8_interface(content):
