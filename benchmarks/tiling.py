@@ -33,7 +33,8 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import FolderPairs
 from mspfn_tf.files import atomic_write
 from mspfn_tf.presets import DEFAULT_PRESET
-from mspfn_tf.tiling import balanced_tile, round_up, spans
+from mspfn_tf.sizes import round_up
+from mspfn_tf.tiling import balanced_tile, spans
 from tools.markdown import header, row_of, update
 
 TILES = (128, 192, 256, 384, 512)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import mspfn_tf
@@ -36,7 +37,9 @@ def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
     Yields:
         A dict per format and number of threads: "model", "weights", "format", "threads",
         "image_size", "parameters", "multiply_adds", "bytes", "median_ms", "fastest_ms", "gmacs"
-        (effective 1e9 multiply-adds per second, from the median), "peak_mb" of the process.
+        (effective 1e9 multiply-adds per second, from the median), "peak_mb" of the process. A
+        format that needs an extra which is not installed is one row with "left_out", the command
+        that installs it.
 
     Raises:
         UsageError: unknown preset or format, no such file, wrong size.
@@ -50,6 +53,9 @@ def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
         else:
             files = _write(source, Path(folder), tuple(image_size), formats)
         for kind, path, facts in files:
+            if kind == "missing":
+                yield {**facts, "left_out": 'pip install "mspfn_tf[int8]"'}
+                continue
             for count in threads:
                 figures = _measure(kind, path, facts["image_size"], count)
                 row = {**facts, "threads": count, **figures}
@@ -73,10 +79,11 @@ def _write(source, folder, image_size, formats):
     from mspfn_tf.complexity import multiply_adds
     from mspfn_tf.export.calibration import SAMPLE, read_patches
     from mspfn_tf.export.description import open_source
-    from mspfn_tf.export.litert import check_image_size, convert
+    from mspfn_tf.export.litert import convert
     from mspfn_tf.export.saved_model import directory_size, write_saved_model
     from mspfn_tf.model import MSPFN
     from mspfn_tf.presets import PRESETS
+    from mspfn_tf.sizes import check_image_size
     from mspfn_tf.weights_file import save_weights
 
     image_size = check_image_size(image_size)
@@ -98,6 +105,9 @@ def _write(source, folder, image_size, formats):
             path = folder / "saved_model"
             write_saved_model(model, path)
             kind, size = "saved_model", directory_size(path)
+        elif name in ("litert_dynamic", "litert_int8") and not find_spec("ai_edge_quantizer"):
+            yield "missing", None, {**facts, "format": name, "bytes": None}
+            continue
         else:
             path = folder / f"{name}.tflite"
             quantize = name.removeprefix("litert_").replace("float32", "none")
@@ -108,9 +118,14 @@ def _write(source, folder, image_size, formats):
 
 
 def _tflite_file(path):
-    from mspfn_tf.restorer import Restorer
+    from mspfn_tf.runtimes import open_runtime
 
-    image_size = Restorer(path).sizes.fixed
+    image_size = open_runtime(path, resize=False).sizes.fixed
+    if image_size is None:
+        raise UsageError(
+            f"{path} takes pictures of any size: nothing says which to time. Export it with a "
+            "fixed --image_size"
+        )
     description = path.with_suffix(".json")
     known = json.loads(description.read_text()) if description.is_file() else {}
     facts = {

@@ -1,21 +1,18 @@
 """The model to export: where it comes from, and what a file made of it should say about it."""
 
-import hashlib
-from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 
 from mspfn_tf import __version__
 from mspfn_tf.complexity import multiply_adds
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
-from mspfn_tf.presets import PRESETS, weights_path
-from mspfn_tf.weights_file import load_model
+from mspfn_tf.model_files import load_model
+from mspfn_tf.source import resolve
 
 
-def open_source(source):
+def open_source(source: Any) -> MSPFN:
     """The `MSPFN` of a preset name, directory of a model, `.keras` or `.weights.h5` file, or of an
     `MSPFN` itself.
 
@@ -32,19 +29,21 @@ def open_source(source):
     return free
 
 
-def describe_source(source, model, image_size=None):
-    """What a file says of the model that it was made from: a dict.
+def describe_source(
+    source: Any, model: MSPFN, image_size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """What a file says of the model that it was made from.
 
     Args:
         source: what `open_source` was given.
         model: what it returned.
         image_size: where given, multiply-adds are counted for this (height, width).
     """
-    is_path = not isinstance(source, keras.Model) and source not in PRESETS
+    found = resolve(source)
     description = {
-        "model": model.name if isinstance(source, keras.Model) else str(source),
+        "model": found.name,
         "arguments": model.get_config(),
-        "weights_sha256": _weights_sha256(source, model, is_path),
+        "weights_sha256": found.digest,
         "parameters": model.count_params(),
         "made_with": {"mspfn_tf": __version__, "keras": keras.__version__},
     }
@@ -52,16 +51,3 @@ def describe_source(source, model, image_size=None):
         description["image_size"] = list(image_size)
         description["multiply_adds"] = multiply_adds(model, image_size)
     return description
-
-
-def _weights_sha256(source, model, is_path):
-    """Of the file that the weights came from; of the weights themselves if there is none."""
-    if isinstance(source, keras.Model):
-        digest = hashlib.sha256()
-        for weight in model.get_weights():
-            digest.update(np.ascontiguousarray(weight))
-        return digest.hexdigest()
-    if not is_path:
-        return sha256(weights_path(source))
-    path = Path(source)
-    return sha256(path / "model.weights.h5" if path.is_dir() else path)

@@ -13,6 +13,7 @@ from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_litert
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.sizes import check_image_size
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
@@ -211,20 +212,6 @@ def _quiet():
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def check_image_size(image_size):
-    """`image_size` as a tuple (height, width).
-
-    Raises:
-        UsageError: not two positive multiples of 8.
-    """
-    ok = isinstance(image_size, list | tuple) and len(image_size) == 2
-    if not ok or any(not isinstance(side, int) or side < 8 or side % 8 for side in image_size):
-        raise UsageError(
-            f"image_size must be height and width, positive multiples of 8; received {image_size!r}"
-        )
-    return tuple(image_size)
 
 
 def is_for_phones(model):

@@ -25,18 +25,18 @@ def describe(model):
     """What decides whether an accelerator runs the file.
 
     Returns:
-        dict: "operators", name -> count; "subgraphs"; "largest_rank" of any tensor.
+        dict: "operators" of the first graph, which `serving_default` runs, name -> count;
+        "subgraphs"; "signatures"; "largest_rank" of any tensor.
     """
-    count = collections.Counter()
+    count = collections.Counter(_name(model, operator) for operator in model.subgraphs[0].operators)
     largest_rank = 0
     for graph in model.subgraphs:
-        for operator in graph.operators:
-            count[_name(model, operator)] += 1
         for tensor in graph.tensors:
             largest_rank = max(largest_rank, len(tensor.shape) if tensor.shape is not None else 0)
     return {
         "operators": dict(sorted(count.items())),
         "subgraphs": len(model.subgraphs),
+        "signatures": [entry.signatureKey.decode() for entry in model.signatureDefs or ()],
         "largest_rank": largest_rank,
     }
 
@@ -162,10 +162,12 @@ def with_uint8_interface(content):
     """The same file with bytes 0..255 in place of floats 0..1 as input and output.
 
     One DEQUANTIZE in front and one QUANTIZE at the end, both with scale 1/255; the latter rounds
-    and clips.
+    and clips. Only the signature `serving_default` is kept.
     """
     model = read(content)
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]
+    model.subgraphs = [graph]
+    model.signatureDefs = [entry for entry in model.signatureDefs if entry.subgraphIndex == 0]
     (source,), (target,) = graph.inputs, graph.outputs
     byte_source, byte_target = (_byte_tensor(model, graph, index) for index in (source, target))
     graph.operators.insert(0, _operator(model, "DEQUANTIZE", byte_source, source))

@@ -15,9 +15,16 @@ LEAST_RUNS, LEAST_SECONDS, MOST_RUNS = 5, 2.0, 50
 
 
 def main(kind, path, image_size, threads):
-    run = {"keras": keras_model, "saved_model": saved_model, "litert": litert}[kind](
-        path, np.random.default_rng(0).random((1, *image_size, 3), np.float32), threads
-    )
+    if kind != "litert":
+        limit_tensorflow(threads)
+    from mspfn_tf.runtimes import open_runtime
+
+    runtime = open_runtime(path, threads=threads, resize=False)
+    rainy = np.random.default_rng(0).random((1, *image_size, 3), np.float32)
+
+    def run():
+        return runtime.run(rainy)
+
     for _ in range(2):
         run()
     times = []
@@ -34,46 +41,12 @@ def main(kind, path, image_size, threads):
     print(json.dumps(result))
 
 
-def keras_model(path, rainy, threads):
-    tf = tensorflow(threads)
-    from mspfn_tf.weights_file import load_model
-
-    model = load_model(path)
-    function = tf.function(lambda pictures: model(pictures, training=False))
-    rainy = tf.constant(rainy)
-    return lambda: function(rainy).numpy()
-
-
-def saved_model(path, rainy, threads):
-    tf = tensorflow(threads)
-    loaded = tf.saved_model.load(path)
-    rainy = tf.constant(rainy)
-    return lambda: loaded.signatures["serving_default"](rainy=rainy)["derained"].numpy()
-
-
-def litert(path, rainy, threads):
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(path, num_threads=threads)
-    interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    if source["dtype"] == np.uint8:
-        rainy = np.rint(rainy * 255).astype(np.uint8)
-
-    def run():
-        interpreter.set_tensor(source["index"], rainy)
-        interpreter.invoke()
-        return interpreter.get_tensor(target["index"])
-
-    return run
-
-
-def tensorflow(threads):
+def limit_tensorflow(threads):
+    """Before it starts: how many threads it may use."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    return tf
 
 
 def peak_memory():

@@ -8,6 +8,8 @@ from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_saved_model
 from mspfn_tf.files import atomic_folder, atomic_write
+from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
+from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a SavedModel is checked on."""
@@ -16,7 +18,7 @@ CHECK_SIZE = (64, 96)
 def export_saved_model(source, output, calibration=None, overwrite=False, force=False):
     """Writes a model as a SavedModel, compared with the model it came from.
 
-    Three signatures; batch, height and width are free:
+    Three signatures for servers; batch, height and width are free:
 
     - `serving_default`: from `rainy` to `derained`, float32 ``[batch, height, width, 3]``, RGB in
       [0, 1]; the output is clipped to it.
@@ -24,6 +26,9 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
     - `encoded`: from `rainy_bytes`, string ``[batch]``, JPEG or PNG files (EXIF orientation is not
       applied), to `derained_bytes`, PNG files. Bytes that are no picture give
       `InvalidArgumentError`.
+
+    A network with attention has two more, `statistics` and `guided`, by which `mspfn_tf.Restorer`
+    restores large pictures in tiles (see `mspfn_tf.whole_picture`).
 
     Beside the directory stands its description, `<name>.json`.
 
@@ -124,15 +129,35 @@ def write_saved_model(model, directory):
         files = tf.map_fn(restore_file, rainy_bytes, fn_output_signature=tf.string)
         return {"derained_bytes": files}
 
-    tf.saved_model.save(
-        module,
-        str(directory),
-        signatures={"serving_default": serving_default, "uint8": uint8, "encoded": encoded},
-    )
+    signatures = {"serving_default": serving_default, "uint8": uint8, "encoded": encoded}
+    if has_statistics(model):
+        signatures |= _statistics_signatures(model)
+    tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
-def _reflect(pictures, axis, multiple_of=8):
-    """Continues pictures to a multiple of 8 by reflection at the end; a single pixel is repeated.
+def _statistics_signatures(model):
+    """`statistics` and `guided`, as in the LiteRT files; heights and widths are multiples of 8."""
+    import tensorflow as tf
+
+    measure, derain = statistics_model(model), guided_model(model)
+    rainy_spec = tf.TensorSpec([None, None, None, 3], tf.float32, "rainy")
+    given_spec = tf.TensorSpec([None, *measure.output_shape[1:]], tf.float32, "statistics")
+
+    @tf.function(input_signature=[rainy_spec], autograph=False)
+    def statistics(rainy):
+        return {"statistics": measure(rainy, training=False)}
+
+    @tf.function(input_signature=[rainy_spec, given_spec], autograph=False)
+    def guided(rainy, statistics):
+        derained, *measured = tf.nest.flatten(derain([rainy, statistics], training=False))
+        outputs = {"derained": tf.clip_by_value(derained, 0.0, 1.0)}
+        return outputs | ({"statistics": measured[0]} if measured else {})
+
+    return {"statistics": statistics, "guided": guided}
+
+
+def _reflect(pictures, axis):
+    """Continues pictures to a size that the network takes, by reflection at the end.
 
     By indices, as TensorFlow's own reflection fails where the pad is not smaller than the picture.
     """
@@ -140,7 +165,7 @@ def _reflect(pictures, axis, multiple_of=8):
 
     length = tf.shape(pictures)[axis]
     period = tf.maximum(2 * (length - 1), 1)
-    place = tf.range(length + (-length) % multiple_of) % period
+    place = tf.range(tf.maximum(length + (-length) % MULTIPLE_OF, LEAST_SIDE)) % period
     return tf.gather(pictures, tf.minimum(place, period - place), axis=axis)
 
 

@@ -4,7 +4,7 @@ import math
 
 from keras import layers
 
-from mspfn_tf.layers import ConvLSTM
+from mspfn_tf.layers import ConvLSTM, Smooth
 
 
 def multiply_adds(model, image_size):
@@ -40,6 +40,8 @@ def _layer_multiply_adds(layer):
             math.prod(conv.kernel.shape) for conv in layer.hidden_convs.values()
         )
         return kernels * _positions(layer.output)
+    if isinstance(layer, Smooth):
+        return 9 * layer.output.shape[-1] * _positions(layer.output)
     if any(len(weight.shape) > 1 and max(weight.shape[:-1]) > 1 for weight in layer.weights):
         raise TypeError(f"{layer.name}: no rule for the multiply-adds of {type(layer).__name__}")
     return 0

@@ -4,7 +4,6 @@ Needs neither TensorFlow nor Keras, unless the restorer that is evaluated does.
 """
 
 import csv
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.images import read_rgb, write_picture
 from mspfn_tf.pairs import pair_folders
 from mspfn_tf.sheets import side_by_side
@@ -39,50 +38,6 @@ _LIBRARIES = {
     "ai_edge_litert": "ai-edge-litert",
     "tensorflow_datasets": "tensorflow-datasets",
 }
-
-
-class FolderPairs:
-    """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
-
-    `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
-    `mspfn_tf.training.patch_stream.PairSource` reads the same way.
-
-    Args:
-        folder: the folder; see `mspfn_tf.pairs` for how names pair.
-        allow_unmatched: leave out what does not pair.
-
-    Attributes:
-        left_out: one line for each file or group of files that was left out.
-
-    Raises:
-        UsageError: a folder is missing, or something does not pair.
-    """
-
-    def __init__(self, folder, allow_unmatched=False):
-        folder = Path(folder)
-        for part in ("input", "target"):
-            if not (folder / part).is_dir():
-                raise UsageError(
-                    f"{folder / part}: not a folder; a folder of pairs holds input/ (rainy) and "
-                    "target/ (clean)"
-                )
-        pairing = pair_folders(folder / "input", folder / "target", allow_unmatched)
-        self._pairs, self.left_out = pairing.pairs, pairing.left_out
-
-    def __len__(self):
-        return len(self._pairs)
-
-    def __getitem__(self, index):
-        _, rainy, clean = self._pairs[index]
-        return read_rgb(rainy), read_rgb(clean)
-
-    def name(self, index):
-        return self._pairs[index][0]
-
-    def fingerprint(self):
-        """A digest of the names and file sizes, by which a changed folder is noticed."""
-        facts = [(name, *(path.stat().st_size for path in paths)) for name, *paths in self._pairs]
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
@@ -162,10 +117,22 @@ def evaluate(restorer, pairs, output, configuration, protocol="matlab_y", crop_m
         "pairs": len(pairs),
         "mspfn_tf": __version__,
     }
+    with locked(output, "evaluate"):
+        clear_leftovers(output)
+        return _evaluate(restorer, pairs, output, configuration)
+
+
+def _evaluate(restorer, pairs, output, configuration):
+    protocol, crop_multiple = configuration["protocol"], configuration["crop_multiple"]
     partial = output / _PARTIAL
     finished = output / "scores.json"
     if finished.is_file() and not partial.is_file():
-        scores = json.loads(finished.read_text(encoding="utf-8"))
+        try:
+            scores = json.loads(finished.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(
+                f"{finished} is damaged ({error}): remove it to evaluate again"
+            ) from error
         _check_same(scores.get("configuration", {}), configuration, output)
         return scores
 
@@ -231,9 +198,18 @@ def write_scores(output, scores, overwrite=False):
         with open(table, "w", encoding="utf-8", newline="") as file:
             columns = csv.DictWriter(file, scores["images"][0] if scores["images"] else ["name"])
             columns.writeheader()
-            columns.writerows(scores["images"])
+            columns.writerows(
+                {key: as_text(value) for key, value in image.items()} for image in scores["images"]
+            )
         text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
         document.write_text(text + "\n", encoding="utf-8")
+
+
+def as_text(value):
+    """A cell that spreadsheets do not take for a formula: such text gets an apostrophe in front."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
 
 
 def describe(scores):
@@ -260,14 +236,17 @@ def describe(scores):
     return "\n".join(lines)
 
 
-def digest(path):
-    """The SHA-256 of a file; of a folder, that of its files' paths and digests."""
-    path = Path(path)
-    if path.is_file():
-        return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in files]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+def describe_restorer(restorer):
+    """What of a `Restorer` decides about the scores, for the configuration."""
+    return {
+        "model": restorer.name,
+        "weights_sha256": restorer.digest,
+        "runtime": restorer.runtime.kind,
+        "tile": restorer.sizes.fixed or restorer.tile or "whole",
+        "overlap": restorer.overlap,
+        "ensemble": restorer.ensemble,
+        "strength": restorer.strength,
+    }
 
 
 def _check_protocol(protocol):
@@ -349,11 +328,18 @@ def _resume(partial, configuration):
     if partial.is_file():
         # The last line of a run that was killed may be torn.
         lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
-        lines = [json.loads(line) for line in lines if line.endswith("\n")]
-        if lines:
-            _check_same(lines[0], configuration, partial.parent)
-        for record in lines[1:]:
-            done[record.pop("index")] = record
+        try:
+            lines = [json.loads(line) for line in lines if line.endswith("\n")]
+            if lines:
+                _check_same(lines[0], configuration, partial.parent)
+            for record in lines[1:]:
+                done[record.pop("index")] = record
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(
+                f"{partial} is damaged ({error}): remove it to evaluate from the start"
+            ) from error
     with atomic_write(partial, overwrite=True) as path:
         records = [{"index": index, **record} for index, record in done.items()]
         text = "".join(json.dumps(line) + "\n" for line in (configuration, *records))

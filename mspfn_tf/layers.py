@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 
@@ -141,12 +142,21 @@ class ConvLSTM(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
-class Binomial(keras.initializers.Initializer):
-    """A depthwise kernel [3, 3, channels, 1] of binomial weights, (1 2 1) x (1 2 1) / 16."""
+class Smooth(layers.Layer):
+    """Filters every channel with the binomial kernel (1 2 1) x (1 2 1) / 16, zero padding.
 
-    def __call__(self, shape, dtype=None):
-        line = ops.convert_to_tensor([0.25, 0.5, 0.25], dtype=dtype)
-        return ops.broadcast_to((line[:, None] * line[None, :])[:, :, None, None], shape)
+    After a doubling it cancels whatever offset there is between the four sub-pixels, which would
+    stand in the picture as a mesh (Sugawara et al. 2019). It has no weights.
+    """
+
+    def call(self, x):
+        line = np.array([0.25, 0.5, 0.25], "float32")
+        kernel = np.tile(np.outer(line, line)[:, :, None, None], (1, 1, x.shape[-1], 1))
+        kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
+        return ops.depthwise_conv(x, kernel, padding="same")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,8 +167,8 @@ class Blocks:
         activation: "prelu" (the paper: convs without bias outside the attention blocks, one slope
             per channel) or "relu" (phones: convs with bias, ReLU also inside the ConvLSTM).
         upsampling: how a scale is doubled. "transposed": stride-2 transposed 3x3 conv (the paper).
-            "subpixel": 1x1 conv to four times the channels, depth to space. "nearest": 3x3 conv,
-            then every pixel four times.
+            "subpixel": 1x1 conv to four times the channels, depth to space. "smooth": the same,
+            then `Smooth`. "nearest": 3x3 conv, then every pixel four times.
         reduction: channel reduction inside the attention; None leaves the attention out.
         dtype: dtype or dtype policy of the layers.
         context: [b, 1, 1, c] from which all attention is drawn; None: each block's own means.
@@ -217,27 +227,13 @@ class Blocks:
         if self.upsampling in ("subpixel", "smooth"):
             y = self.conv(x, 4 * filters, name, size=1)
             y = DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
-            return self.smooth(y, name) if self.upsampling == "smooth" else y
+            if self.upsampling == "smooth":
+                y = Smooth(dtype=self.dtype, name=f"{name}_smooth")(y)
+            return y
         # Four copies of each pixel, unfolded: what UpSampling2D does, in ops that phones run.
         y = self.conv(x, filters, name)
         y = self.concatenate(y, y, y, y, name=f"{name}_copies")
         return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
-
-    def smooth(self, x, name):
-        """Binomial 3x3 filter, which cancels whatever differs between the phases of a doubling.
-
-        Without it every constant offset between the four sub-pixels stands in the picture as a
-        mesh (Sugawara et al. 2019, checkerboard-free sub-pixel convolution).
-        """
-        return layers.DepthwiseConv2D(
-            3,
-            padding="same",
-            use_bias=False,
-            depthwise_initializer=Binomial(),
-            trainable=False,
-            dtype=self.dtype,
-            name=f"{name}_smooth",
-        )(x)
 
     def add(self, *tensors, name):
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))

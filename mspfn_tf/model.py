@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
-from pathlib import Path
+import os
+from typing import Any, Self
 
 import keras
 from keras import layers
 
+from mspfn_tf.checks import check_choice, check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
-from mspfn_tf.presets import PRESETS, known_preset, weights_path
-
-MULTIPLE_OF = 8
-"""Height and width are multiples of this: 4 of the pyramid times 2 of the fusion blocks."""
+from mspfn_tf.presets import PRESETS, weights_path
+from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
+from mspfn_tf.source import resolve
+from mspfn_tf.weights_file import load_weights as fill
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -32,6 +34,10 @@ class MSPFN(keras.Model):
         hidden: three ints, ConvLSTM channels at 1/4, 1/2 and 1/1 (section 3.1), or None for a
             coarse fusion without ConvLSTM. Default (64, 128, 256).
         reduction: int, channel reduction inside the attention, or None for no attention. Default 4.
+        attention: what the attention draws on: "block" (the paper: the global means of each
+            block's own features) or "picture" (one set of global means, of the shallow features of
+            all scales: tiles that are given those of the whole picture agree with it, see
+            `mspfn_tf.whole_picture`). Default "block".
         recurrent_steps: int, how often the ConvLSTM runs on its input. Default 1, as in the
             published graph; then the forget gate and the kernels on the hidden state, which have
             no effect, are not built.
@@ -39,10 +45,12 @@ class MSPFN(keras.Model):
             whole trunk runs at half the resolution. Default 1.
         activation: "prelu" (the paper) or "relu" (phones; ReLU and biases everywhere, also inside
             the ConvLSTM). Default "prelu".
-        upsampling: "transposed" (the paper), "subpixel" or "nearest" (phones, whose accelerators
-            do not all run transposed convs). Default "transposed".
+        upsampling: "transposed" (the paper), or for phones, whose accelerators do not all run
+            transposed convs, "subpixel", "nearest" or "smooth" (subpixel, then a binomial filter,
+            so that no mesh is left). Default "transposed".
         image_size: (height, width) for a fixed size. Default None: any.
         dtype: dtype or dtype policy of the layers, such as "mixed_bfloat16". Default: Keras' own.
+        trainable: bool, whether the weights can be trained. Default True.
         name: name of the model.
 
     Raises:
@@ -56,38 +64,47 @@ class MSPFN(keras.Model):
 
     def __init__(
         self,
-        width=64,
-        blocks=17,
-        rcabs=(1, 3, 3),
-        hidden=(64, 128, 256),
-        reduction=4,
-        attention="block",
-        recurrent_steps=1,
-        stem=1,
-        activation="prelu",
-        upsampling="transposed",
-        image_size=None,
-        dtype=None,
-        name="mspfn",
+        width: int = 64,
+        blocks: int = 17,
+        rcabs: tuple[int, int, int] = (1, 3, 3),
+        hidden: tuple[int, int, int] | None = (64, 128, 256),
+        reduction: int | None = 4,
+        attention: str = "block",
+        recurrent_steps: int = 1,
+        stem: int = 1,
+        activation: str = "prelu",
+        upsampling: str = "transposed",
+        image_size: tuple[int, int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str = "mspfn",
     ):
-        _check_int("width", width, minimum=2)
-        _check_int("blocks", blocks, minimum=1)
+        if keras.config.image_data_format() != "channels_last":
+            raise UsageError(
+                "MSPFN takes pictures [batch, height, width, 3]; received the image data format "
+                "channels_first: call keras.config.set_image_data_format('channels_last')"
+            )
+        width = check_int("width", width, minimum=2)
+        blocks = check_int("blocks", blocks, minimum=1)
         rcabs = _check_triple("rcabs", rcabs, minimum=0)
         hidden = None if hidden is None else _check_triple("hidden", hidden, minimum=1)
         if reduction is not None:
-            _check_int("reduction", reduction, minimum=1)
+            reduction = check_int("reduction", reduction, minimum=1)
         if width % 2 or width % (reduction or 1):
             raise UsageError(
                 f"width must be a multiple of 2 and of reduction={reduction}; received {width}"
             )
-        _check_int("recurrent_steps", recurrent_steps, minimum=1)
-        _check_choice("attention", attention, ("block", "picture"))
-        _check_choice("stem", stem, (1, 2))
-        _check_choice("activation", activation, ("prelu", "relu"))
-        _check_choice("upsampling", upsampling, ("transposed", "subpixel", "smooth", "nearest"))
-        height, wide = _check_image_size(image_size)
+        recurrent_steps = check_int("recurrent_steps", recurrent_steps, minimum=1)
+        check_choice("attention", attention, ("block", "picture"))
+        check_choice("stem", stem, (1, 2))
+        check_choice("activation", activation, ("prelu", "relu"))
+        check_choice("upsampling", upsampling, ("transposed", "subpixel", "smooth", "nearest"))
+        if image_size is not None:
+            image_size = check_image_size(image_size)
+        height, wide = image_size or (None, None)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
-        make = Blocks(activation, upsampling, reduction, dtype)
+        make = Blocks(activation, upsampling, reduction, policy)
         image = keras.Input((height, wide, 3), name="rainy", dtype="float32")
 
         # === Image pyramid, in the published range [-1, 1] ===
@@ -143,8 +160,11 @@ class MSPFN(keras.Model):
         self.activation = activation
         self.upsampling = upsampling
         self.image_size = image_size
+        self.policy = policy
+        if not trainable:
+            self.trainable = False
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "width": self.width,
             "blocks": self.blocks,
@@ -157,6 +177,8 @@ class MSPFN(keras.Model):
             "activation": self.activation,
             "upsampling": self.upsampling,
             "image_size": self.image_size,
+            "dtype": self.policy.name,
+            "trainable": self.trainable,
             "name": self.name,
         }
 
@@ -174,36 +196,54 @@ class MSPFN(keras.Model):
         return super().call(inputs, training=training, mask=mask)
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **overrides):
+    def from_preset(
+        cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Any
+    ) -> Self:
         """A model from a built-in preset, or from a directory that training wrote.
 
         Args:
             preset: a name in `mspfn_tf.PRESETS`, or a directory with `config.json` and
                 `model.weights.h5`.
             load_weights: whether to load the weights; otherwise they are drawn at random.
-            **overrides: arguments that differ from the preset's, such as `image_size`.
+            **overrides: arguments that differ from the preset's, such as `image_size` or `dtype`.
+                The dtype that a directory was trained in is not taken over.
 
         Raises:
             UsageError (a ValueError): unknown name, no weights to load, or a weights file whose
                 SHA-256 is not the one that the package was made with.
         """
-        from mspfn_tf.weights_file import load_weights as fill
-
-        directory = Path(preset)
-        if directory.is_dir():
-            config_file = directory / "config.json"
-            if not config_file.is_file():
-                raise UsageError(f"{directory} holds no config.json: not a directory of a model")
-            config = json.loads(config_file.read_text())
-            model = cls(**{**config.get("model", config), **overrides})
+        source = resolve(preset)
+        if source.kind == "preset":
+            model = cls(**{"name": source.name, **PRESETS[source.name]["arguments"], **overrides})
             if load_weights:
-                fill(model, directory / "model.weights.h5")
+                fill(model, weights_path(source.name))
             return model
-        name = known_preset(preset)
-        model = cls(**{"name": name, **PRESETS[name]["arguments"], **overrides})
+        if source.kind != "folder":
+            raise UsageError(
+                f"from_preset takes a preset ({', '.join(PRESETS)}) or a folder with config.json; "
+                f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
+            )
+        model = cls(**{**arguments_in(source.path / "config.json"), **overrides})
         if load_weights:
-            fill(model, weights_path(name))
+            fill(model, source.weights_file)
         return model
+
+
+def arguments_in(config_file: os.PathLike) -> dict[str, Any]:
+    """The arguments of `MSPFN` in a `config.json`, without what weights do not depend on.
+
+    Raises:
+        UsageError: the file cannot be read or holds no arguments of `MSPFN`.
+    """
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {config_file}: {error}") from error
+    arguments = config.get("model", config.get("config", config)) if isinstance(config, dict) else 0
+    if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
+        raise UsageError(f"{config_file} holds no arguments of MSPFN: expected a JSON object")
+    return {key: value for key, value in arguments.items() if key not in ("dtype", "trainable")}
 
 
 def _coarse_fusion(make, shallow, width, hidden, steps):
@@ -275,40 +315,10 @@ def _reconstruction(make, fused, recurrent, width):
     return make.conv(full, width // 2, "reconstruction")
 
 
-def _check_int(name, value, minimum):
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise UsageError(
-            f"{name} must be an int of at least {minimum}; received {value!r} "
-            f"of type {type(value).__name__}"
-        )
-
-
 def _check_triple(name, value, minimum):
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise UsageError(
             f"{name} must be three ints, for 1/4, 1/2 and 1/1; received {value!r} "
             f"of type {type(value).__name__}"
         )
-    for n, item in enumerate(value):
-        _check_int(f"{name}[{n}]", item, minimum)
-    return tuple(value)
-
-
-def _check_choice(name, value, choices):
-    if isinstance(value, bool) or value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise UsageError(f"{name} must be one of {known}; received {value!r}")
-
-
-def _check_image_size(image_size):
-    if image_size is None:
-        return None, None
-    ok = isinstance(image_size, list | tuple) and len(image_size) == 2
-    if not ok or any(
-        not isinstance(side, int) or side < MULTIPLE_OF or side % MULTIPLE_OF for side in image_size
-    ):
-        raise UsageError(
-            f"image_size must be (height, width), positive multiples of {MULTIPLE_OF}; received "
-            f"{image_size!r}. mspfn_tf.Restorer takes pictures of any size"
-        )
-    return tuple(image_size)
+    return tuple(check_int(f"{name}[{n}]", item, minimum) for n, item in enumerate(value))

@@ -12,13 +12,18 @@ picture the first rule that finds a target decides:
 Two candidates, or two pictures for one target except by rule 3, are ambiguous. Nothing is guessed.
 """
 
+import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import find_images
+from mspfn_tf.files import sha256
+from mspfn_tf.images import find_images, read_rgb
 
 _LISTED = 20
 
@@ -132,3 +137,61 @@ def _pair(pictures, picture_paths, targets, target_paths):
     ]
     order = {picture: index for index, picture in enumerate(picture_paths)}
     return Pairing(tuple(sorted(pairs, key=lambda pair: order[pair[1]])), tuple(left_out))
+
+
+class Pairs(Protocol):
+    """Rainy and clean pictures by number: what is trained on, scored and looked at."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(rainy, clean), two uint8 arrays `[H, W, 3]` of one size."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What to call the pair in results."""
+        ...
+
+
+class FolderPairs:
+    """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
+
+    `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
+    `mspfn_tf.training.patch_stream.PairSource` reads the same way.
+
+    Args:
+        folder: the folder; see `mspfn_tf.pairs` for how names pair.
+        allow_unmatched: leave out what does not pair.
+
+    Attributes:
+        left_out: one line for each file or group of files that was left out.
+
+    Raises:
+        UsageError: a folder is missing, or something does not pair.
+    """
+
+    def __init__(self, folder, allow_unmatched=False):
+        folder = Path(folder)
+        for part in ("input", "target"):
+            if not (folder / part).is_dir():
+                raise UsageError(
+                    f"{folder / part}: not a folder; a folder of pairs holds input/ (rainy) and "
+                    "target/ (clean)"
+                )
+        pairing = pair_folders(folder / "input", folder / "target", allow_unmatched)
+        self._pairs, self.left_out = pairing.pairs, pairing.left_out
+
+    def __len__(self):
+        return len(self._pairs)
+
+    def __getitem__(self, index):
+        _, rainy, clean = self._pairs[index]
+        return read_rgb(rainy), read_rgb(clean)
+
+    def name(self, index):
+        return self._pairs[index][0]
+
+    def fingerprint(self):
+        """SHA-256 over names and contents, by which a changed folder is noticed."""
+        facts = [(name, *(sha256(path) for path in paths)) for name, *paths in self._pairs]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -4,11 +4,11 @@ What is said about weights comes from `weights/<preset>.json`, the model card th
 when weights are shipped.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import sha256
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
@@ -120,13 +120,23 @@ def tflite_path(name):
 def check_shipped(path):
     """Raises `UsageError` if `path` is a shipped file of weights that is not as it was shipped."""
     path = Path(path).resolve()
+    if path.parent == WEIGHTS:
+        check_shipped_bytes(path, path.read_bytes())
+
+
+def check_shipped_bytes(path, content):
+    """As `check_shipped`, for the bytes that were read from `path`."""
+    path = Path(path).resolve()
     if path.parent != WEIGHTS:
         return
     for preset in PRESETS.values():
         weights = preset["weights"] or {}
         for entry in (weights, weights.get("tflite", {})):
-            if entry.get("file") == path.name and sha256(path) != entry["sha256"]:
+            if entry.get("file") != path.name:
+                continue
+            found = hashlib.sha256(content).hexdigest()
+            if found != entry["sha256"]:
                 raise UsageError(
-                    f"{path} is damaged or was changed: its SHA-256 is {sha256(path)}, the model "
-                    f"card says {entry['sha256']}. Install the package again"
+                    f"{path} is damaged or was changed: its SHA-256 is {found}, the model card "
+                    f"says {entry['sha256']}. Install the package again"
                 )

@@ -1,49 +1,67 @@
 """The one inference path: pictures of any size through a model of any kind.
 
-The `mspfn` command, evaluation, the checks of exported files and user code all restore through
-`Restorer`. TensorFlow and Keras are imported only for the sources that need them.
+The `mspfn` command, evaluation, the checks of exported files, video, serving and user code all
+restore through `Restorer`.
 """
 
-import os
-from pathlib import Path
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from mspfn_tf import symmetries
+from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import PRESETS, check_shipped
-from mspfn_tf.tiling import Sizes, balanced_tile, map_tiles, round_up
+from mspfn_tf.runtimes import Runtime, open_runtime
+from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
+from mspfn_tf.tiling import balanced_tile, blended_rows, mean_over_tiles
 
-WHOLE_PIXELS = 512 * 512
-"""Pictures of up to so many pixels go through in one piece, unless `tile` says otherwise. The
-largest preset, `mspfn`, then peaks at 5.6 GB."""
+WHOLE_BYTES = 1.5e9
+"""A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
+(`bytes_per_pixel`): about 2 megapixels with `mspfn_mobile`."""
 AUTOMATIC_TILE = 512
 """Height and width of the largest tile that larger pictures are cut into."""
+GRAY_LEVELS = 2
+"""A picture whose channels differ by at most so many levels of 255 anywhere is gray."""
 _BATCH_PIXELS = 256 * 256  # small tiles go through several at a time
-
-FULL_ENSEMBLE = 8  # the four rotations of the picture and of its mirror image
+_LUMA = np.float32([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 class Restorer:
     """Takes rain out of pictures of any size.
 
-    The channel attention of the network averages over what it is given, so that tiles come out
-    slightly different from the whole picture; the smaller the tile, the more.
+    A picture goes through the model in one piece where memory allows (see `WHOLE_BYTES`), else in
+    overlapping tiles that are blended. The channel attention of every tile uses the statistics of
+    the whole picture, so that tiles agree with it; a model that cannot be given them (`.tflite`
+    files and SavedModels of others) falls back to the tiles' own, with a warning. A gray picture
+    stays gray.
+
+    One `Restorer` may be used from several threads. It pickles by its source, so that it can be
+    given to processes that are spawned; after a fork, one that runs on Keras or a SavedModel
+    refuses, and one that runs on LiteRT opens its file anew.
 
     Args:
         source: the model: a preset name, a `keras.Model`, a `.keras` or `.weights.h5` file, the
-            directory of a saved preset, a SavedModel directory (its `serving_default` signature is
-            used), or a `.tflite` file (which needs neither TensorFlow nor Keras).
+            directory of a model, a SavedModel directory (its `serving_default` signature is used),
+            a `.tflite` file (which needs neither TensorFlow nor Keras), or a `Runtime`.
         tile: int, largest height and width of a piece that goes through the model at once, a
-            multiple of 8. Default None: pictures of up to 512x512 pixels, whatever their shape, are
-            left whole, larger ones are cut into tiles of up to 512. A model of fixed size always
-            works in tiles of its own size.
+            multiple of 8. Default None: whole pictures as long as memory allows, then tiles of up
+            to 512. A model of fixed size always works in tiles of its own size.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
-            blended over that width. Rounded up to a multiple of 8. Default 32.
+            blended over that width. Rounded up to a multiple of 8. Default 64.
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
+        runtime: "litert" or "keras" where a preset has both. Default: LiteRT, which starts in a
+            fraction of a second.
+        strength: float in [0, 1], share of the rain layer that is taken away. Default 1.
 
     Attributes:
-        sizes: the `mspfn_tf.tiling.Sizes` that the model takes.
+        runtime: the `mspfn_tf.runtimes.Runtime`.
+        sizes: the `mspfn_tf.sizes.Sizes` that the model takes.
+        name: what to call the model in results.
+        digest: SHA-256 of its weights, see `mspfn_tf.source.Source.digest`.
 
     Raises:
         UsageError (a ValueError): an argument breaks its rule, `source` cannot be loaded, or is not
@@ -55,32 +73,86 @@ class Restorer:
         clean = restorer(rainy)  # uint8 [H, W, 3] in, uint8 [H, W, 3] out
     """
 
-    def __init__(self, source, tile=None, overlap=32, ensemble=1):
-        _check_int("overlap", overlap, minimum=0)
+    def __init__(
+        self,
+        source: Any,
+        tile: int | None = None,
+        overlap: int = 64,
+        ensemble: int = 1,
+        runtime: str | None = None,
+        strength: float = 1.0,
+    ):
+        self._arguments = (source, tile, overlap, ensemble, runtime, strength)
+        overlap = check_int("overlap", overlap, minimum=0)
         if tile is not None:
-            _check_int("tile", tile, minimum=8)
-            if tile % 8:
-                raise UsageError(f"tile must be a multiple of 8; received {tile}")
-            _check_overlap(overlap, round_up(overlap, 8), tile)
-        if ensemble not in (1, FULL_ENSEMBLE):
-            raise UsageError(f"ensemble must be 1 or {FULL_ENSEMBLE}; received {ensemble!r}")
-        self._run, self.sizes = _open(source)
-        if tile is not None and self.sizes.fixed not in (None, (tile, tile)):
-            height, width = self.sizes.fixed
+            tile = check_int("tile", tile, minimum=MULTIPLE_OF)
+            if tile % MULTIPLE_OF:
+                raise UsageError(f"tile must be a multiple of {MULTIPLE_OF}; received {tile}")
+        if ensemble not in (1, symmetries.COUNT):
+            raise UsageError(f"ensemble must be 1 or {symmetries.COUNT}; received {ensemble!r}")
+        if isinstance(strength, bool) or not isinstance(strength, int | float | np.floating):
+            raise UsageError(f"strength must be a number in [0, 1]; received {strength!r}")
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength must lie in [0, 1]; received {strength!r}")
+        self.runtime: Runtime = open_runtime(source, runtime)
+        self.sizes: Sizes = self.runtime.sizes
+        fixed = self.sizes.fixed
+        if tile is not None and fixed not in (None, (tile, tile)):
             raise UsageError(
-                f"tile={tile}, but {source} takes pieces of {height}x{width} only: leave tile out"
+                f"tile={tile}, but {self.name} takes pieces of {fixed[0]}x{fixed[1]} only: leave "
+                "tile out"
             )
         self.tile = tile
         self.overlap = round_up(overlap, self.sizes.multiple_of)
-        self.ensemble = ensemble
-        limit = min(self.sizes.fixed) if self.sizes.fixed else (tile or AUTOMATIC_TILE)
-        _check_overlap(overlap, self.overlap, limit)
+        self.ensemble = int(ensemble)
+        self.strength = float(strength)
+        limit = min(fixed) if fixed else (tile or self._automatic_tile())
+        if self.overlap >= limit:
+            if tile is not None or overlap != 64:
+                raise UsageError(
+                    f"overlap must be less than the tile of {limit} pixels, after rounding up to a "
+                    f"multiple of {self.sizes.multiple_of}; received {overlap}"
+                )
+            self.overlap = round_up(limit // 4, self.sizes.multiple_of)
+        self._warned = False
 
-    def __call__(self, image):
+    @property
+    def name(self) -> str:
+        return self.runtime.source.name
+
+    @property
+    def digest(self) -> str | None:
+        return self.runtime.source.digest
+
+    @property
+    def whole_pixels(self) -> int:
+        """Pixels of the largest picture that goes through in one piece."""
+        return int(WHOLE_BYTES / self.runtime.bytes_per_pixel)
+
+    def __repr__(self) -> str:
+        sizes = self.sizes.fixed
+        if sizes:
+            sizes = f"tiles of {sizes[0]}x{sizes[1]}"
+        elif self.tile:
+            sizes = f"tiles of up to {self.tile}x{self.tile}"
+        else:
+            sizes = f"whole up to {self.whole_pixels / 1e6:.1f} megapixels"
+        return f"Restorer({self.name!r}, runtime={self.runtime.kind!r}, {sizes})"
+
+    def __reduce__(self):
+        source = self._arguments[0]
+        if isinstance(source, Runtime):
+            raise TypeError("a Restorer of a Runtime cannot be pickled: make it from its source")
+        return (Restorer, self._arguments)
+
+    def __call__(
+        self, image: np.ndarray, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
         """Restores one picture.
 
         Args:
             image: ``uint8 [H, W, 3]``, or ``float32 [H, W, 3]`` in [0, 1]; RGB, H and W from 1 up.
+            progress: called with (pieces done, pieces in all) as the picture goes through.
 
         Returns:
             An array of the same shape and dtype: clipped, and for uint8 rounded.
@@ -88,57 +160,141 @@ class Restorer:
         Raises:
             UsageError: `image` is not as described, or the model returned values that are not
                 finite.
+            MemoryError: not enough memory; a smaller `tile` needs less.
         """
         image = _checked(image)
-        total = np.zeros(image.shape, np.float32)
-        for index in range(self.ensemble):
-            total += _turn_back(self._restore(_turn(image, index)), index)
-        result = np.clip(total / self.ensemble, 0, 1)
-        return np.rint(result * 255).astype(np.uint8) if image.dtype == np.uint8 else result
+        result = np.empty_like(image)
+        gray = _is_gray(image)
+        for top, rows in self._derained_rows(image, progress):
+            place = np.s_[top : top + len(rows)]
+            result[place] = self._finished(image[place], rows, gray)
+        return result
 
-    def _restore(self, image):
+    def _finished(self, rainy, derained, gray):
+        """What of the network's output is kept, in the dtype of the picture."""
+        derained = np.clip(derained, 0, 1)
+        if gray or self.strength < 1:
+            levels = rainy.dtype == np.uint8
+            before = rainy.astype(np.float32) / np.float32(255) if levels else rainy
+            rain = before - derained
+            if gray:
+                rain = (rain @ _LUMA)[..., None]
+            derained = np.clip(before - np.float32(self.strength) * rain, 0, 1)
+        if rainy.dtype == np.uint8:
+            return np.rint(derained * np.float32(255)).astype(np.uint8)
+        return derained
+
+    def _derained_rows(self, image, progress) -> Iterator[tuple[int, np.ndarray]]:
+        if self.ensemble == 1:
+            yield from self._rows(image, progress)
+            return
+        total = np.zeros(image.shape, np.float32)
+        for symmetry in range(self.ensemble):
+            view = np.ascontiguousarray(symmetries.turned(image, symmetry))
+            derained = np.empty(view.shape, np.float32)
+            for top, rows in self._rows(view, None):
+                derained[top : top + len(rows)] = rows
+            total += symmetries.turned_back(derained, symmetry)
+            if progress is not None:
+                progress(symmetry + 1, self.ensemble)
+        yield 0, total / self.ensemble
+
+    def _rows(self, image, progress):
+        multiple_of = self.sizes.multiple_of
         tile = self._tile(image.shape[:2])
-        batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1]))
-        return map_tiles(self._forward, image, tile, self.overlap, self.sizes.multiple_of, batch)
+        several = any(
+            max(round_up(side, multiple_of), part) > part
+            for side, part in zip(image.shape[:2], tile, strict=True)
+        )
+        forward = self.runtime.run
+        if several and self.runtime.statistics is not None:
+            statistics = self._statistics(image)
+
+            def forward(tiles):
+                return self.runtime.run_guided(tiles, statistics)[0]
+
+        elif several:
+            self._warn()
+        batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1])) if self.runtime.batches else 1
+        yield from blended_rows(
+            lambda tiles: _checked_output(forward(_as_float(tiles)), tiles),
+            image, tile, self.overlap, multiple_of, batch, progress,
+        )  # fmt: skip
+
+    def _statistics(self, image):
+        """Those of the whole picture; see `mspfn_tf.whole_picture`."""
+        multiple_of = self.sizes.multiple_of
+        limit = self._limit()
+        tile = self.sizes.fixed or tuple(
+            balanced_tile(round_up(side, multiple_of), limit, 0, multiple_of)
+            for side in image.shape[:2]
+        )
+
+        def over_tiles(measure):
+            return mean_over_tiles(lambda part: measure(_as_float(part)), image, tile, multiple_of)
+
+        statistics = over_tiles(self.runtime.measure)
+        if self.runtime.statistics == "iterated":
+            # Measured while the averages are in use, they come closer to those of the whole.
+            given = statistics
+            statistics = over_tiles(lambda part: self.runtime.run_guided(part, given)[1])
+        return statistics
 
     def _tile(self, size):
-        fitting = self.sizes.fit(size)
+        fitting = self.sizes.fit(tuple(max(side, LEAST_SIDE) for side in size))
         if self.sizes.fixed is not None:
             return fitting
-        if self.tile is None and fitting[0] * fitting[1] <= WHOLE_PIXELS:
+        if self.tile is None and fitting[0] * fitting[1] <= self.whole_pixels:
             return fitting
-        limit = self.tile or AUTOMATIC_TILE
-        multiple_of = self.sizes.multiple_of
+        limit, multiple_of = self._limit(), self.sizes.multiple_of
         return tuple(balanced_tile(side, limit, self.overlap, multiple_of) for side in fitting)
 
-    def _forward(self, tiles):
-        if tiles.dtype == np.uint8:
-            tiles = tiles.astype(np.float32) / 255
-        outputs = self._run(tiles)
-        if outputs.shape != tiles.shape:
-            raise UsageError(
-                f"the model made {list(outputs.shape)} of pictures {list(tiles.shape)}; expected "
-                "the same shape"
+    def _limit(self):
+        return self.tile or self._automatic_tile()
+
+    def _automatic_tile(self):
+        """Up to `AUTOMATIC_TILE`, less where a model needs much memory for a pixel."""
+        side = int(math.sqrt(self.whole_pixels)) // MULTIPLE_OF * MULTIPLE_OF
+        return max(128, min(AUTOMATIC_TILE, side))
+
+    def _warn(self):
+        if self.runtime.needs_statistics and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.name} cannot be given the statistics of a whole picture: its tiles may "
+                "differ in brightness",
+                stacklevel=4,
             )
-        if not np.isfinite(outputs).all():
-            raise UsageError(
-                "the model returned values that are not finite: its weights are damaged, or its "
-                "number format is too narrow"
-            )
-        return outputs
 
 
-def _check_int(name, value, minimum):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise UsageError(f"{name} must be an int of at least {minimum}; received {value!r}")
+def _as_float(tiles):
+    if tiles.dtype == np.uint8:
+        return tiles.astype(np.float32) / np.float32(255)
+    return tiles
 
 
-def _check_overlap(overlap, rounded, tile):
-    if rounded >= tile:
+def _checked_output(outputs, tiles):
+    if outputs.shape != tiles.shape:
         raise UsageError(
-            f"overlap must be less than the tile of {tile} pixels, after rounding up to a multiple "
-            f"of 8; received {overlap}"
+            f"the model made {list(outputs.shape)} of pictures {list(tiles.shape)}; expected "
+            "the same shape"
         )
+    if not np.isfinite(outputs).all():
+        raise UsageError(
+            "the model returned values that are not finite: its weights are damaged, or its "
+            "number format is too narrow"
+        )
+    return outputs
+
+
+def _is_gray(image):
+    """Whether the channels differ by no more than rounding."""
+    limit = GRAY_LEVELS if image.dtype == np.uint8 else GRAY_LEVELS / 255
+    step = max(1, len(image) // 32)
+    for rows in (image[::step], *np.array_split(image, max(1, image.size // 3_000_000))):
+        if (rows.max(axis=-1) - rows.min(axis=-1)).max() > limit:
+            return False
+    return True
 
 
 def _checked(image):
@@ -155,159 +311,3 @@ def _checked(image):
             f"[{image.min():g}, {image.max():g}]"
         )
     return image
-
-
-def _turn(image, index):
-    """One of the 8 symmetries of the square: from 4 up mirrored, then turned `index` quarters."""
-    return np.rot90(image[:, ::-1] if index >= 4 else image, index)
-
-
-def _turn_back(image, index):
-    image = np.rot90(image, -index)
-    return image[:, ::-1] if index >= 4 else image
-
-
-def _open(source):
-    """Returns (function ``float32 [b, h, w, 3]`` -> the same, the `Sizes` it takes)."""
-    if not isinstance(source, str | os.PathLike):
-        return _open_keras(source)
-    if source not in PRESETS:
-        path = Path(source)
-        if path.suffix == ".tflite":
-            return _open_litert(path)
-        if (path / "saved_model.pb").is_file():
-            return _open_saved_model(path)
-    from mspfn_tf.weights_file import load_model
-
-    return _open_keras(load_model(source))
-
-
-def _sizes(shape, name):
-    """The `Sizes` of a model whose input has `shape`, with None or -1 for what is free."""
-    shape = [None if side is None or side < 0 else int(side) for side in shape]
-    if len(shape) != 4 or shape[3] != 3 or shape[0] not in (None, 1):
-        raise UsageError(f"{name} takes {shape}; expected pictures [batch, H, W, 3]")
-    height, width = shape[1:3]
-    if height is None and width is None:
-        return Sizes()
-    if height is None or width is None:
-        raise UsageError(f"{name} takes {shape}; expected H and W both fixed or both free")
-    aligned = height % 8 == 0 and width % 8 == 0
-    return Sizes(8 if aligned else 1, minimum=1, fixed=(height, width))
-
-
-def _open_keras(model):
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise UsageError(
-            "source must be a preset name, a keras.Model or the path of a model; received "
-            f"{type(model).__name__}"
-        )
-    inputs = getattr(model, "inputs", None) or []
-    if len(inputs) != 1:
-        raise UsageError(f"{model.name} has {len(inputs)} inputs; expected a model of one input")
-    sizes = _sizes(inputs[0].shape, model.name)
-    if keras.backend.backend() != "tensorflow":
-        return lambda tiles: np.asarray(model.predict_on_batch(tiles), np.float32), sizes
-
-    import tensorflow as tf
-
-    # One trace for all sizes. No XLA, which Keras' own predict would choose: on CPUs it is slower,
-    # and it compiles again for each size.
-    signature = tf.TensorSpec([None, *(sizes.fixed or (None, None)), 3], tf.float32)
-
-    @tf.function(input_signature=[signature], autograph=False)
-    def forward(tiles):
-        return tf.cast(model(tiles, training=False), tf.float32)
-
-    return lambda tiles: forward(tiles).numpy(), sizes
-
-
-def _open_saved_model(path):
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    if "serving_default" not in loaded.signatures:
-        found = ", ".join(loaded.signatures) or "none"
-        raise UsageError(f"{path} has no signature serving_default (it has: {found})")
-    signature = loaded.signatures["serving_default"]
-    inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(
-            f"{path}: serving_default has {len(inputs)} inputs and {len(outputs)} outputs; "
-            "expected one picture in, one out"
-        )
-    (name, spec), output_name = *inputs.items(), next(iter(outputs))
-    if spec.dtype != tf.float32 or spec.shape.rank is None:
-        raise UsageError(f"{path}: serving_default takes {spec}; expected float32 [batch, H, W, 3]")
-    sizes = _sizes(spec.shape.as_list(), path)
-
-    def run(tiles):
-        # Naming `loaded` keeps it alive: without it the variables of its signatures are gone.
-        return loaded.signatures["serving_default"](**{name: tf.constant(tiles)})[
-            output_name
-        ].numpy()
-
-    return run, sizes
-
-
-def _open_litert(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    if not path.is_file():
-        raise UsageError(f"no model file {path}")
-    check_shipped(path)
-    try:
-        interpreter = Interpreter(str(path), num_threads=_cpu_count())
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot load {path}: {error}") from error
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; expected one picture in, "
-            "one out"
-        )
-    (source,), (target,) = inputs, outputs
-    sizes = _sizes(source["shape_signature"], path)
-    encode, _ = _number_format(source, path)
-    _, decode = _number_format(target, path)
-
-    def run_one(tile):
-        tile = tile[None]
-        if sizes.fixed is None and list(tile.shape) != list(
-            interpreter.get_input_details()[0]["shape"]
-        ):
-            interpreter.resize_tensor_input(source["index"], tile.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], encode(tile))
-        interpreter.invoke()
-        return decode(interpreter.get_tensor(target["index"]))[0]
-
-    return lambda tiles: np.stack([run_one(tile) for tile in tiles]), sizes
-
-
-def _number_format(tensor, path):
-    """Returns (encode, decode) between float32 in [0, 1] and the numbers of a LiteRT tensor."""
-    dtype = tensor["dtype"]
-    if np.issubdtype(dtype, np.floating):
-        return lambda values: values.astype(dtype), lambda values: values.astype(np.float32)
-    scale, zero = tensor["quantization"]
-    if scale == 0:
-        if dtype != np.uint8:
-            raise UsageError(f"{path}: {np.dtype(dtype)} pictures without a scale; expected uint8")
-        scale, zero = 1 / 255, 0  # plain bytes, as a camera delivers them
-    limits = np.iinfo(dtype)
-
-    def encode(values):
-        return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(dtype)
-
-    def decode(values):
-        return (values.astype(np.float32) - zero) * np.float32(scale)
-
-    return encode, decode
-
-
-def _cpu_count():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

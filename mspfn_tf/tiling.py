@@ -1,51 +1,16 @@
-"""Any size of picture through a network that takes only some sizes: reflection padding, overlapping
-tiles, and a blend in which no seam shows. Pure NumPy."""
+"""Pictures of any size in tiles: reflection padding, overlapping windows, and a blend in which no
+seam shows. Pure NumPy; the whole picture is never held as float."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """The picture sizes that a network takes.
-
-    Attributes:
-        multiple_of: height and width must be multiples of this.
-        minimum: smallest height and width.
-        fixed: the only size taken, as (height, width); None if any multiple will do.
-    """
-
-    multiple_of: int = 8
-    minimum: int = 8
-    fixed: tuple[int, int] | None = None
-
-    def fit(self, size):
-        """Returns the smallest (height, width) that this network takes `size` in."""
-        if self.fixed is not None:
-            return self.fixed
-        return tuple(max(round_up(length, self.multiple_of), self.minimum) for length in size)
+from mspfn_tf.sizes import MULTIPLE_OF, round_up
 
 
-def round_up(length, multiple):
-    """Returns the smallest multiple of `multiple` that is at least `length`."""
-    return -(-length // multiple) * multiple
-
-
-def pad(image, size):
-    """Pads ``[h, w, C]`` at the bottom and the right to `size` by reflection.
-
-    The reflection repeats as often as needed, so that a single pixel can fill any size.
-    """
-    missing = [max(0, wanted - length) for wanted, length in zip(size, image.shape, strict=False)]
-    if not any(missing):
-        return image
-    return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="reflect")
-
-
-def balanced_tile(length, limit, overlap, multiple_of=8):
-    """Returns the length of equal tiles, at most `limit`, that cover `length` with least waste.
+def balanced_tile(length: int, limit: int, overlap: int, multiple_of: int = MULTIPLE_OF) -> int:
+    """The length of equal tiles, at most `limit`, that cover `length` with least waste.
 
     All of `length`, `limit` and `overlap` are multiples of `multiple_of`, and `overlap` < `limit`.
     """
@@ -55,7 +20,9 @@ def balanced_tile(length, limit, overlap, multiple_of=8):
     return round_up(math.ceil((length + (count - 1) * overlap) / count), multiple_of)
 
 
-def spans(length, tile, overlap, multiple_of=8):
+def spans(
+    length: int, tile: int, overlap: int, multiple_of: int = MULTIPLE_OF
+) -> list[tuple[int, np.ndarray]]:
     """Places tiles along one axis.
 
     Args:
@@ -89,8 +56,46 @@ def spans(length, tile, overlap, multiple_of=8):
     ]
 
 
-def map_tiles(function, image, tile, overlap, multiple_of=8, batch=1):
+def reflected(start: int, stop: int, length: int) -> np.ndarray:
+    """The places ``start .. stop - 1`` of an axis of `length` that goes on by reflection.
+
+    The reflection repeats as often as needed, so that a single pixel can fill any size.
+    """
+    period = max(2 * (length - 1), 1)
+    places = np.arange(start, stop) % period
+    return np.minimum(places, period - places)
+
+
+def window(image: np.ndarray, top: int, left: int, size: tuple[int, int]) -> np.ndarray:
+    """The part of ``image [H, W, C]`` of `size` at (top, left), continued by reflection."""
+    height, width = image.shape[:2]
+    bottom, right = top + size[0], left + size[1]
+    if bottom <= height and right <= width:
+        return image[top:bottom, left:right]
+    rows, columns = reflected(top, bottom, height), reflected(left, right, width)
+    return image[rows[:, None], columns]
+
+
+def pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Continues ``[h, w, C]`` at the bottom and the right to at least `size` by reflection."""
+    height, width = (max(a, b) for a, b in zip(size, image.shape[:2], strict=True))
+    if (height, width) == image.shape[:2]:
+        return image
+    return window(image, 0, 0, (height, width))
+
+
+def blended_rows(
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: tuple[int, int],
+    overlap: int,
+    multiple_of: int = MULTIPLE_OF,
+    batch: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
     """Applies `function` to overlapping tiles of a picture and blends what comes back.
+
+    Only one row of tiles is held at a time.
 
     Args:
         function: maps ``[b, tile height, tile width, C]``, of the dtype of `image` and with b at
@@ -101,27 +106,83 @@ def map_tiles(function, image, tile, overlap, multiple_of=8, batch=1):
             which there are several.
         multiple_of: pictures are padded to a multiple of this, and tiles start at multiples of it.
         batch: tiles per call.
+        progress: called with (tiles done, tiles in all) after every call of `function`.
 
-    Returns:
-        ``float32 [H, W, C]``. If one tile holds the picture, exactly what `function` returned.
+    Yields:
+        (top, rows ``float32 [n, W, C]``), from the top down. If one tile holds the picture, exactly
+        what `function` returned.
     """
     height, width, channels = image.shape
     size = [
         max(round_up(length, multiple_of), side)
         for length, side in zip((height, width), tile, strict=True)
     ]
-    image = pad(image, size)
     rows, columns = (
         spans(length, side, overlap, multiple_of) for length, side in zip(size, tile, strict=True)
     )
-    places = [(row, column) for row in rows for column in columns]
-    result = np.zeros((*size, channels), np.float32)
-    for first in range(0, len(places), batch):
-        windows, weights = [], []
-        for (top, down), (left, across) in places[first : first + batch]:
-            windows.append(np.s_[top : top + tile[0], left : left + tile[1]])
-            weights.append(down[:, None, None] * across[None, :, None])
-        outputs = function(np.stack([image[window] for window in windows]))
-        for window, weight, output in zip(windows, weights, outputs, strict=True):
-            result[window] += weight * output
-    return result[:height, :width]
+    total, done = len(rows) * len(columns), 0
+    band = np.zeros((tile[0], size[1], channels), np.float32)
+    for index, (top, down) in enumerate(rows):
+        for first in range(0, len(columns), batch):
+            part = columns[first : first + batch]
+            outputs = function(np.stack([window(image, top, left, tile) for left, _ in part]))
+            for (left, across), output in zip(part, outputs, strict=True):
+                if total == 1:
+                    band[:] = output
+                else:
+                    weight = down[:, None, None] * across[None, :, None]
+                    band[:, left : left + tile[1]] += weight * output
+            done += len(part)
+            if progress is not None:
+                progress(done, total)
+        # What the next row of tiles does not reach is finished.
+        below = rows[index + 1][0] if index + 1 < len(rows) else size[0]
+        finished = min(below, height) - top
+        if finished > 0:
+            yield top, band[:finished, :width]
+        rest = tile[0] - (below - top)
+        if rest > 0:
+            moved = band[below - top :].copy()
+            band = np.zeros_like(band)
+            band[:rest] = moved
+        else:
+            band = np.zeros_like(band)
+
+
+def mean_over_tiles(
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: tuple[int, int],
+    multiple_of: int = MULTIPLE_OF,
+) -> np.ndarray:
+    """The mean over a picture of what `function` measures of its parts.
+
+    The parts touch and overlap as little as their size allows; each counts by the area that it
+    alone covers.
+
+    Args:
+        function: maps ``[1, tile height, tile width, C]`` to an array.
+        image: ``[H, W, C]``.
+        tile: (height, width) of the parts.
+        multiple_of: as for `blended_rows`.
+    """
+    size = [
+        max(round_up(length, multiple_of), side)
+        for length, side in zip(image.shape[:2], tile, strict=True)
+    ]
+    rows, columns = (_touching(length, side) for length, side in zip(size, tile, strict=True))
+    total = 0.0
+    for top, tall in rows:
+        for left, wide in columns:
+            found = function(window(image, top, left, tile)[None])
+            total = total + (tall * wide) * np.asarray(found, np.float64)
+    return (total / (size[0] * size[1])).astype(np.float32)
+
+
+def _touching(length: int, tile: int) -> list[tuple[int, int]]:
+    """(start, pixels that no earlier part covers) of parts of `tile` that cover `length`."""
+    starts = [*range(0, length - tile, tile), length - tile]
+    return [
+        (start, start + tile - (starts[index - 1] + tile if index else 0))
+        for index, start in enumerate(starts)
+    ]

@@ -1,4 +1,4 @@
-"""Weights files that say which network they belong to, and models from any file of ours.
+"""Weights files that say which network they belong to.
 
 A `.weights.h5` written here is a plain Keras weights file whose root carries the arguments of
 `MSPFN` as an HDF5 attribute. It may be stored as float16; it loads as float32.
@@ -9,15 +9,15 @@ import warnings
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.model import MSPFN
-from mspfn_tf.presets import PRESETS, check_shipped
+from mspfn_tf.presets import check_shipped
 
 CONFIG_ATTRIBUTE = "mspfn_config"
+# What of a model's configuration its weights do not depend on.
+_NOT_OF_WEIGHTS = ("name", "image_size", "dtype", "trainable")
 
 
 def save_weights(model, path, dtype="float32", overwrite=False):
@@ -78,7 +78,7 @@ def load_weights(model, path):
     if not path.is_file():
         raise UsageError(f"no weights file {path}")
     check_shipped(path)
-    expected, found = _arguments(model.get_config()), _arguments(_config_in(path))
+    expected, found = _arguments(model.get_config()), _arguments(config_in(path))
     different = [
         f"{key}={found[key]!r} there, {expected.get(key)!r} here"
         for key in found
@@ -98,40 +98,7 @@ def load_weights(model, path):
         ) from error
 
 
-def load_model(source):
-    """A model from a preset name, a directory of a model, a `.keras` or a `.weights.h5` file.
-
-    A weights file that does not say which network it belongs to (one that `save_weights` of Keras
-    wrote) is tried as each preset with as many weights.
-
-    Raises:
-        UsageError: `source` is none of these, or cannot be loaded.
-    """
-    if isinstance(source, keras.Model):
-        return source
-    path = Path(source)
-    if path.name.endswith(".weights.h5"):
-        if not path.is_file():
-            raise UsageError(f"no weights file {path}")
-        model = _network_of(path)
-        load_weights(model, path)
-        return model
-    if path.suffix == ".keras":
-        if not path.is_file():
-            raise UsageError(f"no model file {path}")
-        try:
-            return keras.saving.load_model(path, compile=False)
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            raise UsageError(f"cannot load {path}: {error}") from error
-    if source in PRESETS or path.is_dir():
-        return MSPFN.from_preset(source)
-    raise UsageError(
-        f"{source} is neither a preset ({', '.join(PRESETS)}), nor a directory of a model, nor a "
-        ".keras or .weights.h5 file"
-    )
-
-
-def _config_in(path):
+def config_in(path):
     """The arguments of `MSPFN` that a weights file carries; none if Keras wrote it."""
     try:
         with h5py.File(path, "r") as file:
@@ -142,31 +109,5 @@ def _config_in(path):
 
 def _arguments(config):
     """What of a model's configuration decides about its weights, as JSON keeps it."""
-    config = {key: value for key, value in config.items() if key not in ("name", "image_size")}
+    config = {key: value for key, value in config.items() if key not in _NOT_OF_WEIGHTS}
     return json.loads(json.dumps(config))
-
-
-def _network_of(path):
-    """A model with the arguments that a weights file carries, or as many weights."""
-    config = _config_in(path)
-    if config:
-        return MSPFN.from_config(config)
-    count = 0
-
-    def add(name, item):
-        nonlocal count
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
-            count += item.size
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(add)
-    except RuntimeError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
-    for name, preset in PRESETS.items():
-        if preset["parameters"] == count:
-            return MSPFN.from_preset(name, load_weights=False)
-    raise UsageError(
-        f"{path} holds {count:,} weights and does not say of which network; the presets have "
-        + ", ".join(f"{preset['parameters']:,} ({name})" for name, preset in PRESETS.items())
-    )

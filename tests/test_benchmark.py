@@ -42,7 +42,7 @@ def test_measures_each_format(weights, tmp_path, capsys):
 
 def test_measures_a_tflite_file_as_it_is(weights, tmp_path):
     from mspfn_tf.export.litert import convert
-    from mspfn_tf.weights_file import load_model
+    from mspfn_tf.model_files import load_model
 
     path = tmp_path / "small.tflite"
     path.write_bytes(convert(load_model(weights), (40, 48)))

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import mspfn_tf
-from mspfn_tf import metrics, restorer
+from mspfn_tf import metrics
 from mspfn_tf.cli import main
-from mspfn_tf.files import sha256
+from mspfn_tf.files import locked, sha256
 from mspfn_tf.images import read_rgb
 from mspfn_tf.weights_file import save_weights
 from tests.shared_data import shared
@@ -103,17 +103,55 @@ def test_tiles_ensemble_and_crop_reach_the_restorer(pairs, model, tmp_path):
     assert evaluate(*common, "--output", tmp_path / "out") == 2
 
 
-def test_large_pictures_stay_whole(pairs, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(restorer, "WHOLE_PIXELS", 16 * 16)
-    monkeypatch.setattr(restorer, "AUTOMATIC_TILE", 16)
-    options = ("--overlap", 8, "--output", tmp_path / "out")
-    assert evaluate("--pairs", pairs, "--model", model, *options) == 0
-    rainy = read_rgb(pairs / "input/rain-001.png")
-    clean = read_rgb(pairs / "target/norain-001.png")
-    whole = mspfn_tf.Restorer(model, tile=24, overlap=8)(rainy)
-    assert not np.array_equal(whole, mspfn_tf.Restorer(model, overlap=8)(rainy))
-    psnr = read(tmp_path / "out")["images"][0]["psnr"]
-    assert psnr == pytest.approx(metrics.psnr(clean, whole), abs=1e-6)
+def test_scores_are_those_of_what_people_get(pairs, model, tmp_path):
+    """`mspfn evaluate` and `mspfn restore` give the same pixels."""
+    assert evaluate("--pairs", pairs, "--model", model, "--output", tmp_path / "out") == 0
+    restored = tmp_path / "restored"
+    assert (
+        main(["restore", str(pairs / "input"), "--model", str(model), "--output", str(restored)])
+        == 0
+    )
+    for image in read(tmp_path / "out")["images"]:
+        clean = read_rgb(pairs / "target" / f"no{image['name']}.png")
+        derained = read_rgb(restored / f"{image['name']}.png")
+        assert image["psnr"] == pytest.approx(metrics.psnr(clean, derained), abs=1e-6)
+
+
+def test_changed_pictures_are_noticed(pairs, model, tmp_path, capsys, monkeypatch):
+    command = ("--model", model, "--output", tmp_path / "out")
+    assert evaluate("--pairs", pairs, *command) == 0
+    first = read(tmp_path / "out")
+    monkeypatch.chdir(pairs.parent)  # another spelling of the same folder is the same
+    assert evaluate("--pairs", f"./{pairs.name}", *command) == 0
+    assert read(tmp_path / "out") == first
+    # The same sizes, other pixels.
+    path = pairs / "input/rain-002.png"
+    Image.fromarray(255 - read_rgb(path)).save(path)
+    assert evaluate("--pairs", pairs, *command) == 2
+    assert "another configuration: files" in capsys.readouterr().err
+
+
+def test_a_folder_named_like_a_preset_is_not_the_preset(pairs, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mspfn_nano").mkdir()
+    assert evaluate("--pairs", pairs, "--preset", "mspfn_nano", "--output", "out") == 0
+    scores = read(Path("out"))
+    assert scores["model"] == "mspfn_nano"
+    assert scores["weights_sha256"] == mspfn_tf.PRESETS["mspfn_nano"]["weights"]["sha256"]
+    assert scores["configuration"]["runtime"] == "litert"
+
+
+def test_two_at_once_are_refused(pairs, model, tmp_path, capsys):
+    with locked(tmp_path / "out", "evaluate"):
+        assert evaluate("--pairs", pairs, "--model", model, "--output", tmp_path / "out") == 2
+    assert f"in use by mspfn evaluate, process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_damaged_partial_file_is_named(pairs, model, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/partial.jsonl").write_text('{"a": 1\n[]\n')
+    assert evaluate("--pairs", pairs, "--model", model, "--output", tmp_path / "out") == 2
+    assert "partial.jsonl is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
@@ -154,7 +192,7 @@ def test_evaluates_a_tflite_model_without_tensorflow(pairs, tmp_path):
     assert result.returncode == 0, result.stderr
     scores = read(tmp_path / "out")
     assert scores["command"].startswith("mspfn evaluate --pairs ")
-    assert scores["configuration"]["tile"] == [24, 24]
+    assert scores["configuration"]["runtime"] == "litert"
     assert "ai-edge-litert" in scores["versions"]
     assert not {"tensorflow", "keras"} & scores["versions"].keys()
     rainy = np.asarray(Image.open(pairs / "input/rain-001.png"))
@@ -176,6 +214,7 @@ def test_pairs_that_fail_are_named_and_counted(pairs, model, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("--preset", "nonsense"), "unknown preset 'nonsense'"),
+        (("--strength", "2"), "strength must lie in"),
         (("--model", "missing.keras"), "missing.keras: no such file"),
         (("--split", "test"), "--split goes with --dataset"),
         (("--tile", "12"), "tile must be a multiple of 8"),

@@ -8,6 +8,7 @@ from PIL import Image
 
 from mspfn_tf import evaluation, metrics
 from mspfn_tf.errors import UsageError
+from mspfn_tf.pairs import FolderPairs
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
 
@@ -44,7 +45,7 @@ CONFIGURATION = {"model": "darken", "weights_sha256": "0" * 64, "tile": "whole"}
 
 
 def evaluate(folder, output, restorer=None, **options):
-    pairs = evaluation.FolderPairs(folder)
+    pairs = FolderPairs(folder)
     return evaluation.evaluate(restorer or Darken(), pairs, output, CONFIGURATION, **options)
 
 
@@ -62,7 +63,7 @@ def test_scores_json(folder, tmp_path):
     assert scores["failed"] == scores["left_out"] == []
     assert [image["name"] for image in scores["images"]] == list(NAMES)
 
-    pairs = evaluation.FolderPairs(folder)
+    pairs = FolderPairs(folder)
     for image, (rainy, clean) in zip(
         scores["images"], map(pairs.__getitem__, range(7)), strict=True
     ):
@@ -92,7 +93,7 @@ def test_scores_csv_and_sheet(folder, tmp_path):
         pixels = np.asarray(sheet)
     # Two worst, two typical, two best: six rows with room for their text.
     assert pixels.shape == (6 * (24 + 20 + 8), 3 * 340 + 2 * 8, 3)
-    pairs = evaluation.FolderPairs(folder)
+    pairs = FolderPairs(folder)
     worst_first = sorted(range(7), key=lambda index: scores["images"][index]["psnr"])
     for row, place in ((0, 0), (1, 1), (4, 6), (5, 5)):
         rainy, clean = pairs[worst_first[place]]
@@ -143,7 +144,7 @@ def test_results_of_another_configuration_are_refused(folder, tmp_path, interrup
 
 def test_crop_multiple_crops_right_and_bottom(folder, tmp_path):
     scores = evaluate(folder, tmp_path / "out", crop_multiple=16)
-    rainy, clean = evaluation.FolderPairs(folder)[0]
+    rainy, clean = FolderPairs(folder)[0]
     expected = metrics.psnr(clean[:16, :16], rainy[:16, :16])
     assert scores["images"][0]["input_psnr"] == pytest.approx(expected, abs=1e-6)
     with pytest.raises(UsageError, match="24x20 pixels leave nothing .* multiple of 32"):
@@ -193,7 +194,7 @@ def test_few_pictures_fill_a_smaller_sheet(folder, tmp_path):
 def test_rgb_protocol(folder, tmp_path):
     scores = evaluate(folder, tmp_path / "out", protocol="rgb")
     assert scores["output"] == scores["output_rgb"]
-    rainy, clean = evaluation.FolderPairs(folder)[0]
+    rainy, clean = FolderPairs(folder)[0]
     assert scores["images"][0]["input_psnr"] == pytest.approx(
         metrics.psnr(clean, rainy, "rgb"), abs=1e-6
     )
@@ -218,22 +219,11 @@ def test_unknown_protocol(folder, tmp_path):
 def test_folder_of_pairs_must_hold_both_parts(tmp_path):
     (tmp_path / "input").mkdir()
     with pytest.raises(UsageError, match=r"target: not a folder; a folder of pairs holds input/"):
-        evaluation.FolderPairs(tmp_path)
+        FolderPairs(tmp_path)
 
 
 def test_fingerprint_notices_changed_files(folder):
-    before = evaluation.FolderPairs(folder).fingerprint()
-    assert evaluation.FolderPairs(folder).fingerprint() == before
+    before = FolderPairs(folder).fingerprint()
+    assert FolderPairs(folder).fingerprint() == before
     Image.new("RGB", (24, 20)).save(folder / "input/a.png")
-    assert evaluation.FolderPairs(folder).fingerprint() != before
-
-
-def test_digest_of_files_and_folders(tmp_path):
-    (tmp_path / "model").mkdir()
-    weights = tmp_path / "model/weights"
-    weights.write_bytes(b"1")
-    one = evaluation.digest(weights), evaluation.digest(tmp_path / "model")
-    # echo -n 1 | sha256sum
-    assert one[0] == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
-    weights.write_bytes(b"2")
-    assert evaluation.digest(tmp_path / "model") != one[1]
+    assert FolderPairs(folder).fingerprint() != before

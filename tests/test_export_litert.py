@@ -64,7 +64,8 @@ def test_phone_presets_consist_of_what_phones_run(preset, quantize, pairs):
     content = convert(model, (64, 64), quantize, read_patches(pairs, (64, 64), count=1))
     structure = describe(read(content))
     assert set(structure["operators"]) <= PHONE_OPERATORS
-    assert structure["subgraphs"] == 1
+    further = ["statistics", "guided"] if quantize == "none" else []
+    assert structure["signatures"] == ["serving_default", *further]
     assert structure["largest_rank"] <= 4
     if quantize == "int8":
         # Those at the ends of the float32 subtraction, and where a sum wants another scale.
@@ -91,7 +92,7 @@ def test_full_size_presets_export_with_transposed_convs(preset, pairs, tmp_path)
     )
     description = export_litert(model, tmp_path / "m.tflite", (32, 32), calibration=pairs)
     assert {"TRANSPOSE_CONV", "PRELU"} <= set(description["operators"])
-    assert description["subgraphs"] == 1
+    assert description["signatures"] == ["serving_default", "statistics", "guided"]
 
 
 @pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p["weights"]])

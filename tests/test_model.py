@@ -171,7 +171,7 @@ def test_mixed_precision_keeps_the_image_exact(policy, style):
 
 ANSWER = """
 import pathlib, sys, numpy, keras
-from mspfn_tf.weights_file import load_model
+from mspfn_tf.model_files import load_model
 folder = pathlib.Path(sys.argv[1])
 for path in (*folder.glob("*/model.keras"), *folder.glob("*/model.weights.h5")):
     derained = load_model(path).predict_on_batch(numpy.load(path.with_name("in.npy")))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned
 from mspfn_tf.training.patch_stream import (
     DecodedCache,
     PairSource,
     PatchStream,
-    dihedral,
     open_stream,
     parse_mixture,
     read_ahead,
@@ -153,7 +153,7 @@ def test_crops_reach_every_place_and_transform():
 
 def test_dihedral_transforms():
     image = np.arange(27).reshape(3, 3, 3)
-    images = [dihedral(image, transform) for transform in range(8)]
+    images = [turned(image, transform) for transform in range(8)]
     np.testing.assert_array_equal(images[0], image)
     np.testing.assert_array_equal(images[4], image[:, ::-1])
     assert len({each.tobytes() for each in images}) == 8
@@ -167,7 +167,7 @@ def test_a_pair_smaller_than_the_patch_is_reflected():
     for image, patches in zip(source.sources[0][0], (rainy, clean), strict=True):
         whole = np.pad(image, [(0, 24), (0, 16), (0, 0)], mode="reflect") / np.float32(255)
         for row, patch in zip(source.rows(0), patches, strict=True):
-            np.testing.assert_allclose(patch, dihedral(whole, row.transform), atol=1e-7)
+            np.testing.assert_allclose(patch, turned(whole, row.transform), atol=1e-7)
 
 
 def test_names():

@@ -5,7 +5,7 @@ import pytest
 
 from mspfn_tf import MSPFN, load_reference_checkpoint
 from mspfn_tf.cli import main
-from mspfn_tf.weights_file import load_model
+from mspfn_tf.model_files import load_model
 from tests.reference_recipe import variables, write_checkpoint
 
 SMALL = {"width": 8, "hidden": (4, 6, 8)}

@@ -5,7 +5,8 @@ import pytest
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
-from mspfn_tf.weights_file import load_model, save_weights
+from mspfn_tf.model_files import load_model
+from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 from tools import release
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from mspfn_tf import MSPFN, PRESETS
 from mspfn_tf.errors import UsageError
-from mspfn_tf.restorer import Restorer
+from mspfn_tf.restorer import WHOLE_BYTES, Restorer
+from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.weights_file import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +78,8 @@ def picture(size, seed=0):
 def expected(model, image, size=None):
     """What the model makes of a picture, padded as np.pad does it, without any of our code."""
     height, width = image.shape[:2]
-    below, right = (size[0] - height, size[1] - width) if size else (-height % 8, -width % 8)
+    size = size or [max(32, side + -side % 8) for side in (height, width)]
+    below, right = (max(0, want - have) for want, have in zip(size, (height, width), strict=True))
     padded = np.pad(image, [(0, below), (0, right), (0, 0)], mode="reflect")
     return np.clip(model(padded[None]).numpy()[0, :height, :width], 0, 1)
 
@@ -115,29 +117,34 @@ def test_tiles_of_a_local_model_equal_the_whole(model, size):
     np.testing.assert_allclose(tiled, expected(model, image), atol=1e-3)
 
 
-def test_large_pictures_are_tiled_automatically(model, monkeypatch):
+def watched(restorer, monkeypatch):
+    """The shapes of what goes through the model of a restorer, as they come."""
     seen = []
+    run = restorer.runtime.run
+    monkeypatch.setattr(restorer.runtime, "run", lambda x: seen.append(x.shape) or run(x))
+    return seen
+
+
+def test_pictures_go_through_whole_as_long_as_memory_allows(model, monkeypatch):
     restorer = Restorer(model)
-    run = restorer._run
-    monkeypatch.setattr(restorer, "_run", lambda tiles: seen.append(tiles.shape) or run(tiles))
+    monkeypatch.setattr(restorer.runtime, "bytes_per_pixel", WHOLE_BYTES / (512 * 512))
+    seen = watched(restorer, monkeypatch)
     restorer(np.zeros((256, 1024, 3), np.uint8))
     assert seen == [(1, 256, 1024, 3)]
     seen.clear()
     restorer(np.zeros((520, 520, 3), np.uint8))
-    assert seen == [(1, 280, 280, 3)] * 4
+    assert seen == [(1, 296, 296, 3)] * 4
     seen.clear()
     restorer(np.zeros((40, 3000, 3), np.uint8))
     assert seen == [(1, 40, 3000, 3)]
 
 
 def test_small_tiles_are_batched_within_bounds(model, monkeypatch):
-    seen = []
     restorer = Restorer(model, tile=64, overlap=8)
-    run = restorer._run
-    monkeypatch.setattr(restorer, "_run", lambda tiles: seen.append(tiles.shape) or run(tiles))
+    seen = watched(restorer, monkeypatch)
     restorer(np.zeros((232, 400, 3), np.uint8))
     assert sum(shape[0] for shape in seen) == 4 * 7
-    assert seen[0] == (16, 64, 64, 3) and len(seen) == 2
+    assert max(shape[0] for shape in seen) == 7 and seen[0][1:] == (64, 64, 3)
 
 
 @pytest.mark.parametrize("tile", [None, 16])
@@ -208,7 +215,7 @@ def test_a_model_of_fixed_size_works_in_tiles_of_that_size(model):
 @pytest.mark.parametrize("size", [(32, 40), (75, 90), (3, 2)])
 def test_lite_files_restore_as_the_keras_model_does(lite_files, name, tolerance, size):
     reference = Restorer(residual_model((32, 40)), overlap=8)
-    restorer = Restorer(lite_files / f"{name}.tflite", overlap=8)
+    restorer = Restorer(open_runtime(lite_files / f"{name}.tflite", resize=False), overlap=8)
     assert restorer.sizes.fixed == (32, 40)
     pixels = np.rint(picture(size) * 255).astype(np.uint8)
     image = pixels.astype(np.float32) / 255
@@ -341,12 +348,12 @@ def test_wrong_sources(tmp_path, lite_files):
             Restorer(str(tmp_path / name))
     with pytest.raises(UsageError, match="mspfn_mobile"):
         Restorer("mspfn_mobil")
-    with pytest.raises(UsageError, match="received int"):
+    with pytest.raises(UsageError, match="of type int"):
         Restorer(3)
     with pytest.raises(UsageError, match=r"tile=64, but .* takes pieces of 32x40 only"):
-        Restorer(lite_files / "float32.tflite", tile=64)
+        Restorer(open_runtime(lite_files / "float32.tflite", resize=False), tile=64)
     with pytest.raises(UsageError, match="overlap must be less than the tile of 32"):
-        Restorer(lite_files / "float32.tflite", overlap=32)
+        Restorer(open_runtime(lite_files / "float32.tflite", resize=False), overlap=32)
 
 
 def test_models_of_other_shapes_are_refused(tmp_path):

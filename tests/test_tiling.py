@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from mspfn_tf.tiling import Sizes, balanced_tile, map_tiles, pad, round_up, spans
+from mspfn_tf.sizes import Sizes, round_up
+from mspfn_tf.tiling import balanced_tile, blended_rows, pad, spans
+
+
+def map_tiles(function, image, *arguments, **options):
+    rows = blended_rows(function, image, *arguments, **options)
+    return np.concatenate([part.copy() for _, part in rows])
 
 
 def reflected_index(index, length):

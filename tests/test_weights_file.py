@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mspfn_tf import MSPFN, PRESETS, presets
+from mspfn_tf.model_files import load_model
 from mspfn_tf.presets import DEFAULT_PRESET, WEIGHTS, weights_path
-from mspfn_tf.weights_file import load_model, load_weights, save_weights
+from mspfn_tf.weights_file import load_weights, save_weights
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
 

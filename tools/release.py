@@ -68,7 +68,8 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
         VerificationError: the LiteRT file falls short; nothing is replaced then.
     """
     from mspfn_tf.export.litert import export_litert
-    from mspfn_tf.weights_file import load_model, save_weights
+    from mspfn_tf.model_files import load_model
+    from mspfn_tf.weights_file import save_weights
 
     model = load_model(trained)
     _check_arguments(preset, model)

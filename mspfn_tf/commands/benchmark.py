@@ -87,6 +87,9 @@ def run(arguments):
         for source in sources:
             formats = arguments.format or FORMATS
             for row in benchmark(source, arguments.image_size, threads, formats):
+                if "left_out" in row:
+                    print(f"{row['model']}  {row['format']}: left out, needs {row['left_out']}")
+                    continue
                 rows.append(row)
                 print(_line(cells(row), widths), flush=True)
         if any(row["weights"] == "random" for row in rows):

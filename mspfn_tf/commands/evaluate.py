@@ -1,5 +1,7 @@
 """`mspfn evaluate`: restores and scores pairs of rainy and clean pictures."""
 
+from pathlib import Path
+
 from mspfn_tf.commands.score import add_allow_unmatched, add_protocol, report
 
 HELP = "restore and score pairs of rainy and clean pictures"
@@ -27,9 +29,24 @@ def add_arguments(parser):
     )
     add_protocol(parser)
     parser.add_argument(
-        "--tile", type=int, help="restore in tiles of so many pixels (default: whole pictures)"
+        "--tile",
+        type=int,
+        help="restore in tiles of at most so many pixels (default: whole pictures as long as "
+        "memory allows, as `mspfn restore` does)",
     )
-    parser.add_argument("--overlap", type=int, default=32, help="of the tiles (default: 32)")
+    parser.add_argument("--overlap", type=int, default=64, help="of the tiles (default: 64)")
+    parser.add_argument(
+        "--runtime",
+        choices=("litert", "keras"),
+        help="what runs a preset (default: LiteRT, as in `mspfn restore`)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="share of the rain layer that is taken away, 0..1 (default: 1)",
+    )
     parser.add_argument(
         "--ensemble",
         type=int,
@@ -49,34 +66,43 @@ def add_arguments(parser):
 
 def run(args):
     from mspfn_tf import evaluation
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.presets import DEFAULT_PRESET, known_preset
+    from mspfn_tf.restorer import Restorer
 
+    if args.preset is not None:
+        known_preset(args.preset)
     pairs, which = _open_pairs(args)
-    source, configuration = _model(args)
-    restorer = _open_restorer(source, args)
-    configuration |= {
-        "tile": restorer.sizes.fixed or args.tile or "whole",
-        "overlap": args.overlap,
-        "ensemble": args.ensemble,
-        **which,
-    }
+    source = args.model if args.model is not None else args.preset or DEFAULT_PRESET
+    if args.model is not None and not Path(args.model).exists():
+        raise UsageError(f"--model {args.model}: no such file or directory")
+    if args.model is not None:
+        # With a separator in it, so that a file that is named like a preset is not taken for it.
+        source = Path(args.model).absolute()
+    restorer = Restorer(source, args.tile, args.overlap, args.ensemble, args.runtime, args.strength)
     scores = evaluation.evaluate(
-        restorer, pairs, args.output, configuration, args.protocol, args.crop_multiple
+        restorer,
+        pairs,
+        args.output,
+        {**evaluation.describe_restorer(restorer), **which},
+        args.protocol,
+        args.crop_multiple,
     )
-    print(f"model {scores['model']}, weights {scores['weights_sha256'][:12]}")
+    print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     return report(scores, "evaluate")
 
 
 def _open_pairs(args):
     """The pairs and, for the configuration, what they are."""
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.evaluation import FolderPairs
+    from mspfn_tf.pairs import FolderPairs
 
     if args.pairs:
         for option in ("split", "data_dir"):
             if getattr(args, option):
                 raise UsageError(f"--{option} goes with --dataset, not with --pairs")
         pairs = FolderPairs(args.pairs, args.allow_unmatched)
-        return pairs, {"folder": args.pairs, "files": pairs.fingerprint()}
+        return pairs, {"files": pairs.fingerprint()}
     for option in ("split", "data_dir"):
         if not getattr(args, option):
             raise UsageError(f"--dataset needs --{option}")
@@ -85,32 +111,5 @@ def _open_pairs(args):
     from mspfn_tf.training.pair_source import PairSource
 
     pairs = PairSource(args.dataset, args.split, args.data_dir)
-    return pairs, {"dataset": args.dataset, "split": args.split}
-
-
-def _model(args):
-    """What to load, and its name and digest for the configuration."""
-    from pathlib import Path
-
-    from mspfn_tf import evaluation, presets
-    from mspfn_tf.errors import UsageError
-
-    if args.model is None:
-        preset = args.preset or presets.DEFAULT_PRESET
-        weights = presets.weights_path(preset)
-        return preset, {"model": preset, "weights_sha256": evaluation.digest(weights)}
-    if not Path(args.model).exists():
-        raise UsageError(f"--model {args.model}: no such file or directory")
-    # A path, so that a file that is named like a preset is not taken for it.
-    name = Path(args.model).name
-    return Path(args.model), {"model": name, "weights_sha256": evaluation.digest(args.model)}
-
-
-def _open_restorer(source, args):
-    from mspfn_tf.restorer import Restorer
-
-    restorer = Restorer(source, args.tile, args.overlap, args.ensemble)
-    if args.tile is None and restorer.sizes.fixed is None:
-        # Left alone, it would cut large pictures; scores are those of whole ones, as in the papers.
-        restorer.tile = 2**20
-    return restorer
+    which = {"dataset": args.dataset, "split": args.split, "files": pairs.fingerprint()}
+    return pairs, which

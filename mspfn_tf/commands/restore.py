@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import DEFAULT_PRESET, known_preset, tflite_path
+from mspfn_tf.presets import DEFAULT_PRESET, known_preset
 
 HELP = "take the rain out of photographs"
 
@@ -36,14 +36,14 @@ def add_arguments(parser):
         type=int,
         metavar="N",
         help="cut pictures into tiles of at most NxN pixels, a multiple of 8: takes less memory, "
-        "gives a slightly different result (default: only what is larger than 512x512)",
+        "gives a slightly different result (default: only what memory does not hold whole)",
     )
     parser.add_argument(
         "--overlap",
         type=int,
-        default=32,
+        default=64,
         metavar="N",
-        help="pixels over which neighbouring tiles are blended (default: 32)",
+        help="pixels over which neighbouring tiles are blended (default: 64)",
     )
     parser.add_argument(
         "--ensemble",
@@ -65,7 +65,12 @@ def run(args):
 
     jobs = plan(args.inputs, args.output, args.compare, args.overwrite)
     started = time.perf_counter()
-    restorer = Restorer(_source(args), args.tile, args.overlap, args.ensemble)
+    restorer = Restorer(
+        args.model if args.model is not None else known_preset(args.preset or DEFAULT_PRESET),
+        args.tile,
+        args.overlap,
+        args.ensemble,
+    )
     failed = 0
     with warnings.catch_warnings():
         _show_warnings_plainly()
@@ -181,15 +186,6 @@ def _check_targets(jobs, overwrite):
         raise UsageError(
             f"{existing[0]}{more} exists already: choose another output or pass --overwrite"
         )
-
-
-def _source(args):
-    if args.model is not None:
-        return args.model
-    preset = known_preset(args.preset or DEFAULT_PRESET)
-    # The .tflite twin starts in a fraction of a second; TensorFlow takes several to be imported.
-    lite = tflite_path(preset) if args.tile is None else None
-    return lite or preset
 
 
 def _restore(restorer, job, overwrite):

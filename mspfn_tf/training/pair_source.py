@@ -3,6 +3,7 @@
 Nothing here needs TensorFlow when the set was prepared as array_record.
 """
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import sha256
 
 
 def parse_mixture(spec):
@@ -83,6 +85,11 @@ class PairSource:
         if split not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
             raise UsageError(f"dataset '{name}' has no split '{split}', only: {splits}")
+        if "clean" not in builder.info.features:
+            raise UsageError(
+                f"dataset '{name}' holds photographs without a clean side: nothing to score or to "
+                "train on. mspfn restore takes their folder"
+            )
         skip = tfds.decode.SkipDecoding()
         decoders = {"rainy": skip, "clean": skip}
         if builder.info.file_format.file_suffix == "array_record":
@@ -94,6 +101,7 @@ class PairSource:
             self._examples = list(tfds.as_numpy(dataset))
         self.dataset = name
         self.split = split
+        self._files = sorted(Path(builder.data_dir).glob(f"*-{split}.*"))
 
     def __len__(self):
         return len(self._examples)
@@ -111,6 +119,11 @@ class PairSource:
         name = self._examples[index].get("name", str(index).encode())
         name = name.decode() if isinstance(name, bytes) else str(name)
         return f"{self.dataset}/{self.split}/{name}"
+
+    def fingerprint(self):
+        """SHA-256 over the names (with the version) and contents of the split's record files."""
+        facts = [(file.parent.name, file.name, sha256(file)) for file in self._files]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def sizes(self, most=4096):
         """(height, width) of the pairs, or of `most` evenly spread ones: an int array [N, 2].

@@ -14,6 +14,7 @@ import threading
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned
 from mspfn_tf.training.pair_source import PairSource, parse_mixture
 
 # Examples over which a mixture keeps its exact shares (to one example).
@@ -53,12 +54,6 @@ class DecodedCache:
                     _, dropped = self._pairs.popitem(last=False)
                     self.used -= sum(image.nbytes for image in dropped)
         return pair
-
-
-def dihedral(image, transform):
-    """One of the 8 flips and rotations of an image [H, W, C]: `transform` is 0..7, 0 keeps it."""
-    image = np.rot90(image, transform % 4)
-    return image[:, ::-1] if transform >= 4 else image
 
 
 Row = collections.namedtuple("Row", "source pair top left transform")
@@ -170,7 +165,7 @@ class PatchStream:
                 missing = [(0, patch_size - side) for side in crop.shape[:2]]
                 if crop.shape[:2] != out.shape[1:3]:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
-                out[index] = dihedral(crop, row.transform)
+                out[index] = turned(crop, row.transform)
             if self.fresh_rain is not None:
                 rng = _random(self.seed, _RAIN, step, self._batch_row(rows, index))
                 rainy = self.fresh_rain.draw(patches[1, index], rng)

@@ -19,6 +19,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.losses import DerainLoss, PSNRLoss
 from mspfn_tf.model import MSPFN
+from mspfn_tf.model_files import load_model
 from mspfn_tf.training.backends import make_runner
 from mspfn_tf.training.checkpoints import Checkpoints
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
@@ -27,7 +28,7 @@ from mspfn_tf.training.pair_source import PairSource, parse_mixture
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.reports import JsonLog, ProgressLine, TensorBoardLog
 from mspfn_tf.training.validation import ValidationSet
-from mspfn_tf.weights_file import load_model, load_weights, save_weights
+from mspfn_tf.weights_file import load_weights, save_weights
 
 INTERRUPTED = 75
 """Exit status of a run that a signal or its time limit stopped: saved, run again to resume."""

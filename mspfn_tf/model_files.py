@@ -1,0 +1,76 @@
+"""Keras models from presets, folders and files."""
+
+from typing import Any
+
+import h5py
+import keras
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.model import MSPFN
+from mspfn_tf.presets import PRESETS
+from mspfn_tf.source import resolve
+from mspfn_tf.weights_file import config_in, load_weights
+
+
+def load_model(source: Any) -> keras.Model:
+    """The Keras model of a preset, a folder of a model, a `.keras` or `.weights.h5` file.
+
+    A weights file that does not say which network it belongs to (one that `save_weights` of Keras
+    wrote) is tried as each preset with as many weights.
+
+    Args:
+        source: one of these, a `keras.Model` (returned as it is), or a `mspfn_tf.source.Source`.
+
+    Raises:
+        UsageError: `source` is none of these, or cannot be loaded.
+    """
+    found = resolve(source)
+    if found.kind == "model":
+        if not isinstance(found.model, keras.Model):
+            raise UsageError(f"expected a keras.Model; received {type(found.model).__name__}")
+        return found.model
+    if found.kind == "preset":
+        return MSPFN.from_preset(found.name)
+    if found.kind == "folder":
+        return MSPFN.from_preset(found.path)
+    if found.kind == "weights":
+        model = _network_of(found.path)
+        load_weights(model, found.path)
+        return model
+    if found.kind == "keras":
+        try:
+            return keras.saving.load_model(found.path, compile=False)
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise UsageError(f"cannot load {found.path}: {error}") from error
+    raise UsageError(
+        f"{found.path} is no Keras model: expected a preset ({', '.join(PRESETS)}), a folder of a "
+        "model, or a .keras or .weights.h5 file"
+    )
+
+
+def _network_of(path):
+    """A model with the arguments that a weights file carries, or as many weights."""
+    config = config_in(path)
+    if config:
+        for key in ("dtype", "trainable"):
+            config.pop(key, None)
+        return MSPFN.from_config(config)
+    count = 0
+
+    def add(name, item):
+        nonlocal count
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            count += item.size
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(add)
+    except RuntimeError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+    for name, preset in PRESETS.items():
+        if preset["parameters"] == count:
+            return MSPFN.from_preset(name, load_weights=False)
+    raise UsageError(
+        f"{path} holds {count:,} weights and does not say of which network; the presets have "
+        + ", ".join(f"{preset['parameters']:,} ({name})" for name, preset in PRESETS.items())
+    )

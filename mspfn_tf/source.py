@@ -1,0 +1,114 @@
+"""The one answer to "which model is this?": a preset name, a path or a model.
+
+Names of presets come first: a folder that happens to be called like one is named by a path with a
+separator in it (`./mspfn_nano`).
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import sha256
+from mspfn_tf.presets import PRESETS, tflite_path, weights_path
+
+KINDS = "a preset name, a keras.Model, a folder of a model (config.json and model.weights.h5), a \
+.keras, .weights.h5 or .tflite file, or the folder of a SavedModel"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a model comes from.
+
+    Attributes:
+        kind: "preset", "folder", "weights", "keras", "saved_model", "litert" or "model".
+        name: what to call it in results: the preset's name, the file's name, the model's name.
+        path: the file or folder; None for a preset without shipped weights and for a model.
+        model: the `keras.Model` of kind "model".
+    """
+
+    kind: str
+    name: str
+    path: Path | None = None
+    model: Any = dataclasses.field(default=None, compare=False)
+
+    @functools.cached_property
+    def digest(self) -> str | None:
+        """SHA-256 of the weights alone, the same wherever a result names the model.
+
+        That of the `.weights.h5` file (for a preset the shipped one, whichever runtime runs it),
+        of the `.keras` or `.tflite` file, of the files of a SavedModel by name, or of the arrays of
+        a `keras.Model`. None for a preset without shipped weights.
+        """
+        if self.kind == "model":
+            digest = hashlib.sha256()
+            for weight in self.model.get_weights():
+                digest.update(np.ascontiguousarray(weight).tobytes())
+            return digest.hexdigest()
+        weights = self.weights_file
+        if weights is not None:
+            return sha256(weights)
+        if self.path is None:
+            return None
+        files = sorted(file for file in self.path.rglob("*") if file.is_file())
+        facts = [(file.relative_to(self.path).as_posix(), sha256(file)) for file in files]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The one file that holds the weights; None for a SavedModel, a model, or no weights."""
+        if self.kind == "folder" and self.path is not None:
+            return self.path / "model.weights.h5"
+        return None if self.kind == "saved_model" else self.path
+
+    @property
+    def litert_file(self) -> Path | None:
+        """The `.tflite` file to run it by: its own, or the one shipped with the preset."""
+        if self.kind == "litert":
+            return self.path
+        return tflite_path(self.name) if self.kind == "preset" else None
+
+
+def resolve(source: Any) -> Source:
+    """Finds out what `source` names. Nothing is loaded, and neither TensorFlow nor Keras imported.
+
+    Args:
+        source: one of `KINDS`, or a `Source`.
+
+    Raises:
+        UsageError: none of these, or no such file.
+    """
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        if hasattr(source, "get_weights") and callable(source):
+            return Source("model", str(getattr(source, "name", "model")), model=source)
+        raise UsageError(f"expected {KINDS}; received {source!r} of type {type(source).__name__}")
+    if isinstance(source, str) and source in PRESETS:
+        shipped = PRESETS[source]["weights"] is not None
+        return Source("preset", source, weights_path(source) if shipped else None)
+    path = Path(source)
+    name = path.name or str(path)
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return Source("saved_model", name, path)
+        if (path / "config.json").is_file():
+            return Source("folder", name, path)
+        raise UsageError(
+            f"{path} is a folder of no model: expected config.json and model.weights.h5, or "
+            "saved_model.pb, in it"
+        )
+    for suffix, kind in ((".weights.h5", "weights"), (".keras", "keras"), (".tflite", "litert")):
+        if name.endswith(suffix):
+            if not path.is_file():
+                raise UsageError(f"no model file {path}")
+            return Source(kind, name, path)
+    if path.exists():
+        raise UsageError(f"{path} is no model: expected {KINDS}")
+    known = ", ".join(PRESETS)
+    raise UsageError(f"no model {str(source)!r}: neither a preset ({known}) nor a file or folder")
