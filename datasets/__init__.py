@@ -3,6 +3,10 @@
 import importlib
 
 NAMES = (
+    "gt_rain",
+    "hq_rain",
+    "lhp_rain",
+    "ntu_rain",
     "paired_folder",
     "rain100h",
     "rain100l",
@@ -13,10 +17,16 @@ NAMES = (
     "rain200h",
     "rain200l",
     "rain800",
+    "rain_cityscapes",
+    "rain_drop",
     "rain_ds",
+    "raindrop_clarity",
     "real_rain",
+    "realrain_1k",
     "spa_data",
     "synthetic_rain",
+    "uav_rain1k",
+    "weather_bench",
 )
 
 for _name in NAMES:

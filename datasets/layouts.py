@@ -2,7 +2,8 @@
 
 A template is a path without suffix, relative to the root of the set. `{field}` stands for anything
 but a slash, `{field:d}` for digits, `{field:?}` for anything but a slash or nothing, `{field:path}`
-for anything; where a field returns, it repeats itself. Case does not matter. The root is the folder
+for anything; where a field returns, it repeats itself. `**/` stands for any folders, or none, that
+do not matter. Case does not matter. The root is the folder
 searched or, as archives often bring folders of their own, up to two folders further down; for a
 template that starts with a slash it is the folder searched or the one that all pictures have in
 common.
@@ -11,8 +12,15 @@ common.
 import dataclasses
 import re
 import string
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mspfn_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from mspfn_tf.datasets.picture_tree import PictureTree
+
+Side = Literal["left", "right"]
 
 _KINDS = {"": "[^/]+", "d": "[0-9]+", "?": "[^/]*", "path": ".+"}
 
@@ -22,9 +30,9 @@ class Half:
     """A picture, or the left or right half of one, split at width // 2."""
 
     path: str
-    side: str = "whole"
+    side: Literal["whole", "left", "right"] = "whole"
 
-    def box(self, size):
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Crop box `(left, top, right, bottom)` in a picture of `size` (width, height)."""
         width, height = size
         middle = width // 2
@@ -37,12 +45,21 @@ class Half:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A rainy picture and its truth (None for photographs). `name` is unique in its split."""
+    """A rainy picture and its truth (None for photographs). `name` is unique in its split; `clip`
+    is the video that the rainy picture is a frame of, or nothing."""
 
     name: str
     scene: str
     rainy: Half
     clean: Half | None = None
+    clip: str = ""
+
+
+class Layout(Protocol):
+    """Where pictures lie. `str()` tells it to people."""
+
+    def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
+        """All that is there, as `{root: [Pair]}`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,41 +71,56 @@ class Folders:
         clean: template with some of these fields.
         scene: the fields that name the scene; all of `clean` if empty.
         scenes: the numbers of the scenes that count, where the folders hold more.
+        shared: template with some of the fields, for the rainy pictures without a clean one of
+            their own: the one that they share.
+        clip: the fields that name the video, where rainy pictures are frames of one.
+        more_clean: whether clean pictures may be there that no rainy one belongs to.
     """
 
     rainy: str
     clean: str
     scene: tuple[str, ...] = ()
     scenes: range | None = None
+    shared: str = ""
+    clip: tuple[str, ...] = ()
+    more_clean: bool = False
 
     def __str__(self):
-        return f"{_readable(self.rainy)} with {_readable(self.clean)}"
+        clean = [_readable(template) for template in (self.clean, self.shared) if template]
+        return f"{_readable(self.rainy)} with {' or '.join(clean)}"
 
-    def find(self, tree):
+    def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
         """All that is there, as `{root: [Pair]}`.
 
         Args:
-            tree: `PictureTree`.
+            tree: the pictures.
 
         Raises:
             UsageError: a rainy picture without its clean one, or the reverse; all are named.
         """
         all_rainy, all_clean = _matches(self.rainy, tree), _matches(self.clean, tree)
+        all_shared = _matches(self.shared, tree) if self.shared else {}
         fields, clean_fields = _fields(self.rainy), _fields(self.clean)
+        shared_fields = _fields(self.shared)
         found = {}
-        for root in all_rainy.keys() & all_clean.keys():
-            found[root], single, unused = [], [], set(all_clean[root].values())
+        for root in all_rainy.keys() & (all_clean.keys() | all_shared.keys()):
+            clean_pictures, shared = all_clean.get(root, {}), all_shared.get(root, {})
+            found[root], single, unused = [], [], {*clean_pictures.values(), *shared.values()}
             for values, path in all_rainy[root].items():
                 named = dict(zip(fields, values, strict=True))
-                clean = all_clean[root].get(_pick(named, clean_fields))
+                clean = clean_pictures.get(_pick(named, clean_fields))
+                clean = clean or shared.get(_pick(named, shared_fields))
                 if clean is None:
                     single.append(path)
                     continue
                 unused.discard(clean)
                 scene = _join(_pick(named, self.scene or clean_fields))
                 if self.scenes is None or int(scene) in self.scenes:
-                    found[root].append(Pair(_join(values), scene, Half(path), Half(clean)))
-            single += sorted(unused)
+                    clip = _join(_pick(named, self.clip))
+                    pair = Pair(_join(values), scene, Half(path), Half(clean), clip)
+                    found[root].append(pair)
+            if not self.more_clean:
+                single += sorted(unused)
             if single:
                 files = [tree.where(path) for path in single]
                 raise UsageError(listing(f"{len(files)} pictures miss their counterpart:", files))
@@ -106,14 +138,14 @@ class SideBySide:
     """
 
     picture: str
-    clean: str
+    clean: Side
     scene: tuple[str, ...] = ()
 
     def __str__(self):
         return f"{_readable(self.picture)} (clean half: {self.clean})"
 
-    def find(self, tree):
-        """All that is there, as `{root: [Pair]}`. `tree`: `PictureTree`."""
+    def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
+        """All that is there, as `{root: [Pair]}`."""
         rainy = {"left": "right", "right": "left"}[self.clean]
         fields = _fields(self.picture)
         return {
@@ -139,8 +171,8 @@ class Photographs:
     def __str__(self):
         return _readable(self.picture)
 
-    def find(self, tree):
-        """All that is there, as `{root: [Pair]}`. `tree`: `PictureTree`."""
+    def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
+        """All that is there, as `{root: [Pair]}`."""
         return {
             root: [Pair(_join(values), _join(values), Half(path)) for values, path in found.items()]
             for root, found in _matches(self.picture, tree).items()
@@ -159,14 +191,20 @@ class SameNames:
     folder: str
     nested: bool = False
 
-    _NAMES = (("input", "target"), ("rain", "norain"), ("rainy", "clean"), ("rainy", "norain"))
+    _NAMES = (
+        ("input", "target"),
+        ("rain", "norain"),
+        ("rainy", "clean"),
+        ("rainy", "norain"),
+        ("input", "gt"),
+    )
 
     def __str__(self):
         places = " or ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES)
         return f"{self.folder}({places})/<name>.*"
 
-    def find(self, tree):
-        """The first that is there, as `{root: [Pair]}`. `tree`: `PictureTree`.
+    def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
+        """The first that is there, as `{root: [Pair]}`.
 
         Raises:
             UsageError: see `Folders.find`.
@@ -179,13 +217,13 @@ class SameNames:
         return {}
 
 
-def repackaged(folder):
+def repackaged(folder: str) -> tuple[Layout, Layout]:
     """Layouts of the usual re-packagings in `folder` (template with a slash at its end)."""
     prefixed = Folders(folder + "rain/rain-{n:d}", folder + "norain/norain-{n:d}")
     return (prefixed, SameNames(folder))
 
 
-def listing(heading, lines, limit=20):
+def listing(heading: str, lines: Sequence[str], limit: int = 20) -> str:
     """A heading and up to `limit` indented lines."""
     shown = [f"  {line}" for line in lines[:limit]]
     if len(lines) > limit:
@@ -202,7 +240,8 @@ def _fields(template):
 def _readable(template):
     """`a/{n:d}` as `a/<n>.*`."""
     parts = string.Formatter().parse(template)
-    return "".join(text + (f"<{name}>" if name else "") for text, name, _, _ in parts) + ".*"
+    path = "".join(text + (f"<{name}>" if name else "") for text, name, _, _ in parts) + ".*"
+    return path.replace("**/", "")
 
 
 def _pattern(template, top):
@@ -210,7 +249,7 @@ def _pattern(template, top):
     root = f"(?:{re.escape(top)})?" if template.startswith("/") else "(?:[^/]+/){0,2}?"
     pattern = f"(?P<_root>{root})"
     for literal, name, kind, _ in string.Formatter().parse(template.removeprefix("/")):
-        pattern += re.escape(literal)
+        pattern += "(?:[^/]+/)*".join(map(re.escape, literal.split("**/")))
         if name is not None:
             again = f"(?P<{name}>" in pattern
             pattern += f"(?P={name})" if again else f"(?P<{name}>{_KINDS[kind]})"

@@ -4,15 +4,47 @@ import dataclasses
 import hashlib
 import inspect
 import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from mspfn_tf.datasets.layouts import listing
+from mspfn_tf.datasets.archives import Progress
+from mspfn_tf.datasets.layouts import Half, Layout, Pair, listing
 from mspfn_tf.datasets.picture_tree import PictureTree
+from mspfn_tf.datasets.sampling import scene_balanced
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What people want to know of a set before they fetch it; the documentation is made of it.
+
+    Attributes:
+        rain: what rain it holds and how its truth came about.
+        page: the name of the page at the builder's `HOMEPAGE`.
+        licence: the terms, as far as they could be found.
+        size: of the download, as far as it is known.
+        verified: what the layout was checked against.
+    """
+
+    rain: str
+    page: str
+    licence: str
+    size: str
+    verified: str
+
+
+NO_LICENCE = "none found; ask the authors before any use but research"
+NO_SIZE = "not stated"
+BY_PUBLIC_CODE = "public code that reads it; not checked on the pictures"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +58,11 @@ class Split:
     """
 
     count: int | None
-    layouts: tuple
+    layouts: tuple[Layout | tuple[Layout, ...], ...]
     optional: bool = False
 
-    def find(self, tree):
-        """The pairs, or an empty list. `tree`: `PictureTree`."""
+    def find(self, tree: PictureTree) -> list[Pair]:
+        """The pairs, or an empty list."""
         for layout in self.layouts:
             parts = layout if isinstance(layout, tuple) else (layout,)
             found = [_at_one_root(part, tree) for part in parts]
@@ -58,10 +90,11 @@ class PairSet:
     validation: bool = False
     disjoint: bool = False
 
-    def counts(self):
+    def counts(self) -> dict[str, int | None]:
+        """The published number of pairs of every split."""
         return {name: split.count for name, split in self.splits.items()}
 
-    def places(self, folder, without=()):
+    def places(self, folder: str, without: Sequence[str] = ()) -> list[str]:
         """Lines about where the splits are looked for, but for those in `without`."""
         return [
             f"{name}: {folder}{str(layout).removeprefix('/')}"
@@ -71,22 +104,43 @@ class PairSet:
         ]
 
 
+@dataclasses.dataclass(eq=False)
+class SampledConfig(tfds.core.BuilderConfig):
+    """A part of the training pairs of another configuration.
+
+    Attributes:
+        base: the name of the other configuration, None where the set has none.
+        sample: how many training pairs.
+    """
+
+    base: str | None = None
+    sample: int = 1
+
+
 class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds `{"rainy", "clean", "name", "scene"}` from pictures that lie in `manual_dir`.
 
-    A subclass names its `SETS`, one `PairSet` or `{configuration: PairSet}`, and where there is one
-    the page that distributes them.
+    A subclass names its `SETS`, one `PairSet` or `{configuration: PairSet}`, its `FACTS`, and where
+    there is one the page that distributes them. Where `PAIRED` is false there are no clean
+    pictures. Where `VIDEO` is true the examples have a `clip` and the number of their `frame` in
+    it, from 0.
 
     Args:
-        source: folder or zip archive with the pictures. Default: the `manual_dir` of the download
+        source: folder or archive with the pictures. Default: the `manual_dir` of the download
             configuration, or the folder of the dataset's name in it.
         allow_incomplete: warn about missing pairs and splits instead of refusing them.
+        sample: so many training pairs only, from every scene as many. The configuration is called
+            `sample_N` then, or `CONFIG_sample_N`.
+        scratch: folder for what has to be unpacked; default: the system's temporary one.
+        progress: is told what is being done, how much of it is done, and how much there is.
+        config: see `tfds.core.DatasetBuilder`.
         **kwargs: see `tfds.core.DatasetBuilder`.
 
     Attributes:
         hashes: `{split: {name: (hash of the rainy pixels, hash of the clean pixels)}}` of what has
             been built.
         scenes: `{split: {name: scene}}` of what has been built.
+        found: lines about what has been found so far.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -95,9 +149,11 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     HOMEPAGE = ""
     SETS: PairSet | dict[str, PairSet]
+    FACTS: Facts
     PAIRED = True
+    VIDEO = False
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any):
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
         sets = cls.__dict__.get("SETS", {})
         if isinstance(sets, dict) and sets:
@@ -109,22 +165,68 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # TFDS shows this where the manual folder is missing or empty.
             first = next(iter(sets.values())) if isinstance(sets, dict) else sets
             places = first.places("")
-            heading = f"{cls.HOMEPAGE}\nPlaces looked at, as folders or zip archives:"
+            heading = f"{cls.HOMEPAGE}\nPlaces looked at, as folders or archives:"
             cls.MANUAL_DOWNLOAD_INSTRUCTIONS = listing(heading, places, limit=len(places))
         super().__init_subclass__(**kwargs)
 
-    def __init__(self, *, source=None, allow_incomplete=False, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        source: str | os.PathLike | None = None,
+        allow_incomplete: bool = False,
+        sample: int | None = None,
+        scratch: Path | None = None,
+        progress: Progress | None = None,
+        config: str | tfds.core.BuilderConfig | None = None,
+        **kwargs: Any,
+    ):
+        if sample is not None:
+            config = self._sampled(config, sample)
+        super().__init__(config=config, **kwargs)
         self.source = source
         self.allow_incomplete = allow_incomplete
-        self.hashes = {}
-        self.scenes = {}
+        self.scratch = scratch
+        self.progress = progress or (lambda what, done, total: None)
+        self.hashes: dict[str, dict[str, tuple]] = {}
+        self.scenes: dict[str, dict[str, str]] = {}
+        self.found: list[str] = []
+        self._tree: PictureTree | None = None
+
+    @classmethod
+    def _sampled(cls, config: str | tfds.core.BuilderConfig | None, sample: int) -> SampledConfig:
+        sets = getattr(cls, "SETS", None)
+        if sets is None:
+            raise UsageError(f"{cls.name} makes its pairs itself: it has none to sample")
+        base = getattr(config, "name", config)
+        if isinstance(sets, dict):
+            base = base or next(iter(sets))
+        pair_set = sets[base] if base else sets
+        if "train" not in pair_set.splits:
+            raise UsageError(f"{cls.name} has no training pairs to sample")
+        if sample < 1:
+            raise UsageError(f"sample must be at least 1. Received: {sample}")
+        name = f"{base}_sample_{sample}" if base else f"sample_{sample}"
+        description = f"{pair_set.description} {sample} of the training pairs, scene by scene."
+        return SampledConfig(
+            name=name, description=description.strip(), base=base or None, sample=sample
+        )
 
     @property
-    def pair_set(self):
-        return self.SETS[self.builder_config.name] if self.builder_config else self.SETS
+    def pair_set(self) -> PairSet:
+        """What this configuration reads."""
+        config = self.builder_config
+        name = config.base if isinstance(config, SampledConfig) else config and config.name
+        return self.SETS[name] if name else self.SETS
 
-    def _info(self):
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """See `tfds.core.DatasetBuilder`. Archives are closed at the end."""
+        try:
+            super().download_and_prepare(**kwargs)
+        finally:
+            if self._tree is not None:
+                self._tree.close()
+
+    def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "rainy": tfds.features.Image(shape=(None, None, 3)),
             "clean": tfds.features.Image(shape=(None, None, 3)),
@@ -133,6 +235,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
         if not self.PAIRED:
             del features["clean"]
+        if self.VIDEO:
+            features |= {"clip": tfds.features.Text(), "frame": np.int64}
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("rainy", "clean") if self.PAIRED else None,
@@ -162,24 +266,37 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             dataset = dataset.shuffle(len(records), seed=seed)
         return dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _pictures(self, dl_manager):
-        """The `PictureTree` to build from."""
-        if self.source is not None:
-            return PictureTree(self.source)
-        own = dl_manager.manual_dir / self.name
-        return PictureTree(own if own.is_dir() else dl_manager.manual_dir)
+    def _pictures(self, dl_manager: tfds.download.DownloadManager) -> PictureTree:
+        """The tree to build from."""
+        source = self.source
+        if source is None:
+            own = dl_manager.manual_dir / self.name
+            source = own if own.is_dir() else dl_manager.manual_dir
+        self._tree = PictureTree(source, self.scratch, self.progress)
+        return self._tree
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         tree = self._pictures(dl_manager)
         found = self._with_scenes(tree, self._find(tree))
+        if isinstance(self.builder_config, SampledConfig):
+            if "train" not in found:
+                raise UsageError(f"{self.name}: there are no training pairs to sample")
+            found["train"] = scene_balanced(found["train"], self.builder_config.sample)
         return {
             split: self._generate_examples(tree, split, pairs) for split, pairs in found.items()
         }
 
-    def _find(self, tree):
+    def _find(self, tree: PictureTree) -> dict[str, list[Pair]]:
         """`{split: [Pair]}`, with the counts checked."""
         splits = self.pair_set.splits
-        found = {name: split.find(tree) for name, split in splits.items()}
+        found = {}
+        for name, split in splits.items():
+            found[name] = split.find(tree)
+            if found[name]:
+                place = tree.root / os.path.commonpath(
+                    [os.path.dirname(pair.rainy.path) for pair in found[name]]
+                )
+                self.found.append(f"{name}: {len(found[name])} pairs, the rainy ones in {place}")
         problems = self._wrong_counts({name: len(pairs) for name, pairs in found.items() if pairs})
         fine = [
             name
@@ -188,8 +305,10 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ]
         missing = self.pair_set.places(f"{tree.root}/", without=fine)
         if missing:
-            heading = "no pictures at any of these places (or two folders below, or zipped):"
+            heading = "no pictures at any of these places (or two folders below, or in archives):"
             problems.append(listing(heading, missing, limit=len(missing)))
+        if problems:
+            problems += tree.notes
         problems = "\n".join(problems)
         if not any(found.values()):
             get = f"\nWhere to get it: {self.HOMEPAGE}" if self.HOMEPAGE else ""
@@ -203,7 +322,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             logging.warning("%s: %s", self.name, problems)
         return {name: pairs for name, pairs in found.items() if pairs}
 
-    def _wrong_counts(self, counts):
+    def _wrong_counts(self, counts: dict[str, int]) -> list[str]:
         expected = self.pair_set.counts()
         wrong = [
             f"{name}: {count} pairs, expected {expected[name]}"
@@ -218,11 +337,13 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ]
         return wrong
 
-    def _with_scenes(self, tree, found):
+    def _with_scenes(
+        self, tree: PictureTree, found: dict[str, list[Pair]]
+    ) -> dict[str, list[Pair]]:
         """The pairs with scene ids that hold for all splits, validation split made."""
         pair_set = self.pair_set
         if pair_set.scenes_by_content:
-            found = _scenes_by_content(tree, found)
+            found = _scenes_by_content(tree, found, self.progress)
         else:
             found = {
                 split: [_with_scene(pair, _id(split, pair.scene)) for pair in pairs]
@@ -238,11 +359,17 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             made["validation"] = [pair for pair in train if in_validation(pair.scene)]
         return {split: pairs for split, pairs in (made | found).items() if pairs}
 
-    def _generate_examples(self, tree, split, pairs):
+    def _generate_examples(
+        self, tree: PictureTree, split: str, pairs: Sequence[Pair]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         hashes = self.hashes[split] = {}
         self.scenes[split] = {pair.name: pair.scene for pair in pairs}
+        frames = Counter()
         bad = []
-        for pair in pairs:
+        for done, pair in enumerate(pairs, 1):
+            self.progress(f"writing {split}", done, len(pairs))
+            frame = frames[pair.clip]
+            frames[pair.clip] += 1
             try:
                 rainy = _Picture(tree, pair.rainy)
                 clean = _Picture(tree, pair.clean) if pair.clean else None
@@ -255,7 +382,10 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             example = {"rainy": rainy.encoded(), "name": pair.name, "scene": pair.scene}
             if clean:
                 example["clean"] = clean.encoded()
+            if self.VIDEO:
+                example |= {"clip": pair.clip, "frame": frame}
             yield pair.name, example
+        self.found.append(f"{split}: {len(hashes)} of {len(pairs)} pairs are sound")
         if bad:
             raise UsageError(listing(f"{self.name}: {len(bad)} bad pairs:", bad))
 
@@ -263,7 +393,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 class _Picture:
     """One decoded side of a pair."""
 
-    def __init__(self, tree, half):
+    def __init__(self, tree: PictureTree, half: Half):
         self.where = tree.where(half.path)
         image, self._data = tree.open(half.path)
         if half.side != "whole":
@@ -273,11 +403,11 @@ class _Picture:
     def __str__(self):
         return f"{self.where} ({self.image.width}x{self.image.height})"
 
-    def hash(self):
+    def hash(self) -> bytes:
         data = repr(self.image.size).encode() + self.image.tobytes()
         return hashlib.blake2b(data, digest_size=16).digest()
 
-    def encoded(self):
+    def encoded(self) -> bytes:
         """The distributed bytes where they will do, else a PNG: no pixel ever changes."""
         if self._data is not None:
             return self._data
@@ -287,12 +417,12 @@ class _Picture:
         return buffer.getvalue()
 
 
-def _flatten(layouts):
+def _flatten(layouts: Iterable[Layout | tuple[Layout, ...]]) -> Iterator[Layout]:
     for layout in layouts:
         yield from layout if isinstance(layout, tuple) else (layout,)
 
 
-def _at_one_root(layout, tree):
+def _at_one_root(layout: Layout, tree: PictureTree) -> list[Pair]:
     """The pairs of a layout, or an empty list. Folders count before archives."""
     roots = {root: pairs for root, pairs in layout.find(tree).items() if pairs}
     extracted = {
@@ -305,20 +435,23 @@ def _at_one_root(layout, tree):
     return next(iter(roots.values()), [])
 
 
-def _id(split, name):
+def _id(split: str, name: str) -> str:
     """A scene id that holds for all splits: those of the training split go without its name."""
     return name if split == "train" else f"{split}/{name}"
 
 
-def _with_scene(pair, scene):
+def _with_scene(pair: Pair, scene: str) -> Pair:
     return dataclasses.replace(pair, scene=scene)
 
 
-def _scenes_by_content(tree, found):
+def _scenes_by_content(
+    tree: PictureTree, found: dict[str, list[Pair]], progress: Progress
+) -> dict[str, list[Pair]]:
     """The pairs with scenes that are called after the first pair that shows them."""
     pairs = [(split, pair) for split, pairs in found.items() for pair in pairs]
     thumbnails, bad = [], []
-    for _, pair in pairs:
+    for done, (_, pair) in enumerate(pairs, 1):
+        progress("comparing scenes", done, len(pairs))
         try:
             thumbnails.append(thumbnail(_Picture(tree, pair.clean).image))
         except UsageError as error:

@@ -1,118 +1,225 @@
-"""The pictures below a folder, where a zip archive counts as a folder."""
+"""The pictures below a folder, where an archive counts as a folder."""
 
 import io
 import os
 import re
-import zipfile
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from mspfn_tf.datasets.archives import (
+    DAMAGED,
+    MAX_MEMBER_BYTES,
+    Archive,
+    Progress,
+    archive_stem,
+    open_archive,
+    unpacking_advice,
+)
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import IMAGE_SUFFIXES
 
 _ORIENTATION = 0x0112  # EXIF tag
+# Only these decoders are ever given a file: Pillow knows many more, and some start other programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_MOST_LINKS = 16  # ways to reach one folder through links
 
 
-def natural_order(name):
+def natural_order(name: str) -> list[tuple[int, str]]:
     """Sorting key that puts `2.png` before `10.png`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _files(folder, above=()):
-    """Every file below a folder, links to folders followed (but not round in circles)."""
-    above = (*above, folder.resolve())
-    for path in folder.iterdir():
-        if path.is_file():
-            yield path
-        elif path.is_dir() and path.resolve() not in above:
-            yield from _files(path, above)
 
 
 class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
-    What `sets/a.zip` holds is listed as `sets/a/...`, unless such a file is there. Hidden files and
-    `__MACOSX` are left out.
+    What `sets/a.zip` or `sets/a.tar.gz` holds is listed as `sets/a/...`, unless such a file is
+    there. Hidden files and `__MACOSX` are left out, links to folders are followed.
 
     Args:
-        root: a folder, or one zip archive.
+        root: a folder, or one archive (see `archives.py`).
+        scratch: folder for what has to be unpacked; default: the system's temporary one. What is
+            put there goes with `close()`, or with this object.
+        progress: is told how far unpacking is.
 
     Attributes:
+        root: as given, without `~`.
         paths: the paths, in natural order.
         top: the folder that all of them share, with a slash at its end, or nothing.
+        notes: what to do about archives that are not read here, a line for each.
 
     Raises:
-        UsageError: `root` does not exist, or an archive is damaged.
+        UsageError: `root` does not exist or is no archive that is read here; an archive is damaged
+            or refused; links lead to one folder in more than 16 ways.
     """
 
-    def __init__(self, root):
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        scratch: Path | None = None,
+        progress: Progress | None = None,
+    ):
         self.root = Path(root).expanduser()
         if not self.root.exists():
-            raise UsageError(f"{self.root}: no such folder or zip archive")
-        self._sources = {}
-        if self.root.is_dir():
-            files = sorted(_files(self.root))
-            for path in files:
-                self._add(path.relative_to(self.root).as_posix(), path)
-            for path in files:
-                if path.suffix.lower() == ".zip":
-                    self._add_archive(path, path.relative_to(self.root).with_suffix(""))
-        else:
-            self._add_archive(self.root, Path())
+            raise UsageError(f"{self.root}: no such folder or archive")
+        self.notes = []
+        self._sources: dict[str, Path | tuple[Archive, str]] = {}
+        self._archives: list[Archive] = []
+        self._scratch, self._unpacked = scratch, []
+        self._progress = progress
+        self._finalizer = weakref.finalize(self, _release, self._archives, self._unpacked)
+        try:
+            self._list()
+        except BaseException:
+            self.close()
+            raise
         self.paths = sorted(self._sources, key=natural_order)
         folders = [path.rpartition("/")[0] for path in self.paths]
         self.top = f"{os.path.commonpath(folders)}/" if folders and all(folders) else ""
         self.top = self.top.removeprefix("/")
 
-    def _add(self, path, source):
-        parts = path.split("/")
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if Path(path).suffix.lower() in IMAGE_SUFFIXES and not hidden:
-            self._sources.setdefault(path, source)
+    def close(self) -> None:
+        """Closes the archives and removes what was unpacked."""
+        self._finalizer()
+
+    def _list(self):
+        if not self.root.is_dir():
+            if advice := unpacking_advice(self.root):
+                raise UsageError(advice)
+            if archive_stem(self.root) is None:
+                raise UsageError(f"{self.root}: neither a folder nor an archive that is read here")
+            self._add_archive(self.root, Path())
+            return
+        files = sorted(_files(self.root))
+        for path in files:
+            relative = path.relative_to(self.root).as_posix()
+            if _is_picture(relative):
+                self._sources[relative] = path
+        for path in files:
+            if _hidden(path.relative_to(self.root)):
+                continue
+            if archive_stem(path) is not None:
+                folder = path.relative_to(self.root).with_name(archive_stem(path))
+                self._add_archive(path, folder)
+            elif advice := unpacking_advice(path):
+                self.notes.append(advice)
 
     def _add_archive(self, path, folder):
-        try:
-            archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UsageError(f"{path}: not a zip archive that can be read ({error})") from error
-        for name in archive.namelist():
-            self._add((folder / name).as_posix(), (archive, name))
+        archive = open_archive(path, _is_picture, self._new_folder, self._progress)
+        self._archives.append(archive)
+        for name in archive.names:
+            self._sources.setdefault((folder / name).as_posix(), (archive, name))
 
-    def in_archive(self, path):
-        """Whether `path` lies in a zip archive."""
+    def _new_folder(self):
+        if self._scratch is not None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="mspfn-unpacked-", dir=self._scratch))
+        self._unpacked.append(folder)
+        return folder
+
+    def in_archive(self, path: str) -> bool:
+        """Whether `path` lies in an archive."""
         return not isinstance(self._sources[path], Path)
 
-    def where(self, path):
+    def where(self, path: str) -> str:
         """The file that `path` stands for, for messages."""
         source = self._sources[path]
-        return f"{source[0].filename}:{source[1]}" if self.in_archive(path) else str(source)
+        return str(source) if isinstance(source, Path) else f"{source[0].path}:{source[1]}"
 
-    def read(self, path):
-        """The bytes of the file at `path`. Raises `UsageError`."""
+    def read(self, path: str) -> bytes:
+        """The bytes of the file at `path`. Raises `UsageError`: damaged, or too large."""
         source = self._sources[path]
         try:
-            return source[0].read(source[1]) if self.in_archive(path) else source.read_bytes()
-        except (zipfile.BadZipFile, OSError) as error:
+            if not isinstance(source, Path):
+                return source[0].read(source[1])
+            if (size := source.stat().st_size) > MAX_MEMBER_BYTES:
+                raise UsageError(f"{source}: {size} bytes, the limit is {MAX_MEMBER_BYTES}")
+            return source.read_bytes()
+        except DAMAGED as error:
+            if isinstance(error, UsageError):
+                raise
             raise UsageError(f"{self.where(path)}: cannot be read ({error})") from error
 
-    def open(self, path):
+    def open(self, path: str) -> tuple[Image.Image, bytes | None]:
         """The picture at `path`, decoded and upright, in RGB.
 
         Returns:
-            `(image, data)`: a `PIL.Image.Image`, and the bytes of the file if they hold exactly
-            these pixels as 8-bit RGB in a JPEG or PNG, else None.
+            `(image, data)`: the picture, and the bytes of the file if they hold exactly these
+            pixels as 8-bit RGB in a JPEG or PNG, else None.
 
         Raises:
-            UsageError: the file is damaged or no picture.
+            UsageError: the file is damaged, no picture, has more than 8 bits per channel, or more
+                pixels than Pillow's limit against decompression bombs (about 89 million, the
+                same limit that `restore` has).
         """
         data = self.read(path)
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with warnings.catch_warnings():
+                # Pillow warns of bombs up to twice its limit.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            with image:
+                _refuse_deep(image)
                 upright = ImageOps.exif_transpose(image).convert("RGB")
                 plain = image.format in ("JPEG", "PNG") and image.mode == "RGB"
                 plain = plain and "transparency" not in image.info
                 plain = plain and image.getexif().get(_ORIENTATION, 1) == 1
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (
+            *DAMAGED,
+            SyntaxError,
+            KeyError,
+            IndexError,
+            TypeError,
+            OverflowError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
             raise UsageError(f"{self.where(path)}: unreadable picture ({error})") from error
         return upright, data if plain else None
+
+
+def _refuse_deep(image: Image.Image) -> None:
+    """Raises `ValueError` on more than 8 bits per channel, which would be cut without a word."""
+    if image.mode.startswith(("I", "F")) or any(";16" in str(tile.args) for tile in image.tile):
+        raise ValueError("more than 8 bits per channel; convert it to 8 bits first")
+
+
+def _is_picture(path: str) -> bool:
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES and not _hidden(Path(path))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file below a folder, links to folders followed, but not round in circles."""
+    visits = Counter()
+
+    def files(folder, above):
+        real = folder.resolve()
+        visits[real] += 1
+        if visits[real] > _MOST_LINKS:
+            raise UsageError(
+                f"{root}: links lead to {real} in more than {_MOST_LINKS} ways; remove some"
+            )
+        for path in folder.iterdir():
+            if path.is_file():
+                yield path
+            elif path.is_dir() and path.resolve() not in (*above, real):
+                yield from files(path, (*above, real))
+
+    return files(root, ())
+
+
+def _release(archives: list[Archive], folders: list[Path]) -> None:
+    for archive in archives:
+        archive.close()
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ from mspfn_tf.datasets.layouts import Folders, SameNames, repackaged
 from mspfn_tf.datasets.pairs_builder import Split
 
 
-def first_generation(letter, training_pairs):
+def first_generation(letter: str, training_pairs: int) -> dict[str, Split]:
     """The splits of Rain100H (`letter="H"`) and Rain100L as first published: 100 test pairs."""
     train, test = f"RainTrain{letter}/", f"Rain100{letter}/"
     return {
@@ -32,7 +32,7 @@ def first_generation(letter, training_pairs):
     }
 
 
-def second_generation(letter):
+def second_generation(letter: str) -> dict[str, Split]:
     """The splits of the later Rain100H and Rain100L, also known as Rain200H and Rain200L: 1,800
     training and 200 test pairs."""
     word = {"H": "Heavy", "L": "Light"}[letter]

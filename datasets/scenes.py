@@ -1,6 +1,7 @@
 """Which pictures show the same scene, and which scenes validate."""
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -11,11 +12,11 @@ _SIDE = 16
 _SAME_SCENE = 0.985
 
 
-def thumbnail(image):
+def thumbnail(image: Image.Image) -> np.ndarray:
     """A fingerprint that survives JPEG and changes of exposure.
 
     Args:
-        image: `PIL.Image.Image`.
+        image: the picture.
 
     Returns:
         `float32 [256]`: 16x16 gray box means without their mean, of length 1 (0 for a flat image).
@@ -27,7 +28,7 @@ def thumbnail(image):
     return values / norm if norm > 1 else np.zeros_like(values)
 
 
-def same_as_first(thumbnails):
+def same_as_first(thumbnails: Sequence[np.ndarray]) -> list[int]:
     """Groups pictures by scene.
 
     Args:
@@ -51,6 +52,6 @@ def same_as_first(thumbnails):
     return result
 
 
-def in_validation(scene):
+def in_validation(scene: str) -> bool:
     """Whether a scene belongs to the validation split: one scene in eleven, by hash of its id."""
     return zlib.crc32(scene.encode()) % 11 == 0

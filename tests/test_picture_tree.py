@@ -89,7 +89,7 @@ def test_bytes_are_kept_only_where_they_hold_the_pixels(tmp_path):
 
 
 def test_errors_name_the_file(tmp_path):
-    with pytest.raises(UsageError, match=r"nowhere: no such folder or zip archive"):
+    with pytest.raises(UsageError, match=r"nowhere: no such folder or archive"):
         PictureTree(tmp_path / "nowhere")
     (tmp_path / "a.zip").write_bytes(b"PK no archive")
     with pytest.raises(UsageError, match=r"a\.zip: not a zip archive"):

@@ -160,7 +160,7 @@ def test_missing_folders(tmp_path, capsys):
         assert f"{tmp_path}/empty/{place}" in error
     assert _left_behind(tmp_path / "tfds") == []
     assert _prepare("rain100l", tmp_path / "nowhere", tmp_path / "tfds") == 2
-    assert "nowhere: no such folder or zip archive" in capsys.readouterr().err
+    assert "nowhere: no such folder or archive" in capsys.readouterr().err
 
 
 def test_incomplete_sets_need_leave(tmp_path, capsys):

@@ -1,7 +1,12 @@
 """paired_folder."""
 
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 
 def _split(*folders):
@@ -12,6 +17,13 @@ def _split(*folders):
 class Builder(PairsBuilder):
     """Anyone's own pairs."""
 
+    FACTS = Facts(
+        rain="anything",
+        page="-",
+        licence="yours",
+        size="-",
+        verified="pictures of its own",
+    )
     SETS = PairSet(
         {
             "train": _split("/train/", "/"),

@@ -1,6 +1,12 @@
 """rain100l."""
 
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet
+from mspfn_tf.datasets.pairs_builder import (
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+)
 from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
 
 
@@ -8,6 +14,13 @@ class Builder(PairsBuilder):
     """Rain100L with RainTrainL (Yang et al., JORDER)."""
 
     HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    FACTS = Facts(
+        rain="synthetic, light",
+        page="JORDER",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified="the `input/` and `target/` test folder on the pictures; the rest on public code",
+    )
     SETS = {
         "old": PairSet(
             first_generation("L", 200),

@@ -1,13 +1,28 @@
 """rain12."""
 
 from mspfn_tf.datasets.layouts import Folders, SameNames
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 
 class Builder(PairsBuilder):
     """Rain12 (Li et al., layer priors): a test set."""
 
     HOMEPAGE = "https://yu-li.github.io/"
+    FACTS = Facts(
+        rain="synthetic",
+        page="Yu Li",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = PairSet(
         {
             "test": Split(

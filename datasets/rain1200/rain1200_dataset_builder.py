@@ -1,7 +1,15 @@
 """rain1200."""
 
 from mspfn_tf.datasets.layouts import SameNames, SideBySide
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 
 def _pair_set(density, count, description):
@@ -26,6 +34,13 @@ class Builder(PairsBuilder):
     """Rain1200 (Zhang and Patel, DID-MDN), of which the test split is the papers' Test1200."""
 
     HOMEPAGE = "https://github.com/hezhangsprinter/DID-MDN"
+    FACTS = Facts(
+        rain="synthetic, three densities",
+        page="DID-MDN",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = {
         "all": _pair_set("{density}", 12000, "Light, medium and heavy rain on 4,000 scenes."),
         "light": _pair_set("Light", 4000, "Light rain."),

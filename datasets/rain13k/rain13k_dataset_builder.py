@@ -1,7 +1,15 @@
 """rain13k."""
 
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 _TESTS = {"Test100": 98, "Rain100H": 100, "Rain100L": 100, "Test2800": 2800, "Test1200": 1200}
 
@@ -21,6 +29,13 @@ class Builder(PairsBuilder):
     """Rain13K: MSPFN's training mix and the five test sets, as MPRNet re-packaged them."""
 
     HOMEPAGE = "https://github.com/swz30/MPRNet"
+    FACTS = Facts(
+        rain="synthetic, five sources",
+        page="MPRNet",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = {
         "full": _pair_set("Everything.", disjoint=False),
         "disjoint": _pair_set(

@@ -1,7 +1,14 @@
 """rain1400."""
 
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 
 def _folders(folder, scenes, names=("rainy_image", "ground_truth")):
@@ -38,6 +45,13 @@ class Builder(PairsBuilder):
     """Rain1400 (Fu et al., DDN), also known as Rain12600, Rain14000 and DDN-Data."""
 
     HOMEPAGE = "https://xueyangfu.github.io/projects/cvpr2017.html"
+    FACTS = Facts(
+        rain="synthetic, 14 rains on every scene",
+        page="DDN",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified="the pair of names on 150 of the pictures; the folders on public code",
+    )
     SETS = {
         "published": PairSet(
             {

@@ -1,6 +1,13 @@
 """rain200h."""
 
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+)
 from mspfn_tf.datasets.rain100_layouts import second_generation
 
 
@@ -8,4 +15,11 @@ class Builder(PairsBuilder):
     """Rain200H (Yang et al., JORDER): the later version of Rain100H."""
 
     HOMEPAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+    FACTS = Facts(
+        rain="synthetic, heavy",
+        page="JORDER",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = PairSet(second_generation("H"), scenes_by_content=True)

@@ -1,7 +1,15 @@
 """rain_ds."""
 
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    NO_SIZE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 # What is on the pictures -> (folder, prefix of the synthetic pictures' names)
 _RAIN = {
@@ -53,6 +61,13 @@ class Builder(PairsBuilder):
     """RainDS (Quan et al.): streaks, drops on the lens, and both."""
 
     HOMEPAGE = "https://github.com/Songforrr/RainDS_CCN"
+    FACTS = Facts(
+        rain="streaks, drops and both; synthetic and photographed",
+        page="RainDS",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = {
         **{f"synthetic_{rain}": _synthetic(rain) for rain in _RAIN},
         **{f"real_{rain}": _real(rain) for rain in _RAIN},

@@ -1,13 +1,27 @@
 """spa_data."""
 
 from mspfn_tf.datasets.layouts import Folders, SameNames
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pairs_builder import (
+    BY_PUBLIC_CODE,
+    NO_LICENCE,
+    Facts,
+    PairsBuilder,
+    PairSet,
+    Split,
+)
 
 
 class Builder(PairsBuilder):
     """SPA-Data (Wang et al., SPANet): real rain, the truth found from videos."""
 
     HOMEPAGE = "https://stevewongv.github.io/derain-project.html"
+    FACTS = Facts(
+        rain="real, truth from videos of a still camera",
+        page="SPANet",
+        licence=NO_LICENCE,
+        size="about 44 GB",
+        verified=BY_PUBLIC_CODE,
+    )
     SETS = PairSet(
         {
             "train": Split(

@@ -4,13 +4,16 @@ import dataclasses
 import hashlib
 import io
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
 from mspfn_tf.datasets.layouts import listing
-from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.pairs_builder import Facts, PairsBuilder
+from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
 from mspfn_tf.datasets.synthetic_rain.rain import rain
@@ -45,7 +48,14 @@ class Builder(PairsBuilder):
     """Rains on any clean photographs; see `rain.py`."""
 
     VERSION = tfds.core.Version("1.1.0")
-    HOMEPAGE = "https://arxiv.org/abs/2003.10985"
+    HOMEPAGE = ""
+    FACTS = Facts(
+        rain="drawn over any clean photographs",
+        page="-",
+        licence="that of the photographs; the rain has none of its own",
+        size="-",
+        verified="pictures of its own",
+    )
     BUILDER_CONFIGS = [
         RainConfig(
             name="light",
@@ -64,7 +74,7 @@ class Builder(PairsBuilder):
         ),
     ]
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         tree = self._pictures(dl_manager)
         backgrounds = [path for path in tree.paths if path.startswith("backgrounds/")]
         streaks = [path for path in tree.paths if path.startswith("streaks/")]
@@ -73,9 +83,11 @@ class Builder(PairsBuilder):
                 f"{self.name}: no clean pictures at {tree.root}/backgrounds/ or in "
                 f"{tree.root}/backgrounds.zip; expected {', '.join(sorted(IMAGE_SUFFIXES))} files "
                 f"there, and optional gray pictures of streaks at {tree.root}/streaks/"
+                + "".join(f"\n{note}" for note in tree.notes)
             )
         _check_names(backgrounds, tree)
-        scenes = _scenes(backgrounds, tree)
+        self.found.append(f"{len(backgrounds)} backgrounds, {len(streaks)} streak pictures")
+        scenes = _scenes(backgrounds, tree, self.progress)
         splits = {}
         divided = _divide(backgrounds, scenes.get), _divide(streaks, str)
         for split, paths, streak_paths in zip(("train", "validation"), *divided, strict=True):
@@ -84,11 +96,19 @@ class Builder(PairsBuilder):
                 splits[split] = self._generate_examples(tree, split, paths, scenes, pictures)
         return splits
 
-    def _generate_examples(self, tree, split, paths, scenes, streak_pictures):
+    def _generate_examples(
+        self,
+        tree: PictureTree,
+        split: str,
+        paths: Sequence[str],
+        scenes: Mapping[str, str],
+        streak_pictures: Sequence[np.ndarray],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         config = self.builder_config
         hashes = self.hashes[split] = {}
         scene_of = self.scenes[split] = {}
-        for path in paths:
+        for done, path in enumerate(paths, 1):
+            self.progress(f"raining on {split}", done, len(paths))
             clean, data = _background(path, tree, config.longest_side)
             encoded = data or _png(clean)
             seen = set()
@@ -128,10 +148,11 @@ def _check_names(paths, tree):
         raise UsageError(listing("backgrounds that differ in their suffix alone, rename:", clashes))
 
 
-def _scenes(paths, tree):
+def _scenes(paths, tree, progress):
     """path -> name of the first background that shows the same scene."""
     thumbnails, bad = [], []
-    for path in paths:
+    for done, path in enumerate(paths, 1):
+        progress("comparing scenes", done, len(paths))
         try:
             thumbnails.append(thumbnail(tree.open(path)[0]))
         except UsageError as error:
