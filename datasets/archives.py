@@ -113,7 +113,7 @@ def open_archive(
         return _CompressedTar(path, wanted, scratch(), progress)
     except DAMAGED as error:
         if isinstance(error, UsageError):
-            raise
+            raise error if str(path) in str(error) else UsageError(f"{path}: {error}") from error
         kind = "zip" if name.endswith(".zip") else "tar"
         raise UsageError(f"{path}: not a {kind} archive that can be read ({error})") from error
 
@@ -250,9 +250,11 @@ class _Member(tarfile.TarInfo):
     def frombuf(cls, buf, encoding, errors):
         try:
             member = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
-            # `tarfile` would take a damaged header for the end of the archive.
-            raise tarfile.ReadError(f"damaged header: {error}") from error
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            # `tarfile` would take a damaged header, or none, for the end of the archive.
+            raise tarfile.ReadError(f"damaged, or cut short: {error}") from error
         if member.type == tarfile.GNUTYPE_SPARSE:
             raise UsageError(f"refused: its member {member.name!r} is a sparse file")
         carries_more = member.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
@@ -309,13 +311,9 @@ def _decompressed(path: Path, file: BinaryIO) -> BinaryIO | _Xz:
 
 def _checked(archive: tarfile.TarFile, bounds: _Bounds) -> Iterator[tarfile.TarInfo]:
     """The files of a tar. Raises `UsageError` where the archive is to be refused."""
-    try:
-        while (member := archive.next()) is not None:
-            plain = (member.isreg() and not member.issparse()) or member.isdir()
-            bounds.check(member.name, plain, member.size)
-            if member.isreg():
-                yield member
-            archive.members.clear()
-    except UsageError as error:
-        path = str(bounds.path)
-        raise error if path in str(error) else UsageError(f"{path}: {error}") from error
+    while (member := archive.next()) is not None:
+        plain = (member.isreg() and not member.issparse()) or member.isdir()
+        bounds.check(member.name, plain, member.size)
+        if member.isreg():
+            yield member
+        archive.members.clear()

@@ -211,6 +211,17 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             name=name, description=description.strip(), base=base or None, sample=sample
         )
 
+    @classmethod
+    def folder_parts(cls, config: str | None, sample: int | None) -> list[str]:
+        """The folders, below the data folder, that a configuration's versions lie in.
+
+        Raises:
+            UsageError: there is nothing to sample, or `sample` is below 1.
+        """
+        if sample is not None:
+            config = cls._sampled(config, sample).name
+        return [cls.name, config] if config else [cls.name]
+
     @property
     def pair_set(self) -> PairSet:
         """What this configuration reads."""

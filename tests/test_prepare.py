@@ -95,7 +95,7 @@ def test_configurations(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("rain9000", (), "no dataset is called 'rain9000'; there are: paired_folder, rain100h"),
+        ("rain9000", (), "no dataset is called 'rain9000'; there are: gt_rain, hq_rain"),
         ("rain100h/older", (), "has no configuration 'older'; choose among: old, old_disjoint"),
         ("rain12", ("--config", "old"), "rain12 has no configuration 'old'; it has none"),
         ("rain100h/old", ("--config", "new"), "two configurations given"),
