@@ -1,5 +1,6 @@
 """The builder that the sets of rainy and clean pictures share."""
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -182,7 +183,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         if sample is not None:
             config = self._sampled(config, sample)
-        super().__init__(config=config, **kwargs)
+        with _without_notice_of_custom_configurations():
+            super().__init__(config=config, **kwargs)
         self.source = source
         self.allow_incomplete = allow_incomplete
         self.scratch = scratch
@@ -426,6 +428,21 @@ class _Picture:
         # Level 3 codes 2.5 times as fast as the default and about as small.
         self.image.save(buffer, "PNG", compress_level=3)
         return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _without_notice_of_custom_configurations() -> Iterator[None]:
+    """TFDS warns of every configuration that is not among those of the class."""
+
+    def wanted(record):
+        return "Using custom data configuration" not in str(record.msg)
+
+    logger = logging.get_absl_logger()
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def _flatten(layouts: Iterable[Layout | tuple[Layout, ...]]) -> Iterator[Layout]:

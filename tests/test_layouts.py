@@ -124,3 +124,37 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 def test_listing():
     assert listing("two:", ["a", "b"]) == "two:\n  a\n  b"
     assert listing("many:", list("abcd"), limit=2) == "many:\n  a\n  b\n  ... and 2 more"
+
+
+def test_clean_pictures_that_several_share(tmp_path):
+    tree = _tree(tmp_path, "a/R-0.png", "a/R-1.png", "a/C-0.png", "b/R-5.png", "b/C-0.png")
+    layout = Folders("{scene}/R-{n:d}", "{scene}/C-{n:d}", ("scene",), shared="{scene}/C-0")
+    assert [(pair.name, pair.clean.path) for pair in layout.find(tree)[""]] == [
+        ("a_0", "a/C-0.png"),
+        ("a_1", "a/C-0.png"),
+        ("b_5", "b/C-0.png"),
+    ]
+    assert str(layout) == "<scene>/R-<n>.* with <scene>/C-<n>.* or <scene>/C-0.*"
+
+
+def test_more_clean_pictures_than_needed(tmp_path):
+    tree = _tree(tmp_path, "r/1.png", "c/1.png", "c/2.png")
+    with pytest.raises(UsageError, match="1 pictures miss their counterpart"):
+        Folders("r/{n}", "c/{n}").find(tree)
+    assert len(Folders("r/{n}", "c/{n}", more_clean=True).find(tree)[""]) == 1
+
+
+def test_folders_that_do_not_matter(tmp_path):
+    tree = _tree(tmp_path, "r/1.png", "r/a/b/2.png", "c/1.png", "c/d/2.png")
+    layout = Folders("r/**/{n}", "c/**/{n}")
+    assert [pair.name for pair in layout.find(tree)[""]] == ["1", "2"]
+    assert str(layout) == "r/<n>.* with c/<n>.*"
+
+
+def test_clips(tmp_path):
+    tree = _tree(tmp_path, "a_Rain_1/0.png", "a_Rain_2/0.png", "a_GT/0.png")
+    layout = Folders("{a}_Rain_{r:d}/{f}", "{a}_GT/{f}", scene=("a",), clip=("a", "r"))
+    assert [(pair.clip, pair.scene) for pair in layout.find(tree)[""]] == [
+        ("a_1", "a"),
+        ("a_2", "a"),
+    ]

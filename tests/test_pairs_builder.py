@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 
 import numpy as np
@@ -155,3 +156,63 @@ def test_an_archive_beside_its_extracted_folder_is_no_second_set(tmp_path):
             archive.write(path, path.relative_to(tmp_path))
     builder = _build("rain12", tmp_path, tmp_path)
     assert builder.info.splits["test"].num_examples == 2
+
+
+def test_frames_of_clips_are_numbered_in_order(tmp_path):
+    frames = {f"t1_Rain_{r:02d}/{n}.png": rainy(n, r) for r in (1, 2) for n in (2, 10, 1)}
+    frames |= {f"t1_GT/{n}.png": clean(n) for n in (2, 10, 1)}
+    write(tmp_path, {f"Dataset_Training_Synthetic/{path}": p for path, p in frames.items()})
+    found = {
+        (example["clip"].decode(), int(example["frame"])): example["name"].decode()
+        for example in _build("ntu_rain", tmp_path, tmp_path).as_data_source("train")
+    }
+    assert found == {
+        (f"t1_0{r}", frame): f"t1_0{r}_{name}"
+        for r in (1, 2)
+        for frame, name in enumerate(("1", "2", "10"))
+    }
+
+
+def test_the_truth_of_gt_rain(tmp_path):
+    at = "GT-RAIN_train/Gurutto_1-2/Gurutto_1-2-Webcam"
+    write(tmp_path, {f"{at}-R-{n:03d}.png": rainy(n) for n in (0, 1)})
+    write(tmp_path, {f"{at}-C-{n:03d}.png": clean(n) for n in (0, 1)})
+    at = "GT-RAIN_train/Hakone_0-0/Hakone_0-0-Webcam"
+    write(tmp_path, {f"{at}-R-{n:03d}.png": rainy(7, n) for n in (0, 1)})
+    write(tmp_path, {f"{at}-C-000.png": clean(7)})
+    for example in _build("gt_rain", tmp_path, tmp_path).as_data_source("train"):
+        scene, number = example["scene"].decode(), int(example["name"].decode()[-1])
+        truth = clean(number) if scene == "Gurutto_1-2" else clean(7)
+        np.testing.assert_array_equal(example["clean"], truth)
+
+
+@pytest.mark.parametrize("archives", [False, True])
+def test_rain_cityscapes_as_the_two_downloads(tmp_path, archives):
+    rain = "_rain_alpha_0.02_beta_0.01_dropsize_0.005_pattern_7.png"
+    name = "aachen/aachen_000004_000019_leftImg8bit"
+    pictures = {
+        f"leftImg8bit_trainval_rain/leftImg8bit_rain/train/{name}{rain}": rainy(1),
+        f"leftImg8bit_trainvaltest/leftImg8bit/train/{name}.png": clean(1),
+    }
+    write(tmp_path / "set", pictures)
+    if archives:
+        for top in ("leftImg8bit_trainval_rain", "leftImg8bit_trainvaltest"):
+            with zipfile.ZipFile(tmp_path / f"set/{top}.zip", "w") as archive:
+                for path in (tmp_path / "set" / top).rglob("*.png"):
+                    archive.write(path, path.relative_to(tmp_path / "set" / top))
+            shutil.rmtree(tmp_path / "set" / top)
+    (example,) = _build("rain_cityscapes", tmp_path / "set", tmp_path).as_data_source("train")
+    assert example["name"] == b"aachen_000004_000019_0.02_0.01_0.005_7"
+    assert example["scene"] == b"aachen_000004_000019"
+    np.testing.assert_array_equal(example["clean"], clean(1))
+
+
+def test_validated_configurations_hold_what_the_others_do(tmp_path):
+    pictures = {f"RainTrainL/rain-{n}.png": rainy(n, n) for n in range(1, 41)}
+    pictures |= {f"RainTrainL/norain-{n}.png": clean(n) for n in range(1, 41)}
+    write(tmp_path, pictures | same_names("Rain100L/", (99,)))
+    old = _scenes(_build("rain100l/old", tmp_path, tmp_path))
+    validated = _scenes(_build("rain100l/old_validated", tmp_path, tmp_path))
+    assert set(old) == {"train", "test"}
+    assert validated["train"] | validated["validation"] == old["train"]
+    assert set(validated["validation"]) == {"9", "12", "15", "32", "34"}

@@ -1,6 +1,9 @@
+import os
 import subprocess
 import sys
+import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +245,135 @@ def test_neither_tensorflow_nor_beam_is_needed(pairs, tmp_path):
     assert done.returncode == 0, done.stderr
     expected = [(str(scene), int(rainy(scene).sum())) for scene in (1, 2, 3)]
     assert done.stdout.splitlines()[-1] == repr(expected)
+
+
+def _many_scenes(folder):
+    """A set like Rain1400: 6 scenes under 3 rains train, one of them tests."""
+    pictures = {}
+    for name, scenes in (("training", range(1, 7)), ("testing", (901,))):
+        at = f"rainy_image_dataset/{name}"
+        pictures |= {
+            f"{at}/rainy_image/{n}_{t}.png": rainy(n, t) for n in scenes for t in (1, 2, 3)
+        }
+        pictures |= {f"{at}/ground_truth/{n}.png": clean(n) for n in scenes}
+    write(folder, pictures)
+
+
+def test_samples_stand_beside_the_whole(tmp_path, capsys):
+    _many_scenes(tmp_path / "set")
+    arguments = (tmp_path / "set", tmp_path / "tfds", "--allow_incomplete")
+    assert _prepare("rain1400", *arguments) == 0
+    assert _prepare("rain1400", *arguments, "--sample", 7) == 0
+    told = capsys.readouterr()
+    assert "rain1400/published_sample_7/1.0.0 (array_record) in" in told.out
+    assert "custom data configuration" not in told.err  # TFDS says so of what it does not know
+    folder = tmp_path / "tfds/rain1400"
+    assert {path.name for path in folder.iterdir()} == {
+        ".config",
+        "published",
+        "published_sample_7",
+    }
+    arguments = {"data_dir": tmp_path / "tfds", "download": False}
+    part = tfds.data_source("rain1400/published_sample_7", split="train", **arguments)
+    scenes = [example["scene"] for example in part]
+    assert len(scenes) == 7 and len(set(scenes)) == 6
+    tests = tfds.data_source("rain1400/published_sample_7", split="test", **arguments)
+    assert len(tests) == 3
+    assert len(tfds.data_source("rain1400", split="train", **arguments)) == 18
+
+
+def test_samples_of_sets_without_configurations(pairs, tmp_path):
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--sample", 2) == 0
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 0
+    arguments = {"data_dir": tmp_path / "tfds", "split": "train", "download": False}
+    assert len(tfds.data_source("paired_folder/sample_2", **arguments)) == 2
+    assert len(tfds.data_source("paired_folder", **arguments)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "message"),
+    [
+        ("paired_folder", 0, "sample must be at least 1. Received: 0"),
+        ("real_rain", 3, "real_rain has no training pairs to sample"),
+        ("rain12", 3, "rain12 has no training pairs to sample"),
+        ("synthetic_rain", 3, "synthetic_rain makes its pairs itself"),
+    ],
+)
+def test_what_cannot_be_sampled(name, sample, message, pairs, tmp_path, capsys):
+    assert _prepare(name, pairs, tmp_path / "tfds", "--sample", sample) == 2
+    assert message in capsys.readouterr().err
+    assert _left_behind(tmp_path / "tfds") == []
+
+
+def test_what_was_found_is_told_where_it_fails(pairs, tmp_path, capsys):
+    (pairs / "test/input/4.png").write_text("no picture")
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 2
+    error = capsys.readouterr().err
+    assert error.index("1 bad pairs") < error.index("found so far:")
+    assert f"train: 3 pairs, the rainy ones in {pairs}/train/input" in error
+    assert "train: 3 of 3 pairs are sound" in error
+    assert "test: 1 of 2 pairs are sound" in error
+
+
+def test_archives_of_other_kinds_are_named_where_something_is_missing(pairs, tmp_path, capsys):
+    (pairs / "train.rar").write_bytes(b"-")
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 0
+    assert _prepare("rain100l", pairs, tmp_path / "tfds") == 2
+    assert "train.rar: .rar archives are not read here" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_is_cleared(pairs, tmp_path, monkeypatch):
+    from mspfn_tf import files
+
+    target = tmp_path / "tfds/paired_folder/1.0.0"
+    left = files.partial_path(target)
+    dead = left.with_name(left.name.replace(f"-{os.getpid()}-", "-4194303-"))
+    (dead / ".build/unpacked").mkdir(parents=True)
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 0
+    assert not dead.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["1.0.0"]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz"])
+def test_tars(pairs, tmp_path, suffix):
+    path = tmp_path / f"pairs.{suffix}"
+    with tarfile.open(path, f"w:{suffix[4:]}") as archive:
+        archive.add(pairs, "pairs")
+    data_dir = tmp_path / "tfds"
+    assert _prepare("paired_folder", path, data_dir) == 0
+    assert [file.name for file in data_dir.iterdir()] == ["paired_folder"]
+    found = tfds.data_source("paired_folder", data_dir=data_dir, split="train", download=False)
+    for example in found:
+        np.testing.assert_array_equal(example["rainy"], rainy(int(example["name"])))
+
+
+def test_progress(pairs, tmp_path):
+    from mspfn_tf.datasets.preparing import prepare
+
+    told = []
+    with tarfile.open(tmp_path / "pairs.tar.gz", "w:gz") as archive:
+        archive.add(pairs, "pairs")
+    prepared = prepare(
+        "paired_folder",
+        tmp_path / "pairs.tar.gz",
+        tmp_path / "tfds",
+        progress=lambda *step: told.append(step),
+    )
+    assert prepared.splits["train"].pairs == 3
+    assert told[-5:] == [
+        *(("writing train", n, 3) for n in (1, 2, 3)),
+        *(("writing test", n, 2) for n in (1, 2)),
+    ]
+    assert told[0][0] == "unpacking pairs.tar.gz"
+
+
+def test_pictures_that_restoring_would_refuse_are_refused(pairs, tmp_path, capsys):
+    with open(pairs / "train/input/2.png", "rb") as file:
+        data = bytearray(file.read())
+    # 11,000 x 11,000 pixels by its header, whose checksum fits.
+    data[16:24] = (11_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (pairs / "train/input/2.png").write_bytes(data)
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 2
+    error = capsys.readouterr().err
+    assert "train/input/2.png: unreadable picture (Image size (121000000 pixels) exceeds" in error
