@@ -13,6 +13,7 @@ VERBS = (
     "score",
     "evaluate",
     "prepare",
+    "stats",
     "train",
     "convert",
     "export",

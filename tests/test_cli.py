@@ -74,6 +74,6 @@ def test_every_package_is_listed_for_installation():
     text = (ROOT / "setup.cfg").read_text()
     for folder in ("mspfn_tf/commands", *map(str, (ROOT / "datasets").iterdir()), "export"):
         path = ROOT / folder
-        if (path / "__init__.py").is_file() and path.parent.name == "datasets":
+        if (path / "__init__.py").is_file() and path.parent == ROOT / "datasets":
             assert f"mspfn_tf.datasets.{path.name}\n" in text
             importlib.import_module(f"mspfn_tf.datasets.{path.name}")

@@ -41,9 +41,9 @@ def add_arguments(parser):
 
 def run(args):
     from mspfn_tf.datasets.preparing import prepare, report
+    from mspfn_tf.progress import Bars
 
-    bars = _Bars() if sys.stderr.isatty() else None
-    try:
+    with Bars(sys.stderr) as bars:
         prepared = prepare(
             args.name,
             args.manual_dir,
@@ -55,28 +55,6 @@ def run(args):
             args.sample,
             bars,
         )
-    finally:
-        if bars is not None:
-            bars.close()
     for line in report(prepared):
         print(line)
     return 0
-
-
-class _Bars:
-    """A progress bar on standard error for every part of the work."""
-
-    def __init__(self):
-        self._bar, self._what = None, None
-
-    def __call__(self, what, done, total):
-        from tqdm import tqdm
-
-        if what != self._what:
-            self.close()
-            self._bar, self._what = tqdm(total=total, desc=what, unit="", unit_scale=True), what
-        self._bar.update(done - self._bar.n)
-
-    def close(self):
-        if self._bar is not None:
-            self._bar.close()

@@ -5,13 +5,13 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import hashlib
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
+from mspfn_tf.prepared_sets import Examples
 
 
 def parse_mixture(spec):
@@ -46,24 +46,6 @@ def parse_mixture(spec):
     return [(name, weight / total) for name, weight in parts]
 
 
-def _prepared_folder(name, data_dir):
-    """The newest version folder of a prepared set: `data_dir/name[/config]/version`."""
-    prepare = f"run: mspfn prepare {name.partition('/')[0]} --manual_dir DIR --data_dir {data_dir}"
-    folder = Path(data_dir, name)
-
-    def versions(parent):
-        return [info.parent for info in parent.glob("*.*.*/dataset_info.json")]
-
-    found = versions(folder)
-    if not found:
-        configs = sorted({info.parts[-3] for info in folder.glob("*/*.*.*/dataset_info.json")})
-        if configs:
-            choices = ", ".join(f"{name}/{config}" for config in configs)
-            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
-        raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
-    return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
-
-
 class PairSource:
     """Random access to one split of a prepared pair set.
 
@@ -75,33 +57,14 @@ class PairSource:
         data_dir: the folder that `mspfn prepare` filled.
 
     Raises:
-        UsageError: the set is not prepared there, or it has no such split.
+        UsageError: the set is not prepared there, is damaged, or has no such split.
     """
 
     def __init__(self, name, split, data_dir):
-        import tensorflow_datasets as tfds
-
-        builder = tfds.builder_from_directory(_prepared_folder(name, data_dir))
-        if split not in builder.info.splits:
-            splits = ", ".join(builder.info.splits)
-            raise UsageError(f"dataset '{name}' has no split '{split}', only: {splits}")
-        if "clean" not in builder.info.features:
-            raise UsageError(
-                f"dataset '{name}' holds photographs without a clean side: nothing to score or to "
-                "train on. mspfn restore takes their folder"
-            )
-        skip = tfds.decode.SkipDecoding()
-        decoders = {"rainy": skip, "clean": skip}
-        if builder.info.file_format.file_suffix == "array_record":
-            self._examples = builder.as_data_source(split, decoders=decoders)
-        else:
-            # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
-            config = tfds.ReadConfig(interleave_cycle_length=1)
-            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
-            self._examples = list(tfds.as_numpy(dataset))
+        self._examples = Examples(name, split, data_dir)
         self.dataset = name
         self.split = split
-        self._files = sorted(Path(builder.data_dir).glob(f"*-{split}.*"))
+        self._files = sorted(self._examples.folder.glob(f"*-{split}.*"))
 
     def __len__(self):
         return len(self._examples)

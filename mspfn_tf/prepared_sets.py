@@ -1,0 +1,173 @@
+"""Opens what `mspfn prepare` has built, or says what is wrong with it.
+
+Nothing here needs TensorFlow when the set was prepared as array_record.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mspfn_tf.errors import UsageError
+
+_MAX_JSON_BYTES = 2**26
+_FEATURES = "tensorflow_datasets.core.features."
+
+
+def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
+    """The newest version folder of a prepared set: `data_dir/name[/config]/version`.
+
+    Raises:
+        UsageError: the set is not prepared there, or `name` leaves the configuration open.
+    """
+    prepare = f"run: mspfn prepare {name.partition('/')[0]} --manual_dir DIR --data_dir {data_dir}"
+    folder = Path(data_dir, name)
+
+    def infos(pattern):
+        found = folder.glob(f"{pattern}/dataset_info.json")
+        return [info for info in found if not info.parent.name.startswith(".")]
+
+    found = infos("*.*.*")
+    if not found:
+        configs = sorted({info.parts[-3] for info in infos("*/*.*.*")})
+        if configs:
+            choices = ", ".join(f"{name}/{config}" for config in configs)
+            raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
+        raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
+    folders = [info.parent for info in found]
+    return max(folders, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
+
+
+def splits(name: str, data_dir: str | os.PathLike) -> list[str]:
+    """The splits of a prepared set.
+
+    Raises:
+        UsageError: as `Examples`.
+    """
+    return list(_open(prepared_folder(name, data_dir)).info.splits)
+
+
+class Examples(Sequence):
+    """The examples of a split by number, their pictures as the bytes of PNG or JPEG files.
+
+    Args:
+        name: `name` or `name/config` of a set that `mspfn prepare` built.
+        split: the split.
+        data_dir: the folder that `mspfn prepare` filled.
+        paired: whether the set has to have clean pictures.
+
+    Attributes:
+        features: the names of what an example holds.
+
+    Raises:
+        UsageError: the set is not prepared there, is damaged, would make TFDS import what is not
+            its own, or has no such split or no clean pictures. Reading an example raises it where
+            that is damaged.
+    """
+
+    def __init__(
+        self, name: str, split: str, data_dir: str | os.PathLike, paired: bool = True
+    ) -> None:
+        import tensorflow_datasets as tfds
+
+        self.folder = prepared_folder(name, data_dir)
+        builder = _open(self.folder)
+        self.features = tuple(builder.info.features)
+        if split not in builder.info.splits:
+            there = ", ".join(builder.info.splits)
+            raise UsageError(f"dataset '{name}' has no split '{split}', only: {there}")
+        wanted = ("rainy", "clean") if paired else ("rainy",)
+        missing = [key for key in wanted if key not in self.features]
+        if missing:
+            raise UsageError(
+                f"dataset '{name}' has no '{missing[0]}' pictures; it has: "
+                f"{', '.join(self.features)}"
+            )
+        skip = tfds.decode.SkipDecoding()
+        decoders = {key: skip for key in ("rainy", "clean") if key in self.features}
+        try:
+            if builder.info.file_format.file_suffix == "array_record":
+                self._examples = builder.as_data_source(split, decoders=decoders)
+            else:
+                # Only sequential reading here (and only with TensorFlow): keep the encoded bytes.
+                config = tfds.ReadConfig(interleave_cycle_length=1)
+                dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
+                self._examples = list(tfds.as_numpy(dataset))
+            self._count = len(self._examples)
+        except Exception as error:
+            raise _damaged(self.folder, error) from error
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index = range(self._count)[index]
+        try:
+            return self._examples[index]
+        except Exception as error:
+            raise _damaged(self.folder, error, f"example {index}: ") from error
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[index] for index in range(len(self)))
+
+
+def _open(folder: Path):
+    """The TFDS builder of a prepared set. Raises `UsageError`."""
+    import tensorflow_datasets as tfds
+
+    _check_features(folder / "features.json")
+    try:
+        builder = tfds.builder_from_directory(folder)
+        # Both are read when they are asked for.
+        list(builder.info.splits), list(builder.info.features)
+    except Exception as error:  # TFDS lets through whatever its parsers raise
+        raise _damaged(folder, error) from error
+    return builder
+
+
+def _damaged(folder: Path, error: Exception, which: str = "") -> UsageError:
+    told = " ".join(str(error).split())[:300]
+    return UsageError(
+        f"{folder}: {which}damaged ({type(error).__name__}: {told}); prepare the set again with "
+        "--overwrite"
+    )
+
+
+def _check_features(path: Path) -> None:
+    """Raises `UsageError` where the file is damaged, or names classes that are not TFDS's own.
+
+    TFDS imports the modules of the classes that the file names.
+    """
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise UsageError(f"{path}: larger than {_MAX_JSON_BYTES} bytes")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        foreign = [name for name in _class_names(found) if not str(name).startswith(_FEATURES)]
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"{path}: damaged or missing ({error}); prepare the set again with --overwrite"
+        ) from error
+    if foreign:
+        raise UsageError(
+            f"{path}: refused: it would import {foreign[0]!r}; sets that mspfn prepare built hold "
+            "features of TFDS alone"
+        )
+
+
+def _class_names(value: Any) -> Iterator[Any]:
+    """The classes that a description of features names, also in the JSON that it quotes."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _class_names(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            # Older files have "type" for the name.
+            if isinstance(inner, str) and key in ("pythonClassName", "python_class_name", "type"):
+                yield inner
+            elif key == "json" and isinstance(inner, str):
+                yield from _class_names(json.loads(inner))
+            else:
+                yield from _class_names(inner)
