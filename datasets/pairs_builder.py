@@ -342,7 +342,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for name, count in counts.items()
             if expected[name] not in (None, count)
         ]
-        if wrong and self.builder_config:
+        if wrong and isinstance(self.SETS, dict):
             wrong += [
                 f"(these are the counts of {self.name}/{name})"
                 for name, other in self.SETS.items()

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mspfn_tf.cli import main
-from tests.rain_pictures import clean, rainy, same_names, write
+from tests.rain_pictures import clean, left_clean, rainy, same_names, write
 
 
 @pytest.fixture
@@ -286,6 +286,10 @@ def test_samples_of_sets_without_configurations(pairs, tmp_path):
     assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--sample", 2) == 0
     assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 0
     arguments = {"data_dir": tmp_path / "tfds", "split": "train", "download": False}
+    write(tmp_path / "rain", {f"training/{n}.png": left_clean(n) for n in (1, 2, 3)})
+    options = ("--sample", 2, "--allow_incomplete")
+    assert _prepare("rain800", tmp_path / "rain", tmp_path / "tfds", *options) == 0
+    assert len(tfds.data_source("rain800/sample_2", **arguments)) == 2
     assert len(tfds.data_source("paired_folder/sample_2", **arguments)) == 2
     assert len(tfds.data_source("paired_folder", **arguments)) == 3
 
