@@ -200,8 +200,10 @@ class SameNames:
     )
 
     def __str__(self):
-        places = " or ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES)
-        return f"{self.folder}({places})/<name>.*"
+        rainy, clean = self._NAMES[0]
+        others = ", ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES[1:])
+        first = f"{self.folder}{rainy}/<name>.* with {self.folder}{clean}/<name>.*"
+        return f"{first} (or {others})"
 
     def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
         """The first that is there, as `{root: [Pair]}`.
