@@ -112,6 +112,41 @@ class Examples(Sequence):
         return (self[index] for index in range(len(self)))
 
 
+def picture_files(examples: Examples, folder: str | os.PathLike, side: str = "rainy") -> list[Path]:
+    """Writes the pictures of a split as the files they came from, called by the pairs' names.
+
+    Args:
+        examples: the split.
+        folder: where to; made if it is missing.
+        side: `rainy` or `clean`.
+
+    Returns:
+        The files, in the order of the examples.
+
+    Raises:
+        UsageError: there are no such pictures, a name leads out of the folder, or it cannot be
+            written.
+    """
+    if side not in examples.features:
+        raise UsageError(f"{examples.folder}: no {side!r} pictures")
+    folder, written = Path(folder), []
+    for index, example in enumerate(examples):
+        data, name = example[side], example.get("name", str(index))
+        name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
+            raise UsageError(f"{examples.folder}: example {index}: refused: its name is {name!r}")
+        path = folder.joinpath(*parts)
+        path = path.with_name(path.name + (".png" if data.startswith(b"\x89PNG") else ".jpg"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        written.append(path)
+    return written
+
+
 def _open(folder: Path):
     """The TFDS builder of a prepared set. Raises `UsageError`."""
     import tensorflow_datasets as tfds

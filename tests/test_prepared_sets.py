@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.prepared_sets import Examples, prepared_folder
+from mspfn_tf.prepared_sets import Examples, prepared_folder, picture_files
 from mspfn_tf.training.pair_source import PairSource
 from tests.pair_sets import prepare
 
@@ -66,6 +66,31 @@ def test_sets_without_clean_pictures(tmp_path):
         PairSource("real_rain", "test", tmp_path / "tfds")
     (example,) = Examples("real_rain", "test", tmp_path / "tfds", paired=False)
     assert example["name"] == b"1"
+
+
+def test_pictures_as_files(tmp_path):
+    from mspfn_tf.datasets.preparing import prepare as build
+    from mspfn_tf.images import read_rgb
+    from tests.rain_pictures import rainy, write
+
+    write(tmp_path / "photographs", {"a/1.png": rainy(1), "b/2.jpg": rainy(2), "b/3.png": rainy(3)})
+    build("real_rain", tmp_path / "photographs", tmp_path / "tfds")
+    examples = Examples("real_rain", "test", tmp_path / "tfds", paired=False)
+    files = picture_files(examples, tmp_path / "files")
+    names = sorted(path.relative_to(tmp_path / "files").as_posix() for path in files)
+    assert names == ["a/1.png", "b/2.jpg", "b/3.png"]
+    np.testing.assert_array_equal(read_rgb(tmp_path / "files/b/3.png"), rainy(3))
+    with pytest.raises(UsageError, match="no 'clean' pictures"):
+        picture_files(examples, tmp_path / "files", "clean")
+
+
+@pytest.mark.parametrize("name", ["../1", "/etc/1", "a/../../1", ""])
+def test_names_that_lead_out_of_the_folder_are_refused(whole, tmp_path, name):
+    examples = Examples("tiny", "train", whole)
+    examples._examples = [{"rainy": b"-", "name": name.encode()}] * 10
+    with pytest.raises(UsageError, match="example 0: refused"):
+        picture_files(examples, tmp_path / "files")
+    assert not (tmp_path / "files").exists()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def contact_sheet(preset: str, columns: int = 3, rows: int = 2) -> Image.Image:
     return sheet
 
 
-def main(folder):
+def main(folder: str) -> None:
     for preset in PRESETS:
         path = Path(folder) / f"{preset}.jpg"
         contact_sheet(preset).save(path, quality=72, optimize=True)
