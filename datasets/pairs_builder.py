@@ -199,19 +199,19 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         sets = getattr(cls, "SETS", None)
         if sets is None:
             raise UsageError(f"{cls.name} makes its pairs itself: it has none to sample")
-        base = getattr(config, "name", config)
+        base = config.name if isinstance(config, tfds.core.BuilderConfig) else config
         if isinstance(sets, dict):
             base = base or next(iter(sets))
-        pair_set = sets[base] if base else sets
+            pair_set = sets[base]
+        else:
+            base, pair_set = None, sets
         if "train" not in pair_set.splits:
             raise UsageError(f"{cls.name} has no training pairs to sample")
         if sample < 1:
             raise UsageError(f"sample must be at least 1. Received: {sample}")
         name = f"{base}_sample_{sample}" if base else f"sample_{sample}"
         description = f"{pair_set.description} {sample} of the training pairs, scene by scene."
-        return SampledConfig(
-            name=name, description=description.strip(), base=base or None, sample=sample
-        )
+        return SampledConfig(name=name, description=description.strip(), base=base, sample=sample)
 
     @classmethod
     def folder_parts(cls, config: str | None, sample: int | None) -> list[str]:
@@ -228,8 +228,10 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def pair_set(self) -> PairSet:
         """What this configuration reads."""
         config = self.builder_config
-        name = config.base if isinstance(config, SampledConfig) else config and config.name
-        return self.SETS[name] if name else self.SETS
+        sets = self.SETS
+        if isinstance(sets, PairSet):
+            return sets
+        return sets[config.base if isinstance(config, SampledConfig) else config.name]
 
     def download_and_prepare(self, **kwargs: Any) -> None:
         """See `tfds.core.DatasetBuilder`. Archives are closed at the end."""
@@ -303,8 +305,9 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """`{split: [Pair]}`, with the counts checked."""
         splits = self.pair_set.splits
         found = {}
-        for name, split in splits.items():
+        for done, (name, split) in enumerate(splits.items(), 1):
             found[name] = split.find(tree)
+            self.progress("pairing files", done, len(splits))
             if found[name]:
                 place = tree.root / os.path.commonpath(
                     [os.path.dirname(pair.rainy.path) for pair in found[name]]

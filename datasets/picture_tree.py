@@ -96,7 +96,10 @@ class PictureTree:
                 raise UsageError(f"{self.root}: neither a folder nor an archive that is read here")
             self._add_archive(self.root, Path())
             return
+        tell = self._progress or (lambda what, done, total: None)
+        tell("listing files", 0, 1)
         files = sorted(_files(self.root))
+        tell("listing files", 1, 1)
         for path in files:
             relative = path.relative_to(self.root).as_posix()
             if _is_picture(relative):

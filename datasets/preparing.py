@@ -95,7 +95,8 @@ def prepare(
     parts = builder_class.folder_parts(config, sample)
     target = data_dir.joinpath(*parts, str(builder_class.VERSION))
     clear_leftovers(data_dir / builder_class.name, recursive=True)
-    tfds.disable_progress_bar()
+    if progress is not None:
+        tfds.disable_progress_bar()
     try:
         with atomic_folder(target, overwrite) as folder:
             build = folder / ".build"

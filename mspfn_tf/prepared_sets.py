@@ -5,7 +5,7 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def splits(name: str, data_dir: str | os.PathLike) -> list[str]:
     return list(_open(prepared_folder(name, data_dir)).info.splits)
 
 
-class Examples(Sequence):
+class Examples:
     """The examples of a split by number, their pictures as the bytes of PNG or JPEG files.
 
     Args:
@@ -155,7 +155,7 @@ def _open(folder: Path):
     try:
         builder = tfds.builder_from_directory(folder)
         # Both are read when they are asked for.
-        list(builder.info.splits), list(builder.info.features)
+        _ = builder.info.splits, builder.info.features
     except Exception as error:  # TFDS lets through whatever its parsers raise
         raise _damaged(folder, error) from error
     return builder

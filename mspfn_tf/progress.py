@@ -18,7 +18,7 @@ class Bars:
     def __call__(self, what: str, done: int, total: int) -> None:
         if not self._stream.isatty():
             return
-        if what != self._what:
+        if self._bar is None or what != self._what:
             from tqdm import tqdm
 
             self._close()

@@ -121,7 +121,7 @@ def split_statistics(
             key: spread(key)
             for key in ("height", "width", "brightness", "psnr", "ssim", "coverage", "shift")
         },
-        equal=sum(np.isinf(columns["psnr"])).item() if paired and found else None,
+        equal=int(np.isinf(columns["psnr"]).sum()) if paired and found else None,
     )
     order = np.argsort(columns["psnr" if paired else "brightness"]) if found else []
     rows = np.unique(np.linspace(0, len(order) - 1, min(_ROWS, len(order))).round().astype(int))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.prepared_sets import Examples, prepared_folder, picture_files
+from mspfn_tf.prepared_sets import Examples, picture_files, prepared_folder
 from mspfn_tf.training.pair_source import PairSource
 from tests.pair_sets import prepare
 
