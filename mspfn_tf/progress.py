@@ -22,7 +22,9 @@ class Bars:
             from tqdm import tqdm
 
             self._close()
-            self._bar = tqdm(total=total, desc=what, unit="", unit_scale=True, file=self._stream)
+            self._bar = tqdm(
+                total=total, desc=what, unit="", unit_scale=total > 10_000, file=self._stream
+            )
             self._what = what
         self._bar.update(done - self._bar.n)
 
