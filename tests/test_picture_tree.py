@@ -1,5 +1,7 @@
 import io
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -103,3 +105,41 @@ def test_errors_name_the_file(tmp_path):
     for name in ("short.png", "text.jpg"):
         with pytest.raises(UsageError, match=f"{name}: unreadable picture"):
             tree.open(name)
+
+
+def test_large_files_are_not_read(tmp_path, monkeypatch):
+    write(tmp_path, {"a.png": clean(1)})
+    monkeypatch.setattr("mspfn_tf.datasets.picture_tree.MAX_MEMBER_BYTES", 100)
+    with pytest.raises(UsageError, match=r"a\.png: \d+ bytes, the limit is 100"):
+        PictureTree(tmp_path).open("a.png")
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+def test_more_than_8_bits_are_refused(tmp_path, shape):
+    deep = np.full(shape, 300, np.uint16)
+    if len(shape) == 2:
+        Image.fromarray(deep).save(tmp_path / "deep.png")
+    else:  # Pillow writes none: 16-bit RGB by hand
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+        header = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
+        data = b"\x89PNG\r\n\x1a\n"
+        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+            checksum = zlib.crc32(kind + body)
+            data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+        (tmp_path / "deep.png").write_bytes(data)
+    with pytest.raises(UsageError, match="more than 8 bits per channel"):
+        PictureTree(tmp_path).open("deep.png")
+
+
+def test_only_decoders_of_pictures_are_used(tmp_path):
+    # Pillow hands PostScript to another program, whatever the file is called.
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n%%EOF\n")
+    with pytest.raises(UsageError, match=r"a\.png: unreadable picture \(cannot identify"):
+        PictureTree(tmp_path).open("a.png")
+
+
+def test_pictures_above_pillows_limit_are_refused(tmp_path, monkeypatch):
+    write(tmp_path, {"a.png": clean(1)})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 319)  # it has 320
+    with pytest.raises(UsageError, match=r"a\.png: unreadable picture .*320 pixels"):
+        PictureTree(tmp_path).open("a.png")

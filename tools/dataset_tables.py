@@ -101,10 +101,10 @@ def facts_list(builder: type) -> str:
 
 
 def citation(builder: type) -> str:
-    """First author, title and year of the first entry of `CITATIONS.bib`, or its comment."""
+    """Authors, title, year of the first entry of `CITATIONS.bib`; else whom its comment names."""
     text = (Path(builder.pkg_dir_path) / "CITATIONS.bib").read_text(encoding="utf-8")
     if "@" not in text:
-        return text.strip().removeprefix("%").strip().rstrip(".")
+        return text.strip().removeprefix("% Cite ").rstrip(".")
     entry = text[text.index("@") :].split("\n@")[0]
     found = {
         key: re.sub(r"[{}]|\s+(?=\s)", "", value.replace("\n", " "))
