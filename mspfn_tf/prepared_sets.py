@@ -79,6 +79,11 @@ class Examples:
             raise UsageError(f"dataset '{name}' has no split '{split}', only: {there}")
         wanted = ("rainy", "clean") if paired else ("rainy",)
         missing = [key for key in wanted if key not in self.features]
+        if missing == ["clean"]:
+            raise UsageError(
+                f"dataset '{name}' holds photographs without a clean side: nothing to score or to "
+                "train on"
+            )
         if missing:
             raise UsageError(
                 f"dataset '{name}' has no '{missing[0]}' pictures; it has: "
