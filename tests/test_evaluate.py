@@ -83,6 +83,7 @@ def test_evaluates_a_folder_of_pairs(pairs, network, tmp_path, capsys):
     assert f"output       rgb       {scores['output_rgb']['psnr']:.3f} / " in text
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be given the statistics")
 def test_tiles_ensemble_and_crop_reach_the_restorer(pairs, model, tmp_path):
     common = ("--pairs", pairs, "--model", model)
     options = ("--tile", 16, "--overlap", 8, "--ensemble", 8, "--crop_multiple", 8)
