@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 
-from mspfn_tf.commands.export import parse_size
+from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.presets import known_preset
 
 SGEMM_SIDE = 4096

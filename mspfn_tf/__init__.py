@@ -5,14 +5,43 @@ when they are first used.
 """
 
 import importlib
+import importlib.abc
+import importlib.util
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # what editors complete; at run time `__getattr__` imports it when it is used
+    from mspfn_tf import datasets, export, losses, metrics, training
+    from mspfn_tf.model import MSPFN
+    from mspfn_tf.presets import PRESETS
+    from mspfn_tf.reference_checkpoint import load_reference_checkpoint
+    from mspfn_tf.restorer import Restorer
 
-# In a checkout, `datasets/` and `export/` stand beside this package rather than inside it.
+__version__ = "0.2.0"
+
 _root = Path(__file__).resolve().parent.parent
+
+
+_ROOMS = ("datasets", "export", "web")
+
+
+class _Rooms(importlib.abc.MetaPathFinder):
+    """In a checkout, the folders of `_ROOMS` stand beside this package rather than inside it."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        room = fullname.removeprefix(f"{__name__}.")
+        if fullname == room or room not in _ROOMS:
+            return None
+        return importlib.util.spec_from_file_location(
+            fullname,
+            _root / room / "__init__.py",
+            submodule_search_locations=[str(_root / room)],
+        )
+
+
 if (_root / "setup.cfg").is_file() and (_root / "datasets").is_dir():
-    __path__.append(str(_root))
+    sys.meta_path.insert(0, _Rooms())
 
 _NAMES = {
     "MSPFN": "mspfn_tf.model",
@@ -22,10 +51,20 @@ _NAMES = {
 }
 _MODULES = ("datasets", "export", "losses", "metrics", "training")
 
-__all__ = [*_NAMES, *_MODULES]
+__all__ = [
+    "MSPFN",
+    "PRESETS",
+    "Restorer",
+    "datasets",
+    "export",
+    "load_reference_checkpoint",
+    "losses",
+    "metrics",
+    "training",
+]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(_NAMES[name]), name)
     elif name in _MODULES:
@@ -36,5 +75,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -7,11 +7,13 @@ import csv
 import importlib.metadata
 import json
 import math
+import os
 import platform
-import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,7 +23,7 @@ from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.images import read_rgb, write_picture
-from mspfn_tf.pairs import pair_folders
+from mspfn_tf.pairs import Pairs, pair_folders
 from mspfn_tf.sheets import side_by_side
 
 _PARTIAL = "partial.jsonl"
@@ -40,7 +42,13 @@ _LIBRARIES = {
 }
 
 
-def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
+def score(
+    predictions: str | os.PathLike,
+    targets: str | os.PathLike,
+    protocol: str = "matlab_y",
+    allow_unmatched: bool = False,
+    command: str | None = None,
+) -> dict[str, Any]:
     """Scores the pictures of a folder, whatever made them, against their targets.
 
     Args:
@@ -48,6 +56,7 @@ def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
         targets: folder of the clean pictures; see `mspfn_tf.pairs` for how names pair.
         protocol: one of `metrics.PROTOCOLS`.
         allow_unmatched: leave out (and list under `left_out`) what does not pair.
+        command: the command to record as the one that made the scores.
 
     Returns:
         The content of `scores.json`. A picture that cannot be read or measured stands, with the
@@ -74,12 +83,20 @@ def score(predictions, targets, protocol="matlab_y", allow_unmatched=False):
         "targets": str(targets),
         "failed": failed,
         "left_out": list(pairing.left_out),
-        **_provenance(),
+        **_provenance(command),
         "images": images,
     }
 
 
-def evaluate(restorer, pairs, output, configuration, protocol="matlab_y", crop_multiple=1):
+def evaluate(
+    restorer: Callable[[np.ndarray], np.ndarray],
+    pairs: Pairs,
+    output: str | os.PathLike,
+    configuration: dict[str, Any],
+    protocol: str = "matlab_y",
+    crop_multiple: int = 1,
+    command: str | None = None,
+) -> dict[str, Any]:
     """Restores and scores pairs; writes `scores.json`, `scores.csv` and `sheet.png`.
 
     Each picture's scores go to a partial file as soon as they are known. A run that was
@@ -97,6 +114,7 @@ def evaluate(restorer, pairs, output, configuration, protocol="matlab_y", crop_m
         protocol: one of `metrics.PROTOCOLS`.
         crop_multiple: crop both pictures at the right and the bottom to multiples of so many
             pixels first.
+        command: the command to record as the one that made the scores.
 
     Returns:
         The content of `scores.json`. A pair that cannot be read or measured stands, with the
@@ -119,10 +137,10 @@ def evaluate(restorer, pairs, output, configuration, protocol="matlab_y", crop_m
     }
     with locked(output, "evaluate"):
         clear_leftovers(output)
-        return _evaluate(restorer, pairs, output, configuration)
+        return _evaluate(restorer, pairs, output, configuration, command)
 
 
-def _evaluate(restorer, pairs, output, configuration):
+def _evaluate(restorer, pairs, output, configuration, command):
     protocol, crop_multiple = configuration["protocol"], configuration["crop_multiple"]
     partial = output / _PARTIAL
     finished = output / "scores.json"
@@ -175,7 +193,7 @@ def _evaluate(restorer, pairs, output, configuration):
         "configuration": configuration,
         "failed": failed,
         "left_out": list(getattr(pairs, "left_out", ())),
-        **_provenance(),
+        **_provenance(command),
         "images": images,
     }
     write_scores(output, scores, overwrite=True)
@@ -184,7 +202,9 @@ def _evaluate(restorer, pairs, output, configuration):
     return scores
 
 
-def write_scores(output, scores, overwrite=False):
+def write_scores(
+    output: str | os.PathLike, scores: dict[str, Any], overwrite: bool = False
+) -> None:
     """Writes `scores.json` and `scores.csv` into the folder `output`.
 
     Raises:
@@ -205,14 +225,14 @@ def write_scores(output, scores, overwrite=False):
         document.write_text(text + "\n", encoding="utf-8")
 
 
-def as_text(value):
+def as_text(value: Any) -> Any:
     """A cell that spreadsheets do not take for a formula: such text gets an apostrophe in front."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return value
 
 
-def describe(scores):
+def describe(scores: dict[str, Any]) -> str:
     """The summary of `scores` as text: the protocol's name stands with every figure."""
     lines = [f"{scores['count']} pictures, mean PSNR (dB) / SSIM"]
     rows = [
@@ -236,7 +256,7 @@ def describe(scores):
     return "\n".join(lines)
 
 
-def describe_restorer(restorer):
+def describe_restorer(restorer: Any) -> dict[str, Any]:
     """What of a `Restorer` decides about the scores, for the configuration."""
     return {
         "model": restorer.name,
@@ -293,14 +313,13 @@ def _summary(images, protocol):
     return summary
 
 
-def _provenance():
+def _provenance(command):
     versions = {"mspfn_tf": __version__, "python": platform.python_version()}
     for module, distribution in _LIBRARIES.items():
         if module in sys.modules:
             versions[distribution] = importlib.metadata.version(distribution)
-    program = Path(sys.argv[0]).name.replace("__main__.py", "mspfn")
     return {
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions,
     }

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from mspfn_tf.metrics import PEAK, check_protocol, check_window, luma, ssim_map
+from mspfn_tf.protocol import PEAK, check_protocol, check_window, luma, ssim_map
 
 
 class _PerImageMean(keras.metrics.Mean):

@@ -15,27 +15,24 @@ NumPy only. `PSNR` and `SSIM`, the same measures as Keras metrics, live in `kera
 imported from there on first use, so that scoring pictures does not need Keras.
 """
 
+from typing import Any
+
 import numpy as np
 
-PROTOCOLS = ("matlab_y", "rgb")
-PEAK = 255
-WINDOW = 11  # side of the SSIM window; smaller images have no SSIM
-_SIGMA = 1.5
-_C1 = (0.01 * PEAK) ** 2
-_C2 = (0.03 * PEAK) ** 2
-_MIDDLE = 128  # see ssim_map
+from mspfn_tf.protocol import (
+    PEAK,
+    PROTOCOLS,
+    WINDOW,
+    check_protocol,
+    check_window,
+    luma,
+    ssim_map,
+)
+
+__all__ = ["PEAK", "PROTOCOLS", "WINDOW", "check_protocol", "luma", "psnr", "ssim"]
 
 
-def _gaussian():
-    offsets = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    return tuple(float(weight) for weight in weights / weights.sum())
-
-
-_WEIGHTS = _gaussian()
-
-
-def psnr(target, image, protocol="matlab_y"):
+def psnr(target: Any, image: Any, protocol: str = "matlab_y") -> Any:
     """Peak signal-to-noise ratio in dB.
 
     Args:
@@ -58,7 +55,7 @@ def psnr(target, image, protocol="matlab_y"):
         return _per_image(10 * np.log10(PEAK**2 / error))
 
 
-def ssim(target, image, protocol="matlab_y"):
+def ssim(target: Any, image: Any, protocol: str = "matlab_y") -> Any:
     """Structural similarity (Wang et al. 2004), at most 1, which equal images reach.
 
     Takes and returns what `psnr` does.
@@ -73,71 +70,6 @@ def ssim(target, image, protocol="matlab_y"):
         np.ascontiguousarray(np.moveaxis(x, -1, -3), dtype=np.float32) for x in (target, image)
     )
     return _per_image(ssim_map(target, image).mean(axis=(-3, -2, -1), dtype=np.float64))
-
-
-def check_protocol(protocol):
-    """Raises `ValueError` for a protocol that is not one of `PROTOCOLS`."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}"
-        )
-
-
-def check_window(shape):
-    """Raises `ValueError` where the SSIM window does not fit in images `[..., H, W, channels]`.
-
-    A side of `None` (unknown while a graph is built) passes.
-    """
-    height, width = shape[-3:-1]
-    if any(side is not None and side < WINDOW for side in (height, width)):
-        raise ValueError(
-            f"SSIM needs images of at least {WINDOW}x{WINDOW} pixels, the size of its window. "
-            f"Received: height {height}, width {width}"
-        )
-
-
-def luma(rgb):
-    """MATLAB's `rgb2ycbcr` Y of `uint8` levels, rounded as MATLAB does.
-
-    Args:
-        rgb: integer array or tensor `[..., 3]` of at least 32 bits, levels 0..255.
-
-    Returns:
-        `[...]` of the same type, 16..235. Exact: all is integer arithmetic.
-    """
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    # 16 + (65.481 R + 128.553 G + 24.966 B) / 255, in thousandths, with half a level added to round
-    return 16 + (65481 * red + 128553 * green + 24966 * blue + 127500) // 255000
-
-
-def ssim_map(target, image):
-    """SSIM at each place of the window.
-
-    Args:
-        target, image: floating-point arrays, or tensors of any Keras backend, `[..., H, W]` of
-            levels 0..255.
-
-    Returns:
-        `[..., H - 10, W - 10]`.
-    """
-    # Variances do not depend on where zero is. Around the middle level the squares are smaller,
-    # which is what makes float32 good enough for mean(x**2) - mean(x)**2.
-    target, image = target - _MIDDLE, image - _MIDDLE
-    mean_t, mean_i = _blur(target), _blur(image)
-    variances = _blur(target * target + image * image) - (mean_t * mean_t + mean_i * mean_i)
-    covariance = _blur(target * image) - mean_t * mean_i
-    mean_t, mean_i = mean_t + _MIDDLE, mean_i + _MIDDLE
-    return ((2 * mean_t * mean_i + _C1) * (2 * covariance + _C2)) / (
-        (mean_t * mean_t + mean_i * mean_i + _C1) * (variances + _C2)
-    )
-
-
-def _blur(x):
-    # The Gaussian is separable: 11 + 11 shifted sums instead of 121, and plain arithmetic rather
-    # than a convolution, which some accelerators compute in reduced precision.
-    last = WINDOW - 1
-    x = sum(w * x[..., i : i - last or None, :] for i, w in enumerate(_WEIGHTS))
-    return sum(w * x[..., i : i - last or None] for i, w in enumerate(_WEIGHTS))
 
 
 def _planes(target, image, protocol):

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from mspfn_tf import presets
-from mspfn_tf.commands.export import parse_size
+from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
 

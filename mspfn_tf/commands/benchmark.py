@@ -2,7 +2,7 @@
 
 import json
 
-from mspfn_tf.commands.export import parse_size
+from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.presets import DEFAULT_PRESET
 
 HELP = "measure latency and memory of presets and model files in each format"

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from mspfn_tf.commands.score import add_allow_unmatched, add_protocol, report
+from mspfn_tf.commands.arguments import (
+    add_allow_unmatched,
+    add_protocol,
+    command_line,
+    report_scores,
+)
 
 HELP = "restore and score pairs of rainy and clean pictures"
 
@@ -87,9 +92,10 @@ def run(args):
         {**evaluation.describe_restorer(restorer), **which},
         args.protocol,
         args.crop_multiple,
+        command_line(),
     )
     print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
-    return report(scores, "evaluate")
+    return report_scores(scores, "evaluate")
 
 
 def _open_pairs(args):

@@ -1,8 +1,8 @@
 """`mspfn export`: a SavedModel for servers or LiteRT files for phones, checked after writing."""
 
-import argparse
 import sys
 
+from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.presets import DEFAULT_PRESET
 
 HELP = "export a SavedModel or LiteRT files, and check what was written against the model"
@@ -92,15 +92,3 @@ def _summary(output, description):
     )
     if parity["psnr_loss_db"] is not None:
         yield f"PSNR against the truth falls by {parity['psnr_loss_db']:.3f} dB"
-
-
-def parse_size(text):
-    """(height, width) from HxW.
-
-    Raises:
-        argparse.ArgumentTypeError: not of this form.
-    """
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected HxW, such as 256x256; received {text!r}")
-    return int(height), int(width)

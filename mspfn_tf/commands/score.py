@@ -1,7 +1,13 @@
 """`mspfn score`: PSNR and SSIM of any method's pictures against the truth."""
 
-import sys
 from pathlib import Path
+
+from mspfn_tf.commands.arguments import (
+    add_allow_unmatched,
+    add_protocol,
+    command_line,
+    report_scores,
+)
 
 HELP = "measure any method's pictures against the truth"
 
@@ -15,23 +21,6 @@ def add_arguments(parser):
     add_allow_unmatched(parser)
 
 
-def add_protocol(parser):
-    parser.add_argument(
-        "--protocol",
-        choices=("matlab_y", "rgb"),
-        default="matlab_y",
-        help="matlab_y: the luma of MATLAB's rgb2ycbcr, as in the papers; rgb: the three channels",
-    )
-
-
-def add_allow_unmatched(parser):
-    parser.add_argument(
-        "--allow_unmatched",
-        action="store_true",
-        help="leave out (and list) pictures without a partner, or with several, instead of failing",
-    )
-
-
 def run(args):
     from mspfn_tf.errors import UsageError
     from mspfn_tf.evaluation import score, write_scores
@@ -43,25 +32,9 @@ def run(args):
                     f"{Path(args.output, name)} exists already: choose another --output or pass "
                     "--overwrite"
                 )
-    scores = score(args.predictions, args.targets, args.protocol, args.allow_unmatched)
+    scores = score(
+        args.predictions, args.targets, args.protocol, args.allow_unmatched, command_line()
+    )
     if args.output and scores["count"]:
         write_scores(args.output, scores, args.overwrite)
-    return report(scores, "score")
-
-
-def report(scores, verb):
-    """Prints the summary, and on standard error what is missing; returns the exit status."""
-    from mspfn_tf.evaluation import describe
-
-    for line in scores["left_out"]:
-        print(f"mspfn {verb}: left out: {line}", file=sys.stderr)
-    for failure in scores["failed"]:
-        print(f"mspfn {verb}: failed: {failure['name']}: {failure['error']}", file=sys.stderr)
-    if scores["count"]:
-        print(describe(scores))
-    if scores["failed"]:
-        print(
-            f"mspfn {verb}: {scores['count']} scored, {len(scores['failed'])} failed",
-            file=sys.stderr,
-        )
-    return 1 if scores["failed"] else 0
+    return report_scores(scores, "score")
