@@ -1,0 +1,256 @@
+"""Runtimes, and what the restorer promises on all of them: one result at any size."""
+
+import multiprocessing
+import os
+import pickle
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from mspfn_tf import restorer as restoring
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export.litert import convert
+from mspfn_tf.export.saved_model import write_saved_model
+from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import live_bytes, open_runtime
+from mspfn_tf.weights_file import save_weights
+from tests.export_models import PHONE, small_model
+
+PICTURE = {**PHONE, "attention": "picture", "upsampling": "smooth"}
+
+
+def photograph(size, seed=0):
+    """Shapes and texture whose left and right halves are scenes of unlike brightness."""
+    height, width = size
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = np.sin(x / 11)[..., None] * [0.2, 0.1, 0.15] + np.cos(y / 7)[..., None] * 0.1
+    light = np.where(x[..., None] > width / 2, 0.75, 0.25)
+    noise = rng.uniform(-0.08, 0.08, (height, width, 3))
+    return np.rint(np.clip(light + waves + noise, 0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=["picture", "block"])
+def files(request, tmp_path_factory):
+    """One network as Keras weights, LiteRT (float16 weights) and SavedModel."""
+    folder = tmp_path_factory.mktemp(request.param)
+    model = small_model(**(PICTURE if request.param == "picture" else PHONE))
+    save_weights(model, folder / "m.weights.h5")
+    (folder / "m.tflite").write_bytes(convert(model, (64, 64), "float16"))
+    write_saved_model(model, folder / "saved")
+    return folder
+
+
+def agreement(first, second):
+    error = np.mean(np.square(first.astype(np.float64) - second))
+    return np.inf if error == 0 else 10 * np.log10(255**2 / error)
+
+
+@pytest.mark.parametrize(
+    "size", [(8, 8), (7, 9), (1, 1), (33, 50), (64, 64), (320, 480), (481, 321), (600, 800)]
+)
+def test_keras_and_litert_give_one_result(files, size):
+    image = photograph(size)
+    keras_result = Restorer(files / "m.weights.h5")(image)
+    lite_result = Restorer(files / "m.tflite")(image)
+    assert agreement(keras_result, lite_result) >= 50
+    assert np.abs(keras_result.astype(int) - lite_result).max() <= 2
+
+
+def test_a_small_picture_is_padded_no_further_than_it_must(files):
+    restorer = Restorer(files / "m.tflite")
+    seen = []
+    run = restorer.runtime.run
+    restorer.runtime.run = lambda x: seen.append(x.shape) or run(x)
+    restorer(photograph((60, 90)))
+    restorer(photograph((7, 9)))
+    assert seen == [(1, 64, 96, 3), (1, 32, 32, 3)]
+
+
+@pytest.mark.parametrize("name", ["m.weights.h5", "m.tflite", "saved"])
+def test_tiles_agree_with_the_whole_picture(files, name):
+    image = photograph((240, 400))
+    restorer = Restorer(files / name, tile=96, overlap=32)
+    assert restorer.runtime.statistics == (
+        "given" if files.name.startswith("picture") else "iterated"
+    )
+    whole, tiled = Restorer(files / name)(image), restorer(image)
+    assert agreement(whole, tiled) >= 46
+    # The promise is one of the statistics: with the tiles' own, the result is another.
+    restorer.runtime.statistics = None
+    with pytest.warns(UserWarning, match="cannot be given the statistics"):
+        plain = restorer(image)
+    assert agreement(whole, plain) < agreement(whole, tiled) - 3
+
+
+def test_statistics_of_the_whole_are_those_of_its_tiles(files):
+    image = photograph((256, 384)).astype(np.float32) / 255
+    restorer = Restorer(files / "m.weights.h5", tile=128, overlap=32)
+    whole = restorer.runtime.measure(image[None])
+    tiled = restorer._statistics(image)
+    np.testing.assert_allclose(tiled, whole, rtol=0.1, atol=0.02 * np.abs(whole).max())
+
+
+def test_a_file_without_statistics_falls_back_with_a_warning(tmp_path):
+    content = convert(small_model(**PHONE), (64, 64), "none")
+    from mspfn_tf.export import litert_file
+
+    model = litert_file.read(content)
+    model.subgraphs, model.signatureDefs = model.subgraphs[:1], model.signatureDefs[:1]
+    (tmp_path / "old.tflite").write_bytes(litert_file.write(model))
+    restorer = Restorer(tmp_path / "old.tflite", tile=64, overlap=16)
+    assert restorer.runtime.statistics is None and restorer.runtime.needs_statistics
+    with pytest.warns(UserWarning, match="tiles may differ in brightness"):
+        restorer(photograph((100, 100)))
+    # One without global means needs none.
+    plain = convert(small_model(**{**PHONE, "reduction": None}), (64, 64), "none")
+    (tmp_path / "plain.tflite").write_bytes(plain)
+    restorer = Restorer(tmp_path / "plain.tflite", tile=64, overlap=16)
+    assert not restorer.runtime.needs_statistics
+    restorer(photograph((100, 100)))  # a warning would be an error here
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("ensemble", [1, 8])
+def test_gray_stays_gray(files, dtype, ensemble):
+    gray = photograph((40, 56))[..., :1].repeat(3, axis=2)
+    if dtype == np.float32:
+        gray = gray.astype(np.float32) / 255
+    result = Restorer(files / "m.weights.h5", ensemble=ensemble)(gray)
+    assert (result == result[..., :1]).all()
+    assert (result != gray).any()
+
+
+def test_colours_are_not_taken_for_gray(files):
+    image = photograph((40, 56))
+    result = Restorer(files / "m.weights.h5")(image)
+    assert (result.max(axis=2).astype(int) - result.min(axis=2)).max() > 10
+
+
+def test_strength_scales_the_rain_layer(files):
+    image = photograph((48, 64)).astype(np.float32) / 255
+    full = Restorer(files / "m.weights.h5")(image)
+    half = Restorer(files / "m.weights.h5", strength=0.5)(image)
+    none = Restorer(files / "m.weights.h5", strength=0)(image)
+    np.testing.assert_array_equal(none, image)
+    np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
+    for wrong in (-0.1, 1.5, float("nan"), "1", True):
+        with pytest.raises(UsageError, match="strength must"):
+            Restorer(files / "m.weights.h5", strength=wrong)
+
+
+def test_tiny_pictures_change_no_more_than_large_ones(files):
+    """They are continued by reflection, so that the coarse scales see a picture."""
+    restorer = Restorer(files / "m.weights.h5")
+    large = photograph((128, 128))
+    typical = np.abs(restorer(large).astype(int) - large).mean()
+    for size in ((8, 8), (7, 9), (3, 5)):
+        tiny = large[: size[0], : size[1]]
+        assert np.abs(restorer(tiny).astype(int) - tiny).mean() <= 3 * typical + 1
+
+
+def test_progress_is_told_per_tile(files):
+    told = []
+    Restorer(files / "m.tflite", tile=64, overlap=16)(
+        photograph((100, 150)), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("name", ["m.weights.h5", "m.tflite", "saved"])
+def test_threads_get_their_own_results(files, name):
+    restorer = Restorer(files / name)
+    images = [photograph((40 + 8 * n, 56), seed=n) for n in range(4)]
+    expected = [restorer(image) for image in images]
+    wrong = []
+
+    def work(index):
+        for _ in range(8):
+            if not np.array_equal(restorer(images[index]), expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def _restored(restorer, image, queue):
+    try:
+        queue.put(restorer(image))
+    except UsageError as error:
+        queue.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:")
+def test_after_a_fork_results_are_right_or_refused(files):
+    image = photograph((40, 56))
+    context = multiprocessing.get_context("fork")
+    for name in ("m.weights.h5", "m.tflite"):
+        restorer = Restorer(files / name)
+        expected = restorer(image)
+        queue = context.Queue()
+        child = context.Process(target=_restored, args=(restorer, image, queue))
+        child.start()
+        found = queue.get(timeout=60)
+        child.join(60)
+        if name == "m.tflite":
+            np.testing.assert_array_equal(found, expected)
+        else:
+            assert "before this process was forked" in found
+
+
+def test_pickles_by_its_source(files):
+    image = photograph((40, 56))
+    restorer = Restorer(files / "m.tflite", strength=0.5)
+    again = pickle.loads(pickle.dumps(restorer))
+    assert again.strength == 0.5
+    np.testing.assert_array_equal(again(image), restorer(image))
+    with pytest.raises(TypeError, match="make it from its source"):
+        pickle.dumps(Restorer(open_runtime(files / "m.tflite")))
+
+
+def test_repr_tells_model_runtime_and_sizes(files):
+    text = repr(Restorer(files / "m.tflite"))
+    assert text.startswith("Restorer('m.tflite', runtime='litert', whole up to ")
+    assert "tiles of up to 64x64" in repr(Restorer(files / "m.tflite", tile=64, overlap=8))
+    fixed = Restorer(open_runtime(files / "m.tflite", resize=False))
+    assert "tiles of 64x64" in repr(fixed)
+
+
+def test_runtimes_are_chosen(files):
+    assert Restorer(files / "m.weights.h5").runtime.kind == "keras"
+    assert Restorer(files / "saved").runtime.kind == "saved_model"
+    with pytest.raises(UsageError, match="has no .tflite file"):
+        Restorer(files / "m.weights.h5", runtime="litert")
+    with pytest.raises(UsageError, match="runtime 'keras' cannot open"):
+        Restorer(files / "m.tflite", runtime="keras")
+    with pytest.raises(UsageError, match="runtime must be"):
+        Restorer(files / "m.tflite", runtime="onnx")
+
+
+def test_memory_bounds_what_goes_through_whole(files, monkeypatch):
+    restorer = Restorer(files / "m.tflite")
+    pixels = restorer.whole_pixels
+    assert pixels == int(restoring.WHOLE_BYTES / restorer.runtime.bytes_per_pixel)
+    monkeypatch.setattr(restoring, "WHOLE_BYTES", restoring.WHOLE_BYTES / 4)
+    assert restorer.whole_pixels == pytest.approx(pixels / 4, abs=1)
+
+
+def test_live_bytes():
+    # a -> b -> c, and b again at the end: three at once when c is made.
+    operators = [(["w", "a"], ["b"]), (["b"], ["c"]), (["b", "c"], ["d"])]
+    assert live_bytes(operators, {"a": 1, "b": 10, "c": 100, "d": 1000}) == 1110
+
+
+def test_keras_models_of_others_run(tmp_path):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image))
+    model.save(tmp_path / "theirs.keras")
+    restorer = Restorer(tmp_path / "theirs.keras", tile=64, overlap=16)
+    restorer(photograph((100, 80)))
+    assert os.path.basename(restorer.name) == "theirs.keras"
