@@ -79,7 +79,7 @@ def test_lossy_formats_are_of_high_quality(tmp_path, smooth, suffix):
 def test_the_suffix_decides_the_format(tmp_path, rgb, suffix):
     write_picture(tmp_path / f"a{suffix}", rgb)
     with Image.open(tmp_path / f"a{suffix}") as image:
-        assert image.format == images._SAVING[suffix.lower()][0]
+        assert image.format == images._FORMATS[suffix.lower()].name
 
 
 def test_the_content_decides_how_a_file_is_read(tmp_path, rgb):
@@ -140,7 +140,7 @@ def test_a_damaged_exif_block_is_dropped_with_a_warning(tmp_path, rgb):
     Image.fromarray(rgb).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense")
     with pytest.warns(UserWarning, match=r"a\.png: its EXIF"):
         picture = read_picture(tmp_path / "a.png")
-    assert picture.exif is None
+    assert picture.metadata.exif is None
     np.testing.assert_array_equal(picture.rgb, rgb)
 
 
@@ -197,7 +197,7 @@ def test_palettes_become_rgb_with_their_transparency(tmp_path, rgb):
 def test_cmyk_becomes_rgb(tmp_path, smooth):
     Image.fromarray(smooth).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
     picture = read_picture(tmp_path / "a.jpg")
-    assert not picture.gray and picture.icc_profile is None
+    assert not picture.gray and picture.metadata.icc_profile is None
     assert np.abs(picture.rgb.astype(int) - smooth).mean() < 3
 
 
@@ -207,19 +207,12 @@ def test_cmyk_with_an_unusable_profile_is_converted_with_a_warning(tmp_path, smo
     with pytest.warns(UserWarning, match="ICC profile cannot be used"):
         picture = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.rgb, np.array(image.convert("RGB")))
-    assert picture.icc_profile is None
-
-
-@pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_sixteen_bits_are_refused(tmp_path, color_type, channels):
-    (tmp_path / "a.png").write_bytes(png_bytes(color_type, 16, b"\x12\x34" * 4 * channels))
-    with pytest.raises(ImageError, match=r"a\.png: more than 8 bits per channel"):
-        read_picture(tmp_path / "a.png")
+    assert picture.metadata.icc_profile is None
 
 
 def test_floating_point_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 5), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match="more than 8 bits per channel"):
+    with pytest.raises(ImageError, match="32 bits per channel as float32; expected 8 or 16"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -292,15 +285,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, rgb):
     path = tmp_path / "a.jpg"
     write_picture(path, rgb[:5])
     before = path.read_bytes()
-    with pytest.raises(ImageError, match=r"a\.jpg: cannot be written as JPEG"):
+    with pytest.raises(ImageError, match=r"a\.jpg: .* hold at most 65500 pixels a side"):
         write_picture(path, np.zeros((1, 70_000, 3), np.uint8), overwrite=True)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("name", ["a.heic", "a.gif", "a"])
+@pytest.mark.parametrize("name", ["a.psd", "a.mp4", "a"])
 def test_unknown_suffixes_are_refused(tmp_path, rgb, name):
-    with pytest.raises(ImageError, match=r"cannot write .* only \.bmp, \.jpeg"):
+    with pytest.raises(ImageError, match=r"cannot write .* only \.apng, \.avif"):
         write_picture(tmp_path / name, rgb)
 
 
@@ -308,7 +301,7 @@ def test_unknown_suffixes_are_refused(tmp_path, rgb, name):
     "wrong", [np.zeros((4, 5)), np.zeros((4, 5, 3)), np.zeros((4, 0, 3), np.uint8)]
 )
 def test_only_pictures_are_written(tmp_path, wrong):
-    with pytest.raises(UsageError, match=r"expected a picture uint8 \[H, W, 3\]"):
+    with pytest.raises(UsageError, match=r"expected a picture uint8 or uint16 \[H, W, 3\]"):
         write_picture(tmp_path / "a.png", wrong)
 
 
