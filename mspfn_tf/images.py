@@ -430,6 +430,15 @@ def _array(image, channels, with_alpha):
     return array
 
 
+def _luma(rgb):
+    """One gray channel ``[H, W]``, weighted as Pillow does; exact for equal channels."""
+    gray = np.empty(rgb.shape[:2], rgb.dtype)
+    weights = np.array([19_595, 38_470, 7_471], np.uint32)
+    for rows in _strips(*gray.shape):
+        gray[rows] = (rgb[rows].astype(np.uint32) @ weights + 0x8000) >> 16
+    return gray
+
+
 def _strips(height, width):
     """Slices of rows, of about a million pixels each."""
     step = max(1, 2**20 // max(1, width))
@@ -669,7 +678,7 @@ def _samples(picture, path):
     if profile is not None and profile_space(profile) != ("GRAY" if gray else "RGB"):
         warnings.warn(f"{path}: the ICC profile does not fit and is not kept", stacklevel=2)
         metadata = _without_profile(metadata)
-    channels = [picture.rgb[..., :1] if gray else picture.rgb]
+    channels = [_luma(picture.rgb)[..., None] if gray else picture.rgb]
     if picture.alpha is not None:
         alpha = picture.alpha
         if alpha.dtype == np.uint8:
@@ -682,7 +691,7 @@ def _to_image(picture, form, path, rgb=False):
     """Returns (Pillow's image of 8 bits for a format, the metadata with a profile that fits it)."""
     gray, metadata = _fitting_profile(picture, form.gray and not rgb)
     samples = to_uint8(picture.rgb)
-    image = Image.fromarray(np.ascontiguousarray(samples[..., 0]) if gray else samples)
+    image = Image.fromarray(_luma(samples) if gray else samples)
     profile = metadata.icc_profile
     if profile is not None:
         space = profile_space(profile)
@@ -692,7 +701,7 @@ def _to_image(picture, form, path, rgb=False):
         elif space != ("GRAY" if gray else "RGB") or form.name not in PROFILE_FORMATS:
             if not is_srgb(profile):
                 if space == "GRAY" and not gray:
-                    image = Image.fromarray(np.ascontiguousarray(samples[..., 0]))
+                    image = Image.fromarray(_luma(samples))
                 converted = to_srgb(image, profile, path)
                 image = converted.convert("L") if gray else converted
             metadata = _without_profile(metadata)
