@@ -160,7 +160,11 @@ def _divided(array):
 def _page_metadata(page, path):
     exif = Image.Exif()
     with open(path, "rb") as file:
-        exif.load_from_fp(file)
+        if page.parent.is_bigtiff:
+            exif.bigtiff, exif.endian = True, page.parent.byteorder
+            exif.load_from_fp(file, page.parent.pages.first.offset)
+        else:
+            exif.load_from_fp(file)
         orientation, block = kept_exif(exif)
     if "Orientation" in page.tags:
         orientation = int(page.tags["Orientation"].value)
