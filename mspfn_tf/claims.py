@@ -4,8 +4,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import random
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ except ImportError:  # Windows: nothing is claimed there
 
 _FILE = ".mspfn.claims"
 _EVERYBODY = 0  # the byte that each process on the folder holds
-_GOODBYES = 5
 _NOT_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -52,6 +49,7 @@ class Claims:
                 file.close()
                 if error.errno not in _NOT_HERE:
                     raise
+                self._path.unlink(missing_ok=True)
                 warnings.warn(
                     f"{folder} is on a file system without locks: two processes there would do "
                     "the same work; give each its part with --shard",
@@ -85,15 +83,12 @@ class Claims:
     def close(self) -> None:
         """Ends all claims; the last process removes the hidden file."""
         if self._file is None:
-            if fcntl is None or self._path.exists():
-                self._path.unlink(missing_ok=True)
             return
-        for _ in range(_GOODBYES):
-            with contextlib.suppress(OSError):  # others are still at work, or saying goodbye, too
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _EVERYBODY)
-                self._path.unlink(missing_ok=True)
-                break
-            time.sleep(random.uniform(0, 0.02))
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _EVERYBODY)
+        with contextlib.suppress(OSError):  # others are still at work, and the last one removes it
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _EVERYBODY)
+            if _is_at(self._path, self._file):
+                self._path.unlink()
         self._file.close()
         self._file = None
 

@@ -161,6 +161,9 @@ class FileRestorer:
         (before,) = read_pictures(job.source)
         check_writable(job.target, before.alpha is not None, before.rgb.shape[:2])
         dropped = before.metadata.dropped
+        height, width = before.rgb.shape[:2]
+        if job.comparison is not None:
+            check_writable(job.comparison, size=(2 * width + GAP, height))
         restored = self._restored(before.rgb, progress)
         after = replace(before, rgb=restored)
         if job.comparison is None:
@@ -329,14 +332,8 @@ def _check_output(job, header: Header):
     """Finds out before the work what writing would fail at."""
     check_writable(job.target, size=header.size, frames=header.frames)
     if job.comparison is not None:
-        width, height = header.size
-        check_writable(job.comparison, frames=header.frames)
-        sheet = (2 * max(width, height) + GAP, 1)
-        upright = (2 * min(width, height) + GAP, max(width, height))
-        try:
-            check_writable(job.comparison, size=sheet)
-        except UsageError:
-            check_writable(job.comparison, size=upright)
+        # Which side will be the width is not known before the picture is turned upright.
+        check_writable(job.comparison, size=(2 * min(header.size) + GAP, max(header.size)))
     if not job.overwrite:
         for target in job.targets:
             if os.path.lexists(target):

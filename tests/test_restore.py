@@ -112,6 +112,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path, photos, model, capsy
     for line, name in zip(lines, ("a_text.png", "b_cut.jpg", "bomb.png"), strict=False):
         assert line.startswith(f"mspfn restore: {photos}/{name}: ")
     assert lines[-1].startswith("3 restored, 3 failed")
+    assert "[6/6]" not in lines
 
 
 def test_alpha_that_the_output_cannot_hold_is_an_error_of_that_file(tmp_path, model, capsys):
@@ -156,21 +157,16 @@ def test_existing_comparisons_count_too(tmp_path, photos, model):
         (["photos"], "photos", "within the input folder"),
         (["photos/a.png"], "photos/a.png", r"a\.png is an input"),
         (["photos/a.png"], "photos", r"a\.png is an input"),
-        (["photos/a.png"], "out.heic", r"cannot write '\.heic' files"),
+        (["photos/a.png"], "out.psd", r"cannot write '\.psd' files"),
         (["photos"], "out.png", r"out\.png is a picture's name; expected a folder's"),
         (["photos/a.png", "photos/b.jpg"], "out.png", "expected a folder's"),
         (["photos"], "text", "text is a file, expected a folder"),
         (["photos"], "text/deeper", "text is a file, expected a folder"),
-        (["photos/a.png", "other/a.png"], "out", "would both be written to"),
-        (["photos/a.png", "photos/a.png"], "out", "would both be written to"),
-        (["photos", "other"], "out", "would both be written to"),
-        (["photos/movie.gif"], "out", r"cannot write '\.gif' files"),
     ],
 )
 def test_wrong_usage_is_found_before_any_work(tmp_path, photos, model, inputs, output, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").touch()
-    (photos / "movie.gif").touch()
     write_picture(tmp_path / "other" / "a.png", np.zeros((3, 3, 3), np.uint8))
     before = files(tmp_path)
     paths = [tmp_path / name for name in inputs]
