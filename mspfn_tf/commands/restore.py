@@ -53,9 +53,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--overlap",
         type=int,
-        default=32,
         metavar="N",
-        help="pixels over which neighbouring tiles are blended (default: 32)",
+        help="pixels over which neighbouring tiles are blended (default: the model's)",
     )
     parser.add_argument(
         "--ensemble",
@@ -279,7 +278,9 @@ def _shard(text):
 def _restorer(args, tile=None):
     from mspfn_tf.restorer import Restorer
 
-    return Restorer(_source(args), tile or args.tile, args.overlap, args.ensemble)
+    given = {"tile": tile or args.tile, "overlap": args.overlap}
+    options = {name: value for name, value in given.items() if value is not None}
+    return Restorer(_source(args), ensemble=args.ensemble, **options)
 
 
 def _source(args):
