@@ -127,6 +127,7 @@ class FileRestorer:
         self._inferences = threading.BoundedSemaphore(inferences)
         self._growing = threading.Lock()
         self._pixels = _Pixels(pixels)
+        self._ways = {"picture": self._picture}  # by `Job.kind`
 
     def restore(self, job: Job, progress: Progress | None = None) -> Outcome:
         """Restores one file. Whatever the file is, this returns an `Outcome`.
@@ -137,13 +138,7 @@ class FileRestorer:
         began = time.perf_counter()
         _current.source = str(job.source)
         try:
-            header = read_header(job.source)
-            _check_output(job, header)
-            with self._pixels.taken(header.size[0] * header.size[1]):
-                if header.frames == 1:
-                    dropped = self._still(job, progress)
-                else:
-                    dropped = self._frames(job, header, progress)
+            frames, dropped = self._ways[job.kind](job, progress)
         except Interrupted:
             raise
         except MemoryError:
@@ -155,7 +150,16 @@ class FileRestorer:
         finally:
             _current.source = None
         seconds = time.perf_counter() - began
-        return Outcome(job, "restored", None, seconds, header.frames, dropped)
+        return Outcome(job, "restored", None, seconds, frames, dropped)
+
+    def _picture(self, job, progress):
+        """Returns (how many frames or pages were restored, what was dropped)."""
+        header = read_header(job.source)
+        _check_output(job, header)
+        with self._pixels.taken(header.size[0] * header.size[1]):
+            if header.frames == 1:
+                return 1, self._still(job, progress)
+            return header.frames, self._frames(job, header, progress)
 
     def _still(self, job, progress):
         (before,) = read_pictures(job.source)

@@ -23,7 +23,7 @@ class Job:
         source: the file it is in.
         target: the file to write.
         comparison: the file that gets before and after side by side, or None.
-        kind: "picture".
+        kind: in which way the file is restored, as `kind_of_work` tells it.
         name: what the piece of work is called between processes that share an output folder.
         overwrite: whether files that exist may be replaced.
         found: what stood at the targets when the work was planned.
@@ -70,6 +70,17 @@ class Plan:
     folder: Path | None = None
 
 
+def kind_of_work(path: Path) -> str | None:
+    """In which way a file is restored: "picture"; None for one that is not.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
+        return "picture"
+    return None
+
+
 def plan(
     inputs: Iterable[str | os.PathLike],
     output: str | os.PathLike,
@@ -111,8 +122,9 @@ def plan(
     if single and folder.suffix and not str(output).endswith(("/", os.sep)):
         if suffix is not None and folder.suffix.lower() != suffix.lower():
             raise UsageError(f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'")
-        check_writable(folder)
-        found = [_Found(inputs[0], inputs[0].parent, folder)]
+        found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
+        if found[0].kind == "picture":
+            check_writable(folder)
         left_out, unreadable, shared = [], [], None
     else:
         _check_folder(folder)
@@ -144,13 +156,14 @@ class _Found:
     source: Path
     origin: Path  # the input folder, or the folder that the input file is in
     target: Path  # at first relative to the output folder
+    kind: str = "picture"
 
 
 def _find(inputs, output):
     found, left_out, unreadable = [], [], []
     for path in inputs:
         if not path.is_dir():
-            found.append(_Found(path, path.parent, Path(_named(path).name)))
+            found.append(_Found(path, path.parent, Path(_named(path).name), _named_kind(path)))
             continue
         if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(path)):
             raise UsageError(
@@ -160,11 +173,19 @@ def _find(inputs, output):
         if not files:
             reason = f"; {bad[0][0]} {bad[0][1]}" if bad else ""
             raise UsageError(f"no pictures in {path} ({len(out)} left out){reason}")
-        found += [_Found(file, path, _named(file).relative_to(path)) for file in files]
+        found += [_Found(file, path, _named(file).relative_to(path), kind) for file, kind in files]
         left_out += out
         unreadable += bad
     once = {os.path.abspath(one.source): one for one in reversed(found)}
     return list(reversed(once.values())), left_out, unreadable
+
+
+def _named_kind(path):
+    """That of a file which the user named: what is not known is tried as a picture, and fails."""
+    try:
+        return kind_of_work(path) or "picture"
+    except OSError:
+        return "picture"
 
 
 def _named(path: Path) -> Path:
@@ -179,7 +200,7 @@ def _named(path: Path) -> Path:
 
 
 def _walk(folder, output):
-    """Returns (the picture files below `folder`, sorted; what is left out; what is unreadable)."""
+    """Returns ((file, kind of work) below `folder`; what is left out; what is unreadable)."""
     files, left_out, unreadable = [], [], []
     visited, out = set(), os.path.realpath(output)
 
@@ -200,13 +221,14 @@ def _walk(folder, output):
             path = Path(root, name)
             try:
                 reason = _reason_to_leave_out(path)
+                kind = None if reason else kind_of_work(path)
             except OSError as error:
                 unreadable.append((path, f"cannot be read ({error.strerror})"))
             else:
-                if reason is None:
-                    files.append(path)
+                if kind is not None:
+                    files.append((path, kind))
                 else:
-                    left_out.append((path, reason))
+                    left_out.append((path, reason or "(no picture)"))
     return sorted(files), left_out, unreadable
 
 
@@ -227,11 +249,7 @@ def _reason_to_leave_out(path):
         if path.is_symlink():
             return "(a link to nothing)"
         raise
-    if not stat.S_ISREG(mode):
-        return "(a pipe or device)"
-    if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
-        return None
-    return "(no picture)"
+    return None if stat.S_ISREG(mode) else "(a pipe or device)"
 
 
 def _placed(found, folder, suffix):
@@ -250,11 +268,16 @@ def _placed(found, folder, suffix):
 
 def _with_suffix(found, suffix):
     """`a.jpg` and `a.bmp` of one folder become `a.jpg.png` and `a.bmp.png`, others `NAME.png`."""
-    short = [replace(one, target=one.target.with_suffix(suffix)) for one in found]
+    short = [
+        replace(one, target=one.target.with_suffix(suffix)) if one.kind == "picture" else one
+        for one in found
+    ]
     counts = Counter((one.origin, one.target) for one in short)
     return [
         replace(one, target=one.target.with_name(one.target.name + suffix))
-        if counts[one.origin, brief.target] > 1 and one.target.suffix.lower() != suffix.lower()
+        if counts[one.origin, brief.target] > 1
+        and brief.kind == "picture"
+        and one.target.suffix.lower() != suffix.lower()
         else brief
         for one, brief in zip(found, short, strict=True)
     ]
@@ -264,7 +287,7 @@ def _job(found, shared, compare, overwrite):
     target = found.target
     comparison = _comparison(target) if compare else None
     name = target.relative_to(shared).as_posix() if shared else ""
-    job = Job(found.source, target, comparison, name=name, overwrite=overwrite)
+    job = Job(found.source, target, comparison, found.kind, name, overwrite)
     return replace(job, found=tuple(_signature(path) for path in job.targets))
 
 
