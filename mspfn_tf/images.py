@@ -10,7 +10,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from mspfn_tf import sixteen_bits
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
+from mspfn_tf.jpeg_xl import read_jpeg_xl_header
 from mspfn_tf.metadata import (
     DECODER_ERRORS,
     PROFILE_FORMATS,
@@ -64,6 +65,7 @@ _FORMATS = {
     ".jpe": _JPEG,
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
+    ".jxl": _Format("JXL", {"quality": 95, "use_container": True}, gray=True, side=2**18),
     ".png": _PNG,
     ".tif": _TIFF,
     ".tiff": _TIFF,
@@ -79,17 +81,22 @@ _SUFFIX_OF = {  # of a file whose content alone tells what it is
     "GIF": ".gif",
     "HEIF": ".heic",
     "JPEG": ".jpg",
+    "JXL": ".jxl",
     "PNG": ".png",
     "TIFF": ".tif",
     "WEBP": ".webp",
 }
 
 # Only these decoders are ever given a file: Pillow knows many more, and some start other programs.
-_READABLE = "AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WebP"
+_READABLE = "AVIF, BMP, GIF, HEIC, JPEG, JPEG XL, PNG, TIFF, WebP"
 _HEAD_BYTES = 64
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _ANIMATION_PIXELS = 4  # times the limit of one picture is the limit of all frames together
+
+
+# Decoders in Rust raise a panic (module pyo3_runtime), which is no Exception, besides.
+_DAMAGE = (*DECODER_ERRORS, RuntimeError, AttributeError, AssertionError, ArithmeticError)
 
 
 class ImageError(UsageError):
@@ -211,6 +218,12 @@ def read_header(path: str | os.PathLike) -> Header:
             for size in sizes:
                 _check_pixels(path, size)
             return Header(kind, sizes[0], len(sizes))
+        if kind == "JXL":
+            header = read_jpeg_xl_header(path)
+            _check_pixels(path, header.size)
+            if header.animated:
+                raise ImageError(f"{path}: an animation of JPEG XL; convert it to APNG first")
+            return Header(kind, header.size)
         with Image.open(path, formats=(kind,)) as image:
             _check_pixels(path, image.size)
             frames = image.n_frames if kind in ("AVIF", "GIF", "PNG", "WEBP") else 1
@@ -227,9 +240,10 @@ def read_header(path: str | os.PathLike) -> Header:
 def read_picture(path: str | os.PathLike) -> Picture:
     """Reads a picture file.
 
-    AVIF, BMP, GIF, HEIC (with the extra "heif"), JPEG, PNG, TIFF and WebP are told by their
-    content, not by the suffix. Palettes become RGB; CMYK and LAB become sRGB, through the file's
-    ICC profile where it has one. Of an MPO or HEIC file with several pictures the main one is read.
+    AVIF, BMP, GIF, HEIC (with the extra "heif"), JPEG, JPEG XL (with the extra "jxl"), PNG, TIFF
+    and WebP are told by their content, not by the suffix. Palettes become RGB; CMYK and LAB become
+    sRGB, through the file's ICC profile where it has one. Of an MPO or HEIC file with several
+    pictures the main one is read.
 
     Returns:
         A `Picture`.
@@ -266,7 +280,10 @@ def read_pictures(path: str | os.PathLike) -> Iterator[Picture]:
             for number in _frame_numbers(image, header):
                 if header.frames > 1:
                     image.seek(number)
-                yield _to_picture(image, path, header.frames > 1)
+                picture = _to_picture(image, path, header.frames > 1)
+                if header.kind == "JXL" and read_jpeg_xl_header(path).depth > 8:
+                    picture = _with_dropped(picture, "all but 8 bits of each channel")
+                yield picture
 
 
 def _frame_numbers(image, header):
@@ -298,23 +315,27 @@ def _checked_kind(path):
         raise ImageError(f"{path}: cannot be read ({error})") from error
     if kind is None:
         raise ImageError(f"{path}: not a picture that can be read (expected {_READABLE})")
-    if kind == "JXL":
-        raise ImageError(f"{path}: JPEG XL is not read; convert it first (djxl does)")
-    if kind == "HEIF":
-        register_heif(path)
+    _register(kind, path)
     return kind
 
 
-def register_heif(path: str | os.PathLike) -> None:
-    """Makes Pillow read and write HEIC files. Raises `ImageError` without pillow-heif."""
+def _register(kind, path):
+    """Makes Pillow know a format that needs another package. Raises `ImageError` without it."""
     try:
-        import pillow_heif
+        if kind == "HEIF":
+            import pillow_heif
+
+            if kind not in Image.OPEN:
+                pillow_heif.register_heif_opener(thumbnails=False)
+        elif kind == "JXL":
+            import pillow_jxl  # noqa: F401 it registers itself
     except ImportError as error:
+        name, package = {"HEIF": ("HEIC", "pillow-heif"), "JXL": ("JPEG XL", "pillow-jxl-plugin")}[
+            kind
+        ]
         raise ImageError(
-            f'{path}: HEIC files need pillow-heif: pip install "mspfn_tf[heif]"'
+            f'{path}: {name} files need {package}: pip install "mspfn_tf[{kind.lower()}]"'
         ) from error
-    if "HEIF" not in Image.OPEN:
-        pillow_heif.register_heif_opener(thumbnails=False)
 
 
 @contextlib.contextmanager
@@ -336,12 +357,9 @@ def _naming(path):
         raise ImageError(f"{path}: {error}; convert it first") from error
     except MemoryError:
         raise
-    except DECODER_ERRORS + (
-        RuntimeError,
-        AttributeError,
-        AssertionError,
-        ArithmeticError,
-    ) as error:
+    except BaseException as error:
+        if not isinstance(error, _DAMAGE) and type(error).__module__ != "pyo3_runtime":
+            raise
         raise ImageError(f"{path}: damaged or truncated picture ({error})") from error
 
 
@@ -458,8 +476,13 @@ def _turned(array, orientation):
     return np.ascontiguousarray(array)
 
 
+def _with_dropped(picture, what):
+    metadata = replace(picture.metadata, dropped=(*picture.metadata.dropped, what))
+    return replace(picture, metadata=metadata)
+
+
 def _without_profile(metadata):
-    return Metadata(**{**vars(metadata), "icc_profile": None})
+    return replace(metadata, icc_profile=None)
 
 
 def check_writable(
@@ -485,8 +508,7 @@ def check_writable(
         raise ImageError(
             f"{path}: cannot write '{path.suffix}' files, only {', '.join(sorted(_FORMATS))}"
         )
-    if form.name == "HEIF":
-        register_heif(path)
+    _register(form.name, path)
     if alpha and not form.alpha:
         raise ImageError(
             f"{path}: '{path.suffix}' files cannot hold alpha; choose .png, .tif or .webp"
@@ -511,9 +533,9 @@ def write_picture(
 ) -> None:
     """Writes a picture; the suffix of `path` decides the format.
 
-    JPEG and WebP are written at quality 95, JPEG without chroma subsampling, AVIF and HEIC at
-    quality 90. Only PNG and TIFF hold 16 bits per channel; for others they are rounded to 8. A
-    format that holds no colour profile (BMP, GIF) gets sRGB pixels.
+    JPEG, JPEG XL and WebP are written at quality 95, JPEG without chroma subsampling, AVIF and HEIC
+    at quality 90. Only PNG and TIFF hold 16 bits per channel; for others they are rounded to 8. A
+    format that is written without a colour profile (BMP, GIF, JPEG XL) gets sRGB pixels.
 
     Args:
         path: the file to write. It appears under its name only when it is complete.
@@ -623,8 +645,7 @@ def _write_pages(file, path, first, rest):
     for number, page in enumerate(_chained(first, rest)):
         if number:
             # Pillow's writer does not move the folders within EXIF to where further pages stand.
-            metadata = Metadata(**{**vars(page.metadata), "exif": None})
-            page = Picture(page.rgb, page.alpha, page.gray, metadata)
+            page = replace(page, metadata=replace(page.metadata, exif=None))
         with _naming_output(path, _TIFF):
             _write_one(writer, path, _TIFF, page)
             writer.newFrame()

@@ -29,8 +29,8 @@ DECODER_ERRORS = (
 )
 """What Pillow and its like raise on damaged files."""
 
-PROFILE_FORMATS = ("AVIF", "HEIF", "JPEG", "JXL", "PNG", "TIFF", "WEBP")
-"""Formats (Pillow's names) that hold an ICC profile."""
+PROFILE_FORMATS = ("AVIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Formats (Pillow's names) that are written with an ICC profile."""
 
 # The first EXIF directory mixes what describes the picture with what describes its layout in the
 # file it came from. Tags up to 1000 are kept only if they are among these.

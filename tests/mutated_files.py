@@ -1,5 +1,6 @@
 """Damaged copies of small picture files of every kind, the same ones for a seed."""
 
+import importlib.util
 from io import BytesIO
 
 import imagecodecs
@@ -21,12 +22,10 @@ def whole_files(folder):
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5}
     metadata = Metadata(exif.tobytes(), icc_profile("RGB"), b"<x:xmpmeta/>", b"\x1c\x02\x78\0\1a")
     whole = []
-    for suffix in (".jpg", ".png", ".tif", ".webp", ".bmp", ".gif", ".avif", ".heic"):
-        if suffix == ".heic":
-            try:
-                import pillow_heif  # noqa: F401
-            except ImportError:
-                continue
+    for suffix in (".jpg", ".png", ".tif", ".webp", ".bmp", ".gif", ".avif", ".heic", ".jxl"):
+        package = {".heic": "pillow_heif", ".jxl": "pillow_jxl"}.get(suffix)
+        if package and importlib.util.find_spec(package) is None:
+            continue
         write_picture(folder / f"a{suffix}", levels, Picture(levels, metadata=metadata))
         whole.append((suffix, (folder / f"a{suffix}").read_bytes()))
     for suffix in (".png", ".tif"):

@@ -122,8 +122,10 @@ def test_a_gray_picture_in_an_rgb_profile(tmp_path, ramp):
         assert image.mode == "RGB" and profile_space(image.info["icc_profile"]) == "RGB"
 
 
-@pytest.mark.parametrize("target", [".bmp", ".gif"])
+@pytest.mark.parametrize("target", [".bmp", ".gif", ".jxl"])
 def test_formats_without_profiles_get_srgb_pixels(tmp_path, ramp, target):
+    if target == ".jxl":
+        pytest.importorskip("pillow_jxl")
     Image.fromarray(ramp).save(tmp_path / "a.png", icc_profile=icc_profile("RGB"))
     with passed_on(tmp_path / "a.png", tmp_path / f"b{target}") as image:
         assert abs(int(np.array(image.convert("RGB"))[8, 128, 1]) - 188) <= 3
