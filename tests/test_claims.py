@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -64,4 +65,26 @@ def test_claims_end_with_the_process_that_is_killed(tmp_path, holder):
         with claims.claim("a.png") as is_ours:
             assert is_ours
     assert not in_use(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_threads_of_one_process_share_one_handle(tmp_path, holder):
+    with Claims(tmp_path / "out") as one, Claims(tmp_path / "out") as two:
+        assert in_use(tmp_path / "out")
+        with one.claim("b.png") as first, two.claim("b.png") as second:
+            assert (first, second) == (True, False)
+        with two.claim("b.png") as again, two.claim("a.png") as held:
+            assert (again, held) == (True, False)
+    assert in_use(tmp_path / "out")  # by the other process
+
+
+def test_without_locks_there_is_a_warning(tmp_path, monkeypatch):
+    def refusing(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refusing)
+    with pytest.warns(UserWarning, match="without locks"):
+        claims = Claims(tmp_path / "out")
+    with claims, claims.claim("a.png") as is_ours:
+        assert is_ours
     assert list((tmp_path / "out").iterdir()) == []

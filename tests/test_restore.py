@@ -149,6 +149,13 @@ def test_existing_comparisons_count_too(tmp_path, photos, model):
     assert not (tmp_path / "out.png").exists()
 
 
+def test_a_preset_without_weights_comes_with_advice(tmp_path, photos, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "mspfn", {**presets.PRESETS["mspfn"], "weights": None})
+    with pytest.raises(UsageError, match="choose --preset .*mspfn_nano.* or give .* by --model"):
+        run(photos, "--output", tmp_path / "out", "--preset", "mspfn")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("inputs", "output", "message"),
     [
@@ -278,6 +285,14 @@ def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path, photos,
     )
 
 
+def test_names_of_any_letters_and_length(tmp_path, photos, model, capsys):
+    (photos / "a.png").rename(photos / ("ä" * 120 + ".png"))
+    os.rename(photos / "b.jpg", os.fsencode(photos) + b"/\xff\xfe.jpg")
+    assert run(photos, "--output", tmp_path / "out", "--model", model, "--compare") == 0
+    assert len(files(tmp_path / "out")) == 6
+    assert "\\xff\\xfe.jpg ->" in capsys.readouterr().out
+
+
 def test_a_bar_on_a_terminal_and_lines_with_verbose(tmp_path, photos, model, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     common = [photos, "--model", model]
@@ -347,10 +362,10 @@ def test_the_lite_twin_of_a_preset_is_preferred(tmp_path, monkeypatch, photos):
         "mspfn_tf.restorer.Restorer",
         lambda source, **options: seen.append(source) or (lambda image: image),
     )
-    for index, options in enumerate(([], ["--preset", "mspfn"], ["--tile", "64"])):
+    for index, options in enumerate(([], ["--preset", "mspfn_nano"], ["--tile", "64"])):
         assert run(photos / "a.png", "--output", tmp_path / f"{index}.png", *options) == 0
     default = presets.DEFAULT_PRESET
-    assert seen == [Path(f"{default}.tflite"), Path("mspfn.tflite"), default]
+    assert seen == [Path(f"{default}.tflite"), Path("mspfn_nano.tflite"), default]
 
 
 def test_the_shipped_default_restores_without_tensorflow(tmp_path):

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import DEFAULT_PRESET, known_preset, tflite_path
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset, tflite_path
 from mspfn_tf.terminal import say
 
 HELP = "take the rain out of photographs"
@@ -287,6 +287,12 @@ def _source(args):
     if args.model is not None:
         return args.model
     preset = known_preset(args.preset or DEFAULT_PRESET)
+    if PRESETS[preset]["weights"] is None:
+        shipped = ", ".join(name for name, about in PRESETS.items() if about["weights"])
+        raise UsageError(
+            f"no weights come with preset {preset!r}: choose --preset {shipped}, or give weights "
+            "of your own by --model (`mspfn train` makes some, `mspfn convert` takes the authors')"
+        )
     # The .tflite twin starts in a fraction of a second; TensorFlow takes several to be imported.
     lite = tflite_path(preset) if args.tile is None else None
     return lite or preset
