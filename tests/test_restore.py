@@ -110,7 +110,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path, photos, model, capsy
     assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    for line, name in zip(lines, ("a_text.png", "b_cut.jpg", "bomb.png"), strict=False):
+    for line, name in zip(sorted(lines[:3]), ("a_text.png", "b_cut.jpg", "bomb.png"), strict=True):
         assert line.startswith(f"mspfn restore: {photos}/{name}: ")
     assert lines[-1].startswith("3 restored, 3 failed")
     assert "[6/6]" not in lines
