@@ -206,20 +206,34 @@ def test_wrong_options(tmp_path, photos, model):
     assert not (tmp_path / "out").exists()
 
 
-def test_tiles_and_ensemble_reach_the_restorer(tmp_path, monkeypatch, photos):
+def test_options_reach_the_restorer(tmp_path, monkeypatch, photos):
     seen = []
 
     class Recorder:
+        runtime = "opened"
+
         def __init__(self, source, **options):
             seen.append((source, options))
 
         def __call__(self, image):
+            if seen[-1][1]["tile"] == 512:
+                raise MemoryError
             return image
 
     monkeypatch.setattr("mspfn_tf.restorer.Restorer", Recorder)
     options = ["--tile", "64", "--overlap", "16", "--ensemble", "8", "--preset", "mspfn_nano"]
+    options += ["--strength", "0.5", "--runtime", "keras"]
     assert run(photos / "a.png", "--output", tmp_path / "out.png", *options) == 0
-    assert seen == [("mspfn_nano", {"tile": 64, "overlap": 16, "ensemble": 8})]
+    model = {"tile": 64, "overlap": 16, "ensemble": 8, "strength": 0.5}
+    assert seen == [("mspfn_nano", {**model, "runtime": "keras"})]
+    # What memory does not suffice for goes through the same runtime in smaller tiles.
+    seen.clear()
+    assert run(photos / "a.png", "--output", tmp_path / "b.png", "--tile", "512") == 0
+    default = presets.DEFAULT_PRESET
+    assert seen == [
+        (default, {"tile": 512, "ensemble": 1, "runtime": None}),
+        ("opened", {"tile": 256, "ensemble": 1}),
+    ]
 
 
 def test_one_format_for_a_folder(tmp_path, photos, model):
@@ -353,19 +367,6 @@ def test_animations_and_pages(tmp_path, photos, model, capsys):
     with Image.open(tmp_path / "out" / "moving.gif") as image:
         assert image.n_frames == 3 and image.info["duration"] == 90
     assert "moving.gif (3 frames, " in capsys.readouterr().out
-
-
-def test_the_lite_twin_of_a_preset_is_preferred(tmp_path, monkeypatch, photos):
-    seen = []
-    monkeypatch.setattr(restore, "tflite_path", lambda name: Path(f"{name}.tflite"))
-    monkeypatch.setattr(
-        "mspfn_tf.restorer.Restorer",
-        lambda source, **options: seen.append(source) or (lambda image: image),
-    )
-    for index, options in enumerate(([], ["--preset", "mspfn_nano"], ["--tile", "64"])):
-        assert run(photos / "a.png", "--output", tmp_path / f"{index}.png", *options) == 0
-    default = presets.DEFAULT_PRESET
-    assert seen == [Path(f"{default}.tflite"), Path("mspfn_nano.tflite"), default]
 
 
 def test_the_shipped_default_restores_without_tensorflow(tmp_path):

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset, tflite_path
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
 from mspfn_tf.terminal import say
 
 HELP = "take the rain out of photographs"
@@ -48,13 +48,13 @@ def add_arguments(parser):
         type=int,
         metavar="N",
         help="cut pictures into tiles of at most NxN pixels, a multiple of 8, which takes less "
-        "memory (default: chosen by the size of the picture)",
+        "memory (default: whole pictures as long as memory allows, then tiles of up to 512)",
     )
     parser.add_argument(
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels over which neighbouring tiles are blended (default: the model's)",
+        help="pixels over which neighbouring tiles are blended (default: 64)",
     )
     parser.add_argument(
         "--ensemble",
@@ -62,6 +62,17 @@ def add_arguments(parser):
         default=1,
         choices=(1, 8),
         help="8: average over the rotations and mirror images, 8 times as slow (default: 1)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="how much of the rain to take away, 0 to 1 (default: 1)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("litert", "keras"),
+        help="what runs the model, where a preset has both (default: litert, which starts faster)",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -119,7 +130,7 @@ def _run(args, inputs, output, report, hidden=None):
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
-    files = FileRestorer(_restorer(args), lambda tile: _restorer(args, tile))
+    files = FileRestorer(*_restorers(args))
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
         for outcome in restore_all(todo, files, on_progress=progress.part):
@@ -275,12 +286,21 @@ def _shard(text):
     return int(index), int(shares)
 
 
-def _restorer(args, tile=None):
+def _restorers(args):
+    """Returns (the `Restorer`, a function that makes one of the same model for smaller tiles)."""
     from mspfn_tf.restorer import Restorer
 
-    given = {"tile": tile or args.tile, "overlap": args.overlap}
+    given = {"overlap": args.overlap, "strength": args.strength}
     options = {name: value for name, value in given.items() if value is not None}
-    return Restorer(_source(args), ensemble=args.ensemble, **options)
+    options["ensemble"] = args.ensemble
+    restorer = Restorer(_source(args), tile=args.tile, runtime=args.runtime, **options)
+
+    def smaller(tile):
+        if args.tile is not None and args.tile <= tile:
+            raise UsageError(f"--tile {args.tile} is smaller already")
+        return Restorer(restorer.runtime, tile=tile, **options)
+
+    return restorer, smaller
 
 
 def _source(args):
@@ -293,9 +313,7 @@ def _source(args):
             f"no weights come with preset {preset!r}: choose --preset {shipped}, or give weights "
             "of your own by --model (`mspfn train` makes some, `mspfn convert` takes the authors')"
         )
-    # The .tflite twin starts in a fraction of a second; TensorFlow takes several to be imported.
-    lite = tflite_path(preset) if args.tile is None else None
-    return lite or preset
+    return preset
 
 
 @contextlib.contextmanager
