@@ -145,8 +145,11 @@ class FileRestorer:
             return _failed(job, "not enough memory for this picture", began)
         except (UsageError, OSError) as error:
             return _failed(job, str(error), began)
-        except Exception as error:  # whatever a file may do to a decoder, the others go on
-            return _failed(job, f"{type(error).__name__}: {error}", began)
+        except BaseException as error:  # whatever a file may do to a decoder, the others go on
+            # The panic of a decoder in Rust is no Exception.
+            if isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime":
+                return _failed(job, f"{type(error).__name__}: {error}", began)
+            raise
         finally:
             _current.source = None
         seconds = time.perf_counter() - began
@@ -265,7 +268,7 @@ def restore_all(
 
     Several processes with one output folder share the work: each file is claimed by one of them.
     What the others hold is looked at again at the end, in case they were stopped. Leftovers of
-    killed processes are removed from the folder first.
+    killed processes are removed from the folders that are written to first.
 
     Args:
         plan: what to do.
@@ -279,7 +282,8 @@ def restore_all(
     if not plan.jobs:
         return
     folder = plan.folder or plan.jobs[0].target.parent
-    clear_leftovers(folder, recursive=plan.folder is not None)
+    for parent in {job.target.parent for job in plan.jobs}:
+        clear_leftovers(parent)
     try:
         claims = Claims(folder) if plan.folder else None
     except OSError as error:
@@ -293,12 +297,16 @@ def restore_all(
             if on_progress is not None:
                 on_progress(job, part)
 
+        began = time.perf_counter()
         while not ending.is_set():
-            with claims.claim(job.name) if claims else contextlib.nullcontext(True) as is_ours:
-                if is_ours:
-                    if claims and job.has_changed() and job.is_complete():
-                        return Outcome(job, "skipped")
-                    return files.restore(job, progress)
+            try:
+                with claims.claim(job.name) if claims else contextlib.nullcontext(True) as is_ours:
+                    if is_ours:
+                        if claims and job.has_changed() and job.is_complete():
+                            return Outcome(job, "skipped")
+                        return files.restore(job, progress)
+            except OSError as error:  # of the claim, or of a file that has just gone
+                return _failed(job, str(error), began)
             if not patient:
                 return None
             time.sleep(_POLL)

@@ -176,8 +176,10 @@ def _find(inputs, output):
         found += [_Found(file, path, _named(file).relative_to(path), kind) for file, kind in files]
         left_out += out
         unreadable += bad
-    once = {os.path.abspath(one.source): one for one in reversed(found)}
-    return list(reversed(once.values())), left_out, unreadable
+    once = {}
+    for one in found:
+        once.setdefault(os.path.abspath(one.source), one)
+    return list(once.values()), left_out, unreadable
 
 
 def _named_kind(path):

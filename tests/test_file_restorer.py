@@ -164,6 +164,38 @@ def test_whatever_a_restorer_raises_is_an_outcome(tmp_path, photos):
     assert os.listdir(tmp_path / "out") == []
 
 
+class Panic(BaseException):
+    """As decoders in Rust raise it."""
+
+    __module__ = "pyo3_runtime"
+
+
+def test_panics_are_outcomes_and_interrupts_are_not(tmp_path, photos):
+    def failing(image):
+        raise error
+
+    job = Job(photos / "5.png", tmp_path / "a.png")
+    error = Panic("of the test")
+    assert "Panic: of the test" in FileRestorer(failing).restore(job).message
+    error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        FileRestorer(failing).restore(job)
+
+
+def test_a_claim_that_fails_is_an_outcome(tmp_path, photos, monkeypatch):
+    def refusing(self, name):
+        if name == "5.png":
+            raise OSError(5, "Input/output error")
+        return claim(self, name)
+
+    claim = file_restorer.Claims.claim
+    monkeypatch.setattr(file_restorer.Claims, "claim", refusing)
+    found = outcomes(plan([photos], tmp_path / "out"))
+    (failed,) = (outcome for outcome in found if outcome.status == "failed")
+    assert "5.png: " in failed.message and "Input/output error" in failed.message
+    assert len(found) == 10
+
+
 class ResourceExhaustedError(Exception):
     """Named as TensorFlow's."""
 
@@ -245,14 +277,14 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path, photos):
     )
     from mspfn_tf.files import partial_path
 
-    name = partial_path(tmp_path / "out" / "deep" / "a.png").name
+    name = partial_path(tmp_path / "out" / "a.png").name
     mine = name.split("-")
     mine[2] = process.stdout.decode().strip()
-    left = tmp_path / "out" / "deep" / "-".join(mine)
+    left = tmp_path / "out" / "-".join(mine)
     left.parent.mkdir(parents=True)
     left.touch()
     outcomes(plan([photos], tmp_path / "out"))
-    assert not left.exists() and len(os.listdir(tmp_path / "out")) == 11
+    assert not left.exists() and len(os.listdir(tmp_path / "out")) == 10
 
 
 def test_ending_early_gives_up_the_file_at_work(tmp_path, photos):
