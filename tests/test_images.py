@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from mspfn_tf import images
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import (
     PICTURE_SUFFIXES,
@@ -23,6 +22,7 @@ from mspfn_tf.images import (
     write_pictures,
 )
 from mspfn_tf.metadata import Metadata
+from mspfn_tf.picture_formats import FORMATS
 from mspfn_tf.sheets import side_by_side
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -81,7 +81,7 @@ def test_lossy_formats_are_of_high_quality(tmp_path, smooth, suffix):
 def test_the_suffix_decides_the_format(tmp_path, rgb, suffix):
     write_picture(tmp_path / f"a{suffix}", rgb)
     with Image.open(tmp_path / f"a{suffix}") as image:
-        assert image.format == images._FORMATS[suffix.lower()].name
+        assert image.format == FORMATS[suffix.lower()].name
 
 
 def test_the_content_decides_how_a_file_is_read(tmp_path, rgb):
@@ -384,7 +384,7 @@ def test_each_suffix_is_written_and_told_by_content(tmp_path, smooth, suffix):
     needs(suffix)
     path = tmp_path / f"a{suffix}"
     write_picture(path, smooth)
-    assert kind_of(path) == images._FORMATS[suffix].name
+    assert kind_of(path) == FORMATS[suffix].name
     path.rename(tmp_path / "plain")
     assert np.abs(read_rgb(tmp_path / "plain").astype(int) - smooth).mean() < 6
 
