@@ -121,7 +121,7 @@ def tables(found):
         megapixels = record["width"] * record["height"] / 1e6
         lines.append(
             row_of(
-                f"{record['width']}x{record['height']} ({megapixels:.2g} megapixels)",
+                f"{record['width']}x{record['height']} ({megapixels:.3g} megapixels)",
                 record["preset"],
                 f"{record['seconds']:.1f}",
                 f"{record['processor_seconds']:.1f}",

@@ -4,7 +4,10 @@ PNG goes through libpng (package imagecodecs), TIFF is read by tifffile; what st
 pixels is written by Pillow's own writers of tags and chunks.
 """
 
+import contextlib
+import logging
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +23,9 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations of TIFF
 _ASSOCIATED = 1  # alpha that the colours are already multiplied with
+
+
+_reading = threading.local()
 
 
 class UnsupportedSamples(ValueError):
@@ -88,9 +94,7 @@ def tiff_pages(path: Path) -> tuple[bool, list[tuple[int, int]]]:
     Raises:
         ValueError and others of `mspfn_tf.metadata.DECODER_ERRORS`: the file is damaged.
     """
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
+    with _opened(path) as tiff:
         pages = _picture_pages(tiff)
         deep = any(page.bitspersample > 8 for page in pages)
         return deep, [(page.imagewidth, page.imagelength) for page in pages]
@@ -103,11 +107,31 @@ def read_tiff(path: Path) -> Iterator[Page]:
         UnsupportedSamples: other numbers or colours.
         ValueError and others of `mspfn_tf.metadata.DECODER_ERRORS`: the file is damaged.
     """
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
+    with _opened(path) as tiff:
         for page in _picture_pages(tiff):
             yield _read_page(page, path)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """The file; what tifffile logs of each damaged tag meanwhile is dropped, since what matters of
+    it ends in an exception."""
+    import tifffile
+
+    logger = logging.getLogger("tifffile")
+    if _is_not_reading not in logger.filters:
+        logger.addFilter(_is_not_reading)
+    before = getattr(_reading, "now", False)
+    _reading.now = True
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield tiff
+    finally:
+        _reading.now = before
+
+
+def _is_not_reading(record):
+    return not getattr(_reading, "now", False)
 
 
 def _picture_pages(tiff):

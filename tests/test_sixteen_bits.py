@@ -1,3 +1,4 @@
+import logging
 import struct
 import zlib
 
@@ -176,6 +177,19 @@ def test_other_numbers_are_refused(tmp_path, samples, options, message):
     tifffile.imwrite(tmp_path / "a.tif", samples, **options)
     with pytest.raises(ImageError, match=rf"a\.tif: .*{message}.*convert it first"):
         read_picture(tmp_path / "a.tif")
+
+
+def test_damaged_tags_are_not_logged_one_by_one(tmp_path, deep, caplog):
+    path = tmp_path / "a.tif"
+    write_picture(path, deep)
+    data = bytearray(path.read_bytes())
+    data[10:40] = b"\xff" * 30
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif"):
+        read_picture(path)
+    assert caplog.records == []
+    logging.getLogger("tifffile").warning("to others")
+    assert [record.message for record in caplog.records] == ["to others"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

@@ -112,7 +112,7 @@ def add_arguments(parser):
 def run(args):
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        _show_warnings_plainly(stack)
+        _show_warnings_plainly()
         if args.limit_pixels is not None:
             stack.enter_context(_pixel_limit(args.limit_pixels))
         if _STANDARD in (*args.inputs, args.output):
@@ -332,12 +332,13 @@ def _pixel_limit(pixels):
         limit_pixels(before)
 
 
-def _show_warnings_plainly(stack):
+def _show_warnings_plainly():
     """Warnings become lines that name the file at work."""
     from PIL import Image
 
     from mspfn_tf.file_restorer import current_source
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs, it raises, too
     warnings.simplefilter("always", UserWarning)
     # Files above the limit are refused by us, with a message.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -350,11 +351,4 @@ def _show_warnings_plainly(stack):
     def show(message, category, filename, lineno, file=None, line=None):
         tell(str(message))
 
-    class Handler(logging.Handler):
-        def emit(self, record):
-            tell(record.getMessage())
-
     warnings.showwarning = show
-    logger, handler = logging.getLogger("tifffile"), Handler()
-    logger.addHandler(handler)
-    stack.callback(logger.removeHandler, handler)
