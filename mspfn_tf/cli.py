@@ -2,11 +2,11 @@
 
 import argparse
 import importlib
-import os
 import sys
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
+from mspfn_tf.quiet import quiet_tensorflow
 
 VERBS = (
     "restore",
@@ -56,8 +56,7 @@ def build_parser():
 def main(argv=None):
     """Runs the command line `argv` (default: the process' own) and returns its exit status."""
     arguments = build_parser().parse_args(argv)
-    # TensorFlow, if the verb imports it, keeps its start-up notes to itself.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     try:
         return arguments.run(arguments)
     except UsageError as error:

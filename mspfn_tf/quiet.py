@@ -1,18 +1,27 @@
 """Keeps the start-up notes of native libraries off standard error."""
 
 import contextlib
+import importlib.abc
+import importlib.util
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 
 _LOCK = threading.Lock()
-_NOTES = (b"INFO: Created TensorFlow Lite", b"INFO: Initialized TensorFlow Lite")
+_NOTES = (
+    b"INFO: Created TensorFlow Lite",
+    b"INFO: Initialized TensorFlow Lite",
+    b"WARNING: All log messages before absl::InitializeLog()",
+    b"I0000 ",
+)
 
 
 @contextlib.contextmanager
 def native_quiet() -> Iterator[None]:
-    """Within it, notes that LiteRT writes to file descriptor 2 are dropped; the rest is passed on.
+    """Within it, notes that LiteRT and TensorFlow write to file descriptor 2 are dropped; the rest
+    is passed on.
 
     They come from C++ and pass Python's `sys.stderr` by, so the descriptor itself is turned aside.
     """
@@ -32,3 +41,43 @@ def native_quiet() -> Iterator[None]:
             for line in aside.read().splitlines(keepends=True):
                 if not line.startswith(_NOTES):
                     os.write(2, line)
+
+
+def quiet_tensorflow() -> None:
+    """Keeps what TensorFlow says of itself off standard error, whoever imports it later.
+
+    Its log level is raised, unless the environment sets one: it calls a machine without a GPU an
+    error. What it says while it is imported, no level reaches.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules and not any(
+        isinstance(finder, _QuietImport) for finder in sys.meta_path
+    ):
+        sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports TensorFlow as usual, with standard error turned aside meanwhile."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)  # once is enough
+        self._usual = importlib.util.find_spec(name)
+        if self._usual is None or self._usual.loader is None:
+            return None
+        spec = importlib.util.spec_from_file_location(
+            name,
+            self._usual.origin,
+            loader=self,
+            submodule_search_locations=self._usual.submodule_search_locations,
+        )
+        return spec
+
+    def create_module(self, spec):
+        return self._usual.loader.create_module(self._usual)
+
+    def exec_module(self, module):
+        module.__spec__, module.__loader__ = self._usual, self._usual.loader
+        with native_quiet():
+            self._usual.loader.exec_module(module)

@@ -5,8 +5,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mspfn_tf.errors import UsageError
 
+GAP = 8
+"""Pixels between two pictures, unless asked for otherwise."""
+_BAND = 24  # rows that the labels take
 
-def side_by_side(images, labels=None, gap=8):
+
+def side_by_side(images, labels=None, gap=GAP):
     """Lays pictures out in one row on white, for before/after sheets.
 
     Args:
@@ -20,17 +24,17 @@ def side_by_side(images, labels=None, gap=8):
     images = [np.asarray(image) for image in images]
     if labels is not None and len(labels) != len(images):
         raise UsageError(f"{len(images)} pictures but {len(labels)} labels")
-    band = 24 if labels is not None else 0
+    band = _BAND if labels is not None else 0
     height = band + max(image.shape[0] for image in images)
     width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
     sheet = np.full((height, width, 3), 255, np.uint8)
     lefts = np.cumsum([0] + [image.shape[1] + gap for image in images[:-1]])
     for image, left in zip(images, lefts, strict=True):
         sheet[band : band + image.shape[0], left : left + image.shape[1]] = image
-    if labels is None:
-        return sheet
-    canvas = Image.fromarray(sheet)
-    draw = ImageDraw.Draw(canvas)
-    for label, left in zip(labels, lefts, strict=True):
-        draw.text((int(left) + 4, 4), label, fill="black", font=ImageFont.load_default(14))
-    return np.array(canvas)
+    if labels is not None:
+        canvas = Image.fromarray(sheet[:band])
+        draw = ImageDraw.Draw(canvas)
+        for label, left in zip(labels, lefts, strict=True):
+            draw.text((int(left) + 4, 4), label, fill="black", font=ImageFont.load_default(14))
+        sheet[:band] = np.asarray(canvas)
+    return sheet

@@ -10,11 +10,22 @@ ROOMS = {"mspfn_tf": "mspfn_tf", "datasets": "mspfn_tf.datasets", "export": "msp
 
 # From the ground up. A module may import what stands on its own floor or on a lower one.
 FLOORS = (
-    ("errors", "files", "checks", "sizes", "symmetries", "quiet", "protocol"),
-    ("metrics", "keras_metrics", "losses", "layers", "presets", "source", "images", "sheets"),
+    ("errors", "files", "checks", "sizes", "symmetries", "quiet", "protocol", "claims", "terminal"),
+    ("metrics", "keras_metrics", "losses", "layers", "presets", "source"),
+    ("metadata", "sixteen_bits", "jpeg_xl", "picture", "picture_formats"),
+    ("picture_reader", "picture_writer", "images", "sheets"),
     ("pairs", "model", "weights_file", "model_files", "complexity", "reference_checkpoint"),
     ("whole_picture", "tiling", "runtimes", "restorer"),
-    ("evaluation", "datasets", "training", "tasks", "video", "web"),
+    (
+        "restore_plan",
+        "file_restorer",
+        "evaluation",
+        "datasets",
+        "training",
+        "tasks",
+        "video",
+        "web",
+    ),
     ("export",),
     ("commands",),
     ("cli", "__main__"),

@@ -1,4 +1,5 @@
 import argparse
+import io
 import os
 import subprocess
 import sys
@@ -109,9 +110,10 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path, photos, model, capsy
     assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    for line, name in zip(lines, ("a_text.png", "b_cut.jpg", "bomb.png"), strict=False):
+    for line, name in zip(sorted(lines[:3]), ("a_text.png", "b_cut.jpg", "bomb.png"), strict=True):
         assert line.startswith(f"mspfn restore: {photos}/{name}: ")
     assert lines[-1].startswith("3 restored, 3 failed")
+    assert "[6/6]" not in lines
 
 
 def test_alpha_that_the_output_cannot_hold_is_an_error_of_that_file(tmp_path, model, capsys):
@@ -147,6 +149,13 @@ def test_existing_comparisons_count_too(tmp_path, photos, model):
     assert not (tmp_path / "out.png").exists()
 
 
+def test_a_preset_without_weights_comes_with_advice(tmp_path, photos, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "mspfn", {**presets.PRESETS["mspfn"], "weights": None})
+    with pytest.raises(UsageError, match="choose --preset .*mspfn_nano.* or give .* by --model"):
+        run(photos, "--output", tmp_path / "out", "--preset", "mspfn")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("inputs", "output", "message"),
     [
@@ -156,21 +165,16 @@ def test_existing_comparisons_count_too(tmp_path, photos, model):
         (["photos"], "photos", "within the input folder"),
         (["photos/a.png"], "photos/a.png", r"a\.png is an input"),
         (["photos/a.png"], "photos", r"a\.png is an input"),
-        (["photos/a.png"], "out.heic", r"cannot write '\.heic' files"),
+        (["photos/a.png"], "out.psd", r"cannot write '\.psd' files"),
         (["photos"], "out.png", r"out\.png is a picture's name; expected a folder's"),
         (["photos/a.png", "photos/b.jpg"], "out.png", "expected a folder's"),
         (["photos"], "text", "text is a file, expected a folder"),
         (["photos"], "text/deeper", "text is a file, expected a folder"),
-        (["photos/a.png", "other/a.png"], "out", "would both be written to"),
-        (["photos/a.png", "photos/a.png"], "out", "would both be written to"),
-        (["photos", "other"], "out", "would both be written to"),
-        (["photos/movie.gif"], "out", r"cannot write '\.gif' files"),
     ],
 )
 def test_wrong_usage_is_found_before_any_work(tmp_path, photos, model, inputs, output, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").touch()
-    (photos / "movie.gif").touch()
     write_picture(tmp_path / "other" / "a.png", np.zeros((3, 3, 3), np.uint8))
     before = files(tmp_path)
     paths = [tmp_path / name for name in inputs]
@@ -202,33 +206,167 @@ def test_wrong_options(tmp_path, photos, model):
     assert not (tmp_path / "out").exists()
 
 
-def test_tiles_and_ensemble_reach_the_restorer(tmp_path, monkeypatch, photos):
+def test_options_reach_the_restorer(tmp_path, monkeypatch, photos):
     seen = []
 
     class Recorder:
-        def __init__(self, *arguments):
-            seen.append(arguments)
+        runtime = "opened"
+
+        def __init__(self, source, **options):
+            seen.append((source, options))
 
         def __call__(self, image):
+            if seen[-1][1]["tile"] == 512:
+                raise MemoryError
             return image
 
     monkeypatch.setattr("mspfn_tf.restorer.Restorer", Recorder)
     options = ["--tile", "64", "--overlap", "16", "--ensemble", "8", "--preset", "mspfn_nano"]
+    options += ["--strength", "0.5", "--runtime", "keras"]
     assert run(photos / "a.png", "--output", tmp_path / "out.png", *options) == 0
-    assert seen == [("mspfn_nano", 64, 16, 8)]
-
-
-def test_the_lite_twin_of_a_preset_is_preferred(tmp_path, monkeypatch, photos):
-    seen = []
-    monkeypatch.setattr(restore, "tflite_path", lambda name: Path(f"{name}.tflite"))
-    monkeypatch.setattr(
-        "mspfn_tf.restorer.Restorer",
-        lambda source, tile, overlap, ensemble: seen.append(source) or (lambda image: image),
-    )
-    for index, options in enumerate(([], ["--preset", "mspfn"], ["--tile", "64"])):
-        assert run(photos / "a.png", "--output", tmp_path / f"{index}.png", *options) == 0
+    model = {"tile": 64, "overlap": 16, "ensemble": 8, "strength": 0.5}
+    assert seen == [("mspfn_nano", {**model, "runtime": "keras"})]
+    # What memory does not suffice for goes through the same runtime in smaller tiles.
+    seen.clear()
+    assert run(photos / "a.png", "--output", tmp_path / "b.png", "--tile", "512") == 0
     default = presets.DEFAULT_PRESET
-    assert seen == [Path(f"{default}.tflite"), Path("mspfn.tflite"), default]
+    assert seen == [
+        (default, {"tile": 512, "ensemble": 1, "runtime": None}),
+        ("opened", {"tile": 256, "ensemble": 1}),
+    ]
+
+
+def test_one_format_for_a_folder(tmp_path, photos, model):
+    output = tmp_path / "out"
+    assert run(photos, "--output", output, "--model", model, "--format", "WebP") == 0
+    assert files(output) == ["a.webp", "b.webp", "deep/er/c.webp"]
+    with pytest.raises(SystemExit):
+        run(photos, "--output", output, "--format", "psd")
+
+
+def test_resume_does_the_rest(tmp_path, photos, model, capsys):
+    common = [photos, "--output", tmp_path / "out", "--model", model]
+    assert run(*common) == 0
+    (tmp_path / "out" / "b.jpg").unlink()
+    before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(*common, "--resume") == 0
+    assert "1 restored, 2 skipped, 0 failed" in capsys.readouterr().out
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
+    assert run(*common, "--resume") == 0
+    assert "0 restored, 3 skipped" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(*common, "--resume", "--overwrite")
+
+
+def test_shards_do_all_together(tmp_path, photos, model):
+    for index in (1, 2, 3):
+        common = [photos, "--output", tmp_path / "out", "--model", model]
+        assert run(*common, "--shard", f"{index}/3") == 0
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "deep/er/c.png"]
+    for wrong in ("0/3", "4/3", "1", "a/b"):
+        with pytest.raises(SystemExit):
+            run(*common, "--shard", wrong)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, photos, model, capsys):
+    (photos / "notes\x1b[31m.txt").write_text("no picture")
+    os.mkfifo(photos / "pipe.jpg")
+    for number in range(25):
+        (photos / f"z{number:02}.txt").touch()
+    assert run(photos, "--output", tmp_path / "out", "--model", model) == 0
+    written = capsys.readouterr()
+    assert "3 restored, 27 left out, 0 failed" in written.out
+    (line,) = written.err.splitlines()
+    assert line.startswith("mspfn restore: 27 left out: ")
+    assert f"{photos}/notes\\x1b[31m.txt (no picture)" in line
+    assert f"{photos}/pipe.jpg (a pipe or device)" in line
+    assert "z24" not in line and "and 7 more (--verbose names all)" in line
+    common = [photos, "--output", tmp_path / "out", "--model", model, "--overwrite"]
+    assert run(*common, "--verbose") == 0
+    assert "z24.txt" in capsys.readouterr().err
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path, photos, model, capsys):
+    (photos / "\x1b[2J.png").write_text("no picture")
+    (photos / "a.png").rename(photos / "\x1b]0;title\x07.png")
+    assert run(photos, "--output", tmp_path / "out", "--model", model) == 1
+    written = capsys.readouterr()
+    assert "\x1b" not in written.out + written.err
+    assert (
+        "\\x1b[2J.png: not a picture" in written.err and "\\x1b]0;title\\x07.png ->" in written.out
+    )
+
+
+def test_names_of_any_letters_and_length(tmp_path, photos, model, capsys):
+    (photos / "a.png").rename(photos / ("ä" * 120 + ".png"))
+    os.rename(photos / "b.jpg", os.fsencode(photos) + b"/\xff\xfe.jpg")
+    assert run(photos, "--output", tmp_path / "out", "--model", model, "--compare") == 0
+    assert len(files(tmp_path / "out")) == 6
+    assert "\\xff\\xfe.jpg ->" in capsys.readouterr().out
+
+
+def test_a_bar_on_a_terminal_and_lines_with_verbose(tmp_path, photos, model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    common = [photos, "--model", model]
+    assert run(*common, "--output", tmp_path / "out") == 0
+    written = capsys.readouterr()
+    assert written.out.startswith("3 restored, 0 failed") and "3.0/3" in written.err
+    assert run(*common, "--output", tmp_path / "more", "--verbose") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_standard_input_and_output(tmp_path, photos, model, monkeypatch, capsysbinary):
+    class Standard:
+        buffer = io.BytesIO((photos / "b.jpg").read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Standard)
+    assert run("-", "--output", "-", "--model", model) == 0
+    written = capsysbinary.readouterr()
+    with Image.open(io.BytesIO(written.out)) as image:
+        assert image.format == "JPEG" and np.array(image)[0, 0, 0] == 60
+    assert written.err.startswith(b"standard input -> standard output")
+    Standard.buffer.seek(0)
+    assert run("-", "--output", tmp_path / "a.png", "--model", model) == 0
+    assert read_rgb(tmp_path / "a.png")[0, 0, 0] == 60
+    capsysbinary.readouterr()
+    assert run(photos / "a.png", "--output", "-", "--model", model, "--format", "webp") == 0
+    assert capsysbinary.readouterr().out.startswith(b"RIFF")
+    Standard.buffer = io.BytesIO(b"no picture")
+    assert run("-", "--output", "-", "--model", model) == 1
+    written = capsysbinary.readouterr()
+    assert written.out == b"" and b"standard input: not a picture" in written.err
+    for wrong in (["-", photos / "a.png"], [photos], ["-", "--compare"]):
+        with pytest.raises(UsageError):
+            run(*wrong, "--output", "-", "--model", model)
+
+
+def test_the_limit_of_pixels(tmp_path, photos, model, capsys):
+    before = Image.MAX_IMAGE_PIXELS
+    common = [photos / "a.png", "--model", model, "--output", tmp_path / "a.png"]
+    assert run(*common, "--limit_pixels", "100") == 1
+    assert "too large, the limit is 100 pixels" in capsys.readouterr().err
+    assert run(*common, "--limit_pixels", "0") == 0
+    assert before == Image.MAX_IMAGE_PIXELS
+    with pytest.raises(UsageError, match="at least 0"):
+        run(*common, "--limit_pixels", "-1")
+
+
+def test_what_an_output_cannot_hold_is_said(tmp_path, model, capsys):
+    image, preview = Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8))
+    image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview])
+    assert run(tmp_path / "a.jpg", "--output", tmp_path / "b.jpg", "--model", model) == 0
+    assert f"{tmp_path}/a.jpg: left behind: 1 more picture" in capsys.readouterr().err
+
+
+def test_animations_and_pages(tmp_path, photos, model, capsys):
+    frames = [Image.new("RGB", (16, 8), (level,) * 3) for level in (60, 120, 180)]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:], duration=90)
+    assert run(photos, "--output", tmp_path / "out", "--model", model) == 0
+    with Image.open(tmp_path / "out" / "moving.gif") as image:
+        assert image.n_frames == 3 and image.info["duration"] == 90
+    assert "moving.gif (3 frames, " in capsys.readouterr().out
 
 
 def test_the_shipped_default_restores_without_tensorflow(tmp_path):

@@ -1,28 +1,40 @@
 """`mspfn restore`: takes the rain out of picture files and folders of them."""
 
-import os
+import argparse
+import contextlib
+import logging
+import shutil
 import sys
+import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import DEFAULT_PRESET, known_preset
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
+from mspfn_tf.terminal import say
 
 HELP = "take the rain out of photographs"
+
+_STANDARD = "-"  # standard input or output
+_NAMED = 20  # left-out files that are named without --verbose
+_BAR = "{percentage:3.0f}% |{bar}| {n:.1f}/{total} [{elapsed}, {remaining} left]"
 
 
 def add_arguments(parser):
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="picture files, and folders (with all below)"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="picture files, folders (with all below), or - for standard input",
     )
     parser.add_argument(
         "--output",
         required=True,
         metavar="PATH",
         help="for one picture: the file to write, whose suffix decides the format; else a folder, "
-        "in which the names and the tree of the inputs are kept",
+        "in which the names and the tree of the inputs are kept; or - for standard output",
     )
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", help=f"built-in model (default: {DEFAULT_PRESET})")
@@ -35,13 +47,12 @@ def add_arguments(parser):
         "--tile",
         type=int,
         metavar="N",
-        help="cut pictures into tiles of at most NxN pixels, a multiple of 8: takes less memory, "
-        "gives a slightly different result (default: only what memory does not hold whole)",
+        help="cut pictures into tiles of at most NxN pixels, a multiple of 8, which takes less "
+        "memory (default: whole pictures as long as memory allows, then tiles of up to 512)",
     )
     parser.add_argument(
         "--overlap",
         type=int,
-        default=64,
         metavar="N",
         help="pixels over which neighbouring tiles are blended (default: 64)",
     )
@@ -52,168 +63,292 @@ def add_arguments(parser):
         choices=(1, 8),
         help="8: average over the rotations and mirror images, 8 times as slow (default: 1)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="how much of the rain to take away, 0 to 1 (default: 1)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("litert", "keras"),
+        help="what runs the model, where a preset has both (default: litert, which starts faster)",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    existing.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave alone what is complete (its output exists and is not empty), do the rest",
+    )
     parser.add_argument(
         "--compare",
         action="store_true",
         help="also write NAME_compare beside each result: before and after in one picture",
     )
+    parser.add_argument(
+        "--format",
+        metavar="SUFFIX",
+        type=_suffix,
+        help="format of all results, such as jpg or png (default: that of each input)",
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=_shard,
+        help="do the I-th of N shares of the files, for job arrays",
+    )
+    parser.add_argument(
+        "--limit_pixels",
+        type=int,
+        metavar="N",
+        help="refuse pictures of more pixels (default: 89 million); 0 for no limit",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="one line per file, and all that was left out"
+    )
 
 
 def run(args):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        _show_warnings_plainly()
+        if args.limit_pixels is not None:
+            stack.enter_context(_pixel_limit(args.limit_pixels))
+        if _STANDARD in (*args.inputs, args.output):
+            return _run_standard(args, stack)
+        return _run(args, args.inputs, args.output, sys.stdout)
+
+
+def _run(args, inputs, output, report, hidden=None):
+    """Plans and restores; lines about what went well go to `report`.
+
+    `hidden` is the folder whose paths are called standard input and output.
+    """
+    from mspfn_tf.file_restorer import FileRestorer, restore_all
+    from mspfn_tf.restore_plan import plan
+
+    todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
+    started = time.perf_counter()
+    files = FileRestorer(*_restorers(args))
+    counts, number = Counter(skipped=len(todo.complete)), 0
+    with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
+        for outcome in restore_all(todo, files, on_progress=progress.part):
+            counts[outcome.status] += 1
+            number += 1
+            job = outcome.job
+            if outcome.status == "failed":
+                progress.say(f"mspfn restore: {outcome.message}", sys.stderr)
+            elif outcome.status == "restored" and progress.lines:
+                counter = f"[{number}/{len(todo.jobs)}] " if len(todo.jobs) > 1 else ""
+                written = " and ".join(str(path) for path in job.targets)
+                frames = f"{outcome.frames} frames, " if outcome.frames > 1 else ""
+                line = f"{counter}{job.source} -> {written} ({frames}{outcome.seconds:.1f} s)"
+                progress.say(line, report)
+            for words in outcome.dropped:
+                progress.say(f"mspfn restore: {job.source}: left behind: {words}", sys.stderr)
+            progress.done(job)
+    for path, reason in todo.unreadable:
+        say(f"mspfn restore: {path} {reason}", sys.stderr)
+    counts["failed"] += len(todo.unreadable)
+    _say_left_out(todo.left_out, args.verbose)
+    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started)
+    say(summary, sys.stderr if counts["failed"] else report)
+    return 1 if counts["failed"] else 0
+
+
+def _summary(counts, left_out, seconds):
+    parts = [f"{counts['restored']} restored"]
+    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
+    parts += [f"{left_out} left out"] if left_out else []
+    parts += [f"{counts['failed']} failed", f"{seconds:.1f} s"]
+    if counts["restored"] > 1:
+        parts.append(f"{counts['restored'] / seconds:.1f} pictures/s")
+    return ", ".join(parts)
+
+
+def _say_left_out(left_out, verbose):
+    if not left_out:
+        return
+    named = left_out if verbose else left_out[:_NAMED]
+    names = ", ".join(f"{path} {reason}" for path, reason in named)
+    more = len(left_out) - len(named)
+    rest = f" and {more} more (--verbose names all)" if more else ""
+    say(f"mspfn restore: {len(left_out)} left out: {names}{rest}", sys.stderr)
+
+
+class _Progress:
+    """A bar with the time that is left on a terminal; lines elsewhere, or with --verbose."""
+
+    def __init__(self, total, verbose, hidden):
+        on_terminal = sys.stderr.isatty() and total > 0
+        self.lines = verbose or not on_terminal
+        self._hidden = hidden
+        self._bar = None
+        self._parts = {}
+        if on_terminal:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                file=sys.stderr,
+                bar_format=_BAR,
+                dynamic_ncols=True,
+            )
+
+    def part(self, job, part):
+        """Takes the part of a file that is done; from any thread."""
+        if self._bar is not None:
+            before = self._parts.get(job.target, 0.0)
+            self._parts[job.target] = part
+            self._bar.update(part - before)
+
+    def done(self, job):
+        if self._bar is not None:
+            self._bar.update(1.0 - self._parts.pop(job.target, 0.0))
+
+    def say(self, line, file):
+        for path, name in self._hidden or ():
+            line = line.replace(path, name)
+        if self._bar is None:
+            say(line, file)
+        else:
+            from tqdm import tqdm
+
+            with tqdm.external_write_mode(file=sys.stderr):
+                say(line, file)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _run_standard(args, stack):
+    """Restores standard input, or writes to standard output, by way of a temporary folder."""
+    if len(args.inputs) > 1 or Path(args.inputs[0]).is_dir():
+        raise UsageError("- takes the place of one file: give one input and one output")
+    to_output = args.output == _STANDARD
+    if to_output and args.compare:
+        raise UsageError("--compare writes two files, standard output is one")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    hidden, source = [], args.inputs[0]
+    if source == _STANDARD:
+        source = folder / "input"
+        with open(source, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        hidden.append((str(source), "standard input"))
+    target = args.output
+    if to_output:
+        target = folder / f"output{args.format or _suffix_for(source)}"
+        hidden.append((str(target), "standard output"))
+    elif args.format and not Path(target).suffix:
+        target = Path(target, f"input{args.format}")
+    status = _run(args, [source], target, sys.stderr if to_output else sys.stdout, hidden)
+    if to_output and status == 0:
+        try:
+            with open(target, "rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            say("mspfn restore: the reader of standard output has gone", sys.stderr)
+            return 1
+    return status
+
+
+def _suffix_for(source):
+    from mspfn_tf.images import PICTURE_SUFFIXES, kind_of, suffix_of
+
+    suffix = Path(source).suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        return suffix
+    return suffix_of(kind_of(source)) or ".png"
+
+
+def _suffix(text):
+    suffix = "." + text.lower().removeprefix(".")
+    from mspfn_tf.images import PICTURE_SUFFIXES
+
+    if suffix not in PICTURE_SUFFIXES:
+        known = ", ".join(sorted(known.removeprefix(".") for known in PICTURE_SUFFIXES))
+        raise argparse.ArgumentTypeError(f"{text!r} is no format that is written; choose {known}")
+    return suffix
+
+
+def _shard(text):
+    index, slash, shares = text.partition("/")
+    if not slash or not index.isdecimal() or not shares.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected I/N, such as 1/4; received {text!r}")
+    if not 1 <= int(index) <= int(shares):
+        raise argparse.ArgumentTypeError(f"the share must be 1 to N; received {text!r}")
+    return int(index), int(shares)
+
+
+def _restorers(args):
+    """Returns (the `Restorer`, a function that makes one of the same model for smaller tiles)."""
     from mspfn_tf.restorer import Restorer
 
-    jobs = plan(args.inputs, args.output, args.compare, args.overwrite)
-    started = time.perf_counter()
-    restorer = Restorer(
-        args.model if args.model is not None else known_preset(args.preset or DEFAULT_PRESET),
-        args.tile,
-        args.overlap,
-        args.ensemble,
-    )
-    failed = 0
-    with warnings.catch_warnings():
-        _show_warnings_plainly()
-        for number, job in enumerate(jobs, 1):
-            began = time.perf_counter()
-            try:
-                _restore(restorer, job, args.overwrite)
-            except (UsageError, OSError) as error:
-                failed += 1
-                print(f"mspfn restore: {_naming(job.source, error)}", file=sys.stderr, flush=True)
-            else:
-                counter = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-                seconds = time.perf_counter() - began
-                written = " and ".join(str(path) for path in job.targets)
-                print(f"{counter}{job.source} -> {written} ({seconds:.1f} s)", flush=True)
-    seconds = time.perf_counter() - started
-    counts = f"{len(jobs) - failed} restored, {failed} failed, {seconds:.1f} s"
-    print(counts, file=sys.stderr if failed else sys.stdout)
-    return 1 if failed else 0
+    given = {"overlap": args.overlap, "strength": args.strength}
+    options = {name: value for name, value in given.items() if value is not None}
+    options["ensemble"] = args.ensemble
+    restorer = Restorer(_source(args), tile=args.tile, runtime=args.runtime, **options)
+
+    def smaller(tile):
+        if args.tile is not None and args.tile <= tile:
+            raise UsageError(f"--tile {args.tile} is smaller already")
+        return Restorer(restorer.runtime, tile=tile, **options)
+
+    return restorer, smaller
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture to restore: the file it is in, and the files to write."""
-
-    source: Path
-    target: Path
-    comparison: Path | None
-
-    @property
-    def targets(self):
-        return [path for path in (self.target, self.comparison) if path is not None]
-
-
-def plan(inputs, output, compare=False, overwrite=False):
-    """Decides which picture goes where, before any work is done.
-
-    Returns:
-        A list of `Job`.
-
-    Raises:
-        UsageError: an input is missing, a folder holds no picture, `output` is within an input
-            folder or is a file where a folder is needed, a suffix cannot be written, two inputs
-            would be written to one file, an input would be overwritten, or a file exists and
-            `overwrite` is false.
-    """
-    from mspfn_tf.images import check_writable, find_images
-
-    inputs = [Path(path) for path in inputs]
-    for path in inputs:
-        if not path.exists():
-            raise UsageError(f"no such file or folder: {path}")
-    folder = Path(output)
-    single = len(inputs) == 1 and not inputs[0].is_dir() and not folder.is_dir()
-    if single and folder.suffix and not str(output).endswith(("/", os.sep)):
-        pairs = [(inputs[0], folder)]
-    else:
-        pairs = []
-        for path in inputs:
-            if not path.is_dir():
-                pairs.append((path, folder / path.name))
-                continue
-            if folder.resolve().is_relative_to(path.resolve()):
-                raise UsageError(
-                    f"output {folder} is within the input folder {path}: choose a folder outside"
-                )
-            found = find_images(path)
-            if not found:
-                raise UsageError(f"no pictures in {path}")
-            pairs += [(source, folder / source.relative_to(path)) for source in found]
-        _check_folder(folder)
-    jobs = []
-    for source, target in pairs:
-        check_writable(target)
-        comparison = target.with_name(f"{target.stem}_compare{target.suffix}") if compare else None
-        jobs.append(Job(source, target, comparison))
-    _check_targets(jobs, overwrite)
-    return jobs
-
-
-def _check_folder(folder):
-    """Raises if `folder` cannot become a folder to write to."""
-    existing = next(
-        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
-    )
-    if not existing.is_dir():
-        raise UsageError(f"{existing} is a file, expected a folder for the output")
-    if folder.suffix and not folder.exists():
-        from mspfn_tf.images import IMAGE_SUFFIXES
-
-        if folder.suffix.lower() in IMAGE_SUFFIXES:
-            raise UsageError(f"output {folder} is a picture's name; expected a folder's")
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"no permission to write to {existing}")
-
-
-def _check_targets(jobs, overwrite):
-    sources = {job.source.resolve() for job in jobs}
-    origins = {}
-    for job in jobs:
-        for target in job.targets:
-            if target.resolve() in sources:
-                raise UsageError(f"{target} is an input: choose another output")
-            other = origins.setdefault(target.resolve(), job.source)
-            if other is not job.source:
-                raise UsageError(
-                    f"{other} and {job.source} would both be written to {target}: "
-                    "restore them into different folders"
-                )
-    existing = [target for job in jobs for target in job.targets if target.exists()]
-    if existing and not overwrite:
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+def _source(args):
+    if args.model is not None:
+        return args.model
+    preset = known_preset(args.preset or DEFAULT_PRESET)
+    if PRESETS[preset]["weights"] is None:
+        shipped = ", ".join(name for name, about in PRESETS.items() if about["weights"])
         raise UsageError(
-            f"{existing[0]}{more} exists already: choose another output or pass --overwrite"
+            f"no weights come with preset {preset!r}: choose --preset {shipped}, or give weights "
+            "of your own by --model (`mspfn train` makes some, `mspfn convert` takes the authors')"
         )
+    return preset
 
 
-def _restore(restorer, job, overwrite):
-    from mspfn_tf.images import Picture, read_picture, write_picture
-    from mspfn_tf.sheets import side_by_side
+@contextlib.contextmanager
+def _pixel_limit(pixels):
+    from PIL import Image
 
-    picture = read_picture(job.source)
-    restored = restorer(picture.rgb)
-    write_picture(job.target, restored, picture, overwrite)
-    if job.comparison is not None:
-        sheet = side_by_side([picture.rgb, restored], ["before", "after"])
-        like = Picture(sheet, gray=picture.gray, icc_profile=picture.icc_profile)
-        write_picture(job.comparison, sheet, like, overwrite)
+    from mspfn_tf.images import limit_pixels
 
-
-def _naming(source, error):
-    """The message of `error`, with the input it is about in front where it does not name it."""
-    return str(error) if str(source) in str(error) else f"{source}: {error}"
+    if pixels < 0:
+        raise UsageError(f"--limit_pixels must be at least 0; received {pixels}")
+    before = Image.MAX_IMAGE_PIXELS
+    limit_pixels(pixels or None)
+    try:
+        yield
+    finally:
+        limit_pixels(before)
 
 
 def _show_warnings_plainly():
+    """Warnings become lines that name the file at work."""
     from PIL import Image
 
+    from mspfn_tf.file_restorer import current_source
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs, it raises, too
     warnings.simplefilter("always", UserWarning)
-    # Pillow warns of bombs up to twice its limit; reading turns this into an error of that file.
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    # Files above the limit are refused by us, with a message.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+    def tell(message):
+        source = current_source()
+        named = message if source is None or source in message else f"{source}: {message}"
+        say(f"mspfn restore: warning: {named}", sys.stderr)
 
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"mspfn restore: warning: {message}", file=sys.stderr)
+        tell(str(message))
 
     warnings.showwarning = show

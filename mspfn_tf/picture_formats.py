@@ -1,0 +1,197 @@
+"""The formats of picture files: how they are told, what they hold, what they need."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from mspfn_tf.errors import UsageError
+
+
+class ImageError(UsageError):
+    """A picture that cannot be read or written; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a format can hold.
+
+    Attributes:
+        name: Pillow's name.
+        options: the arguments of Pillow's `save`.
+        alpha: an alpha channel.
+        gray: one gray channel.
+        deep: 16 bits per channel.
+        frames: several frames or pages.
+        side: the longest side that its encoder takes, None for any.
+    """
+
+    name: str
+    options: dict = field(default_factory=dict)
+    alpha: bool = True
+    gray: bool = False
+    deep: bool = False
+    frames: bool = False
+    side: int | None = None
+
+
+_JPEG = Format("JPEG", {"quality": 95, "subsampling": 0}, alpha=False, gray=True, side=65_500)
+_PNG = Format("PNG", gray=True, deep=True, frames=True)
+# TIFF stays uncompressed: only then can Pillow write EXIF beside the pixels.
+_TIFF = Format("TIFF", gray=True, deep=True, frames=True)
+_HEIF = Format("HEIF", {"quality": 90})
+FORMATS = {
+    ".apng": _PNG,
+    ".avif": Format("AVIF", {"quality": 90, "subsampling": "4:4:4"}, frames=True, side=65_536),
+    ".bmp": Format("BMP", alpha=False, gray=True),
+    ".gif": Format("GIF", gray=True, frames=True, side=65_535),
+    ".heic": _HEIF,
+    ".heif": _HEIF,
+    ".hif": _HEIF,
+    ".jfif": _JPEG,
+    ".jpe": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpg": _JPEG,
+    ".jxl": Format("JXL", {"quality": 95, "use_container": True}, gray=True, side=2**18),
+    ".png": _PNG,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".webp": Format("WEBP", {"quality": 95, "exact": True}, frames=True, side=16_383),
+}
+"""Suffix of a file -> the format it is written in."""
+PICTURE_SUFFIXES = frozenset(FORMATS)
+"""Suffixes of the picture files that are read and written."""
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+"""Suffixes of still pictures, as data sets use them."""
+_SUFFIX_OF = {  # of a file whose content alone tells what it is
+    "AVIF": ".avif",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "HEIF": ".heic",
+    "JPEG": ".jpg",
+    "JXL": ".jxl",
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
+_HEAD_BYTES = 64
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Tells by its first bytes which picture format a file has (Pillow's name), None for none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return "JXL"
+    if head[4:8] == b"ftyp":
+        brands = [head[8:12], *(head[start : start + 4] for start in range(16, len(head), 4))]
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return "HEIF" if any(brand in _HEIF_BRANDS for brand in brands) else None
+    return None
+
+
+def suffix_of(kind: str) -> str | None:
+    """The suffix that files of a format (Pillow's name) are written with, None for unknown ones."""
+    return _SUFFIX_OF.get(kind)
+
+
+def register(kind: str, path: str | os.PathLike) -> None:
+    """Makes Pillow know a format that needs another package. Raises `ImageError` without it."""
+    try:
+        if kind == "HEIF":
+            import pillow_heif
+
+            if kind not in Image.OPEN:
+                pillow_heif.register_heif_opener(thumbnails=False)
+        elif kind == "JXL":
+            import pillow_jxl  # noqa: F401 it registers itself
+    except ImportError as error:
+        name, package = {"HEIF": ("HEIC", "pillow-heif"), "JXL": ("JPEG XL", "pillow-jxl-plugin")}[
+            kind
+        ]
+        raise ImageError(
+            f'{path}: {name} files need {package}: pip install "mspfn_tf[{kind.lower()}]"'
+        ) from error
+
+
+def check_writable(
+    path: str | os.PathLike,
+    alpha: bool = False,
+    size: tuple[int, int] | None = None,
+    frames: int = 1,
+) -> None:
+    """Checks that the format which the suffix of `path` stands for can hold a picture.
+
+    Args:
+        path: the file to be written.
+        alpha: whether the picture has an alpha channel.
+        size: its two sides in pixels, in any order; None if not yet known.
+        frames: how many frames or pages it has.
+
+    Raises:
+        ImageError: it cannot; the message says what would.
+    """
+    path = Path(path)
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise ImageError(
+            f"{path}: cannot write '{path.suffix}' files, only {', '.join(sorted(FORMATS))}"
+        )
+    register(form.name, path)
+    if alpha and not form.alpha:
+        raise ImageError(
+            f"{path}: '{path.suffix}' files cannot hold alpha; choose .png, .tif or .webp"
+        )
+    if size is not None and form.side is not None and max(size) > form.side:
+        raise ImageError(
+            f"{path}: '{path.suffix}' files hold at most {form.side} pixels a side, this picture "
+            f"has {max(size)}; choose .png or .tif"
+        )
+    if frames > 1 and not form.frames:
+        raise ImageError(
+            f"{path}: '{path.suffix}' files hold one picture, this one has {frames} frames or "
+            "pages; choose .png, .tif, .webp or .gif"
+        )
+
+
+def find_images(folder: str | os.PathLike) -> list[Path]:
+    """Returns the picture files (by suffix) in `folder` and below, sorted, without hidden ones.
+
+    Raises:
+        ImageError: `folder` is no folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: not a folder")
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(root, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found)

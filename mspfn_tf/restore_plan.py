@@ -1,0 +1,341 @@
+"""What is restored to where, decided before any work is done."""
+
+import os
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mspfn_tf import claims
+from mspfn_tf.errors import UsageError
+from mspfn_tf.images import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
+
+_LONGEST_NAME = 255  # bytes, of most file systems
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to restore.
+
+    Attributes:
+        source: the file it is in.
+        target: the file to write.
+        comparison: the file that gets before and after side by side, or None.
+        kind: in which way the file is restored, as `kind_of_work` tells it.
+        name: what the piece of work is called between processes that share an output folder.
+        overwrite: whether files that exist may be replaced.
+        found: what stood at the targets when the work was planned.
+    """
+
+    source: Path
+    target: Path
+    comparison: Path | None = None
+    kind: str = "picture"
+    name: str = ""
+    overwrite: bool = False
+    found: tuple = ()
+
+    @property
+    def targets(self) -> list[Path]:
+        return [path for path in (self.target, self.comparison) if path is not None]
+
+    def is_complete(self) -> bool:
+        """Whether its files are there: they appear under their names only when they are complete,
+        so that what exists and is not empty is."""
+        return all(_signature(path) and os.path.getsize(path) for path in self.targets)
+
+    def has_changed(self) -> bool:
+        """Whether another process has written its files since the work was planned."""
+        return self.found != tuple(_signature(path) for path in self.targets)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` decided.
+
+    Attributes:
+        jobs: what is to be done, sorted within each input folder.
+        complete: what was done before and is left alone.
+        left_out: (path, reason) of what lies in the input folders and is not restored.
+        unreadable: (path, reason) of folders and files that could not be looked at.
+        folder: the folder that several processes may share, or None for a single file.
+    """
+
+    jobs: list[Job]
+    complete: list[Job] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    folder: Path | None = None
+
+
+def kind_of_work(path: Path) -> str | None:
+    """In which way a file is restored: "picture"; None for one that is not.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
+        return "picture"
+    return None
+
+
+def plan(
+    inputs: Iterable[str | os.PathLike],
+    output: str | os.PathLike,
+    compare: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    suffix: str | None = None,
+    shard: tuple[int, int] | None = None,
+) -> Plan:
+    """Decides which file goes where, before any work is done.
+
+    Args:
+        inputs: files, and folders with all that is below them; links are followed. Where two would
+            be written to one file, all are kept apart by the folders they come from.
+        output: the file to write, if there is one input file and the name has a suffix; else a
+            folder, in which the names and the tree of the inputs are kept.
+        compare: whether each result gets a ``NAME_compare`` beside it.
+        overwrite: whether files that exist may be replaced.
+        resume: whether what is complete is left alone, and only the rest is done. So it is, too,
+            while another process is at work on the same output folder.
+        suffix: such as ".png", for all pictures; None to keep each one's own.
+        shard: (i, n) takes the i-th of n shares, i from 1. A file belongs to the same share
+            whatever other files there are.
+
+    Raises:
+        UsageError: an input is missing, a folder holds no picture, `output` is within an input
+            folder or is a file where a folder is needed, a suffix cannot be written, two inputs
+            would be written to one file, an input would be overwritten, or a file exists and
+            neither `overwrite` nor `resume` is true.
+    """
+    inputs = [Path(path) for path in inputs]
+    for path in inputs:
+        if not os.path.lexists(path):
+            raise UsageError(f"no such file or folder: {path}")
+    if suffix is not None:
+        check_writable(Path(f"picture{suffix}"))
+    folder = Path(output)
+    single = len(inputs) == 1 and not inputs[0].is_dir() and not folder.is_dir()
+    if single and folder.suffix and not str(output).endswith(("/", os.sep)):
+        if suffix is not None and folder.suffix.lower() != suffix.lower():
+            raise UsageError(f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'")
+        found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
+        if found[0].kind == "picture":
+            check_writable(folder)
+        left_out, unreadable, shared = [], [], None
+    else:
+        _check_folder(folder)
+        found, left_out, unreadable = _find(inputs, folder)
+        found = _placed(found, folder, suffix)
+        shared = folder
+    jobs = [_job(one, folder if shared else None, compare, overwrite) for one in found]
+    _check_targets(jobs)
+    if shard is not None:
+        jobs = [job for job in jobs if _share(job, shard[1]) == shard[0]]
+    existing = [job for job in jobs if any(job.found)]
+    complete = []
+    if existing and not overwrite:
+        if not resume and not (shared and claims.in_use(folder)):
+            taken = [path for job in existing for path in job.targets if os.path.lexists(path)]
+            more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
+            raise UsageError(
+                f"{taken[0]}{more} exists already: choose another output, or pass --resume to do "
+                "the rest or --overwrite to do all again"
+            )
+        complete = [job for job in existing if job.is_complete()]
+        done = {job.target for job in complete}
+        jobs = [replace(job, overwrite=True) for job in jobs if job.target not in done]
+    return Plan(jobs, complete, left_out, unreadable, shared)
+
+
+@dataclass(frozen=True)
+class _Found:
+    source: Path
+    origin: Path  # the input folder, or the folder that the input file is in
+    target: Path  # at first relative to the output folder
+    kind: str = "picture"
+
+
+def _find(inputs, output):
+    found, left_out, unreadable = [], [], []
+    for path in inputs:
+        if not path.is_dir():
+            found.append(_Found(path, path.parent, Path(_named(path).name), _named_kind(path)))
+            continue
+        if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(path)):
+            raise UsageError(
+                f"output {output} is within the input folder {path}: choose a folder outside"
+            )
+        files, out, bad = _walk(path, output)
+        if not files:
+            reason = f"; {bad[0][0]} {bad[0][1]}" if bad else ""
+            raise UsageError(f"no pictures in {path} ({len(out)} left out){reason}")
+        found += [_Found(file, path, _named(file).relative_to(path), kind) for file, kind in files]
+        left_out += out
+        unreadable += bad
+    once = {}
+    for one in found:
+        once.setdefault(os.path.abspath(one.source), one)
+    return list(once.values()), left_out, unreadable
+
+
+def _named_kind(path):
+    """That of a file which the user named: what is not known is tried as a picture, and fails."""
+    try:
+        return kind_of_work(path) or "picture"
+    except OSError:
+        return "picture"
+
+
+def _named(path: Path) -> Path:
+    """The path, with the suffix that its content calls for where it has none of a picture."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return path
+    try:
+        suffix = suffix_of(kind_of(path))
+    except OSError:
+        suffix = None
+    return path.with_name(path.name + suffix) if suffix else path
+
+
+def _walk(folder, output):
+    """Returns ((file, kind of work) below `folder`; what is left out; what is unreadable)."""
+    files, left_out, unreadable = [], [], []
+    visited, out = set(), os.path.realpath(output)
+
+    def unreadable_folder(error):
+        unreadable.append((Path(error.filename), f"cannot be read ({error.strerror})"))
+
+    for root, folders, names in os.walk(folder, onerror=unreadable_folder, followlinks=True):
+        identity = _identity(root)
+        if identity in visited or os.path.realpath(root) == out:
+            folders[:] = []
+            reason = "was visited already" if identity in visited else "is the output"
+            left_out.append((Path(root), f"(a link to a folder that {reason})"))
+            continue
+        visited.add(identity)
+        left_out += [(Path(root, name), "(hidden)") for name in folders if name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            try:
+                reason = _reason_to_leave_out(path)
+                kind = None if reason else kind_of_work(path)
+            except OSError as error:
+                unreadable.append((path, f"cannot be read ({error.strerror})"))
+            else:
+                if kind is not None:
+                    files.append((path, kind))
+                else:
+                    left_out.append((path, reason or "(no picture)"))
+    return sorted(files), left_out, unreadable
+
+
+def _identity(root):
+    try:
+        status = os.stat(root)
+    except OSError:
+        return root
+    return status.st_dev, status.st_ino
+
+
+def _reason_to_leave_out(path):
+    if path.name.startswith("."):
+        return "(hidden)"
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        if path.is_symlink():
+            return "(a link to nothing)"
+        raise
+    return None if stat.S_ISREG(mode) else "(a pipe or device)"
+
+
+def _placed(found, folder, suffix):
+    """Decides on the targets, kept apart by folders where two would be one."""
+    if suffix is not None:
+        found = _with_suffix(found, suffix)
+    if len({one.target for one in found}) < len(found):
+        origins = [os.path.realpath(one.origin) for one in found]
+        common = os.path.commonpath(origins)
+        found = [
+            replace(one, target=Path(os.path.relpath(origin, common), one.target))
+            for one, origin in zip(found, origins, strict=True)
+        ]
+    return [replace(one, target=folder / one.target) for one in found]
+
+
+def _with_suffix(found, suffix):
+    """`a.jpg` and `a.bmp` of one folder become `a.jpg.png` and `a.bmp.png`, others `NAME.png`."""
+    short = [
+        replace(one, target=one.target.with_suffix(suffix)) if one.kind == "picture" else one
+        for one in found
+    ]
+    counts = Counter((one.origin, one.target) for one in short)
+    return [
+        replace(one, target=one.target.with_name(one.target.name + suffix))
+        if counts[one.origin, brief.target] > 1
+        and brief.kind == "picture"
+        and one.target.suffix.lower() != suffix.lower()
+        else brief
+        for one, brief in zip(found, short, strict=True)
+    ]
+
+
+def _job(found, shared, compare, overwrite):
+    target = found.target
+    comparison = _comparison(target) if compare else None
+    name = target.relative_to(shared).as_posix() if shared else ""
+    job = Job(found.source, target, comparison, found.kind, name, overwrite)
+    return replace(job, found=tuple(_signature(path) for path in job.targets))
+
+
+def _comparison(target):
+    """`NAME_compare.SUFFIX`, with as much of the name as a file system takes."""
+    stem = os.fsencode(target.stem)[: _LONGEST_NAME - len(os.fsencode(f"_compare{target.suffix}"))]
+    return target.with_name(f"{stem.decode('utf-8', 'ignore')}_compare{target.suffix}")
+
+
+def _signature(path):
+    """What tells whether a file was written anew; None for one that is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _share(job, shares):
+    return zlib.crc32(job.name.encode("utf-8", "surrogateescape")) % shares + 1
+
+
+def _check_folder(folder):
+    """Raises if `folder` cannot become a folder to write to."""
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path)
+    )
+    if not existing.is_dir():
+        raise UsageError(f"{existing} is a file, expected a folder for the output")
+    if folder.suffix.lower() in PICTURE_SUFFIXES and not os.path.exists(folder):
+        raise UsageError(f"output {folder} is a picture's name; expected a folder's")
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"no permission to write to {existing}")
+
+
+def _check_targets(jobs):
+    sources = {os.path.realpath(job.source) for job in jobs}
+    origins = {}
+    for job in jobs:
+        for target in job.targets:
+            real = os.path.realpath(target)
+            if real in sources:
+                raise UsageError(f"{target} is an input: choose another output")
+            other = origins.setdefault(real, job.source)
+            if other is not job.source:
+                raise UsageError(
+                    f"{other} and {job.source} would both be written to {target}: "
+                    "restore them into different folders"
+                )

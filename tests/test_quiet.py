@@ -1,0 +1,40 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mspfn_tf.quiet import native_quiet
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_notes_are_dropped_and_the_rest_is_passed_on(capfd):
+    with native_quiet():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nsomething else\n")
+        os.write(2, b"I0000 00:00:1 port.cc:153] oneDNN custom operations are on.\n")
+    assert capfd.readouterr().err == "something else\n"
+    with pytest.raises(ValueError, match="of the block"), native_quiet():
+        os.write(2, b"before the error\n")
+        raise ValueError("of the block")
+    assert capfd.readouterr().err == "before the error\n"
+
+
+def test_tensorflow_is_imported_without_a_word():
+    script = (
+        "from mspfn_tf.quiet import quiet_tensorflow\n"
+        "quiet_tensorflow()\n"
+        "import tensorflow as tf\n"
+        "print(int(tf.constant(1) + 1), tf.__spec__.name, tf.__spec__.loader is tf.__loader__)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2 tensorflow True\n" and done.stderr == ""

@@ -1,0 +1,37 @@
+import json
+
+import numpy as np
+
+from benchmarks import restore
+from mspfn_tf.images import read_rgb
+
+
+def test_the_photograph_is_the_sample_mirrored():
+    sample = read_rgb(restore._SAMPLE)
+    height, width = sample.shape[:2]
+    large = restore.photograph(2 * width + 5, height + 7)
+    np.testing.assert_array_equal(large[:height, :width], sample)
+    np.testing.assert_array_equal(large[:height, width : 2 * width], sample[:, ::-1])
+    np.testing.assert_array_equal(large[height:, :width], sample[::-1][:7])
+
+
+def test_sizes_and_folders_are_measured(tmp_path, monkeypatch, capsys):
+    runs = []
+
+    def run(source, target, preset):
+        runs.append((source.name, preset))
+        shape = read_rgb(source).shape if source.suffix else len(list(source.iterdir()))
+        assert shape in ((30, 40, 3), 5)
+        return {"seconds": 2.0 / len(runs), "processor_seconds": 1.0, "peak_mb": 10.0 * len(runs)}
+
+    monkeypatch.setattr(restore, "run", run)
+    options = ["--size", "40x30", "--folder", "5", "--repeat", "2", "--preset", "mspfn_nano"]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin generated: restore -->\n<!-- end generated: restore -->\n")
+    output = tmp_path / "found.json"
+    assert restore.main([*options, "--output", str(output), "--update", str(page)]) == 0
+    assert runs == [("40x30.jpg", "mspfn_nano")] * 2 + [("folder5", "mspfn_nano")] * 2
+    found = json.loads(output.read_text())
+    assert found["sizes"][0]["seconds"] == 1.0 and found["sizes"][0]["peak_mb"] == 20.0
+    assert found["folders"][0]["pictures_per_second"] == 10.0
+    assert "| 5 pictures of 64x64 | mspfn_nano | 0.5 | 10 | 40 |" in page.read_text()

@@ -1,0 +1,201 @@
+import logging
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import ExifTags, Image
+
+from mspfn_tf.images import (
+    ImageError,
+    Picture,
+    read_header,
+    read_picture,
+    read_pictures,
+    read_rgb,
+    write_picture,
+    write_pictures,
+)
+from mspfn_tf.metadata import Metadata
+from tests.color_profiles import icc_profile
+
+
+@pytest.fixture
+def deep():
+    return np.random.default_rng(0).integers(0, 65_536, (20, 30, 3), dtype=np.uint16)
+
+
+def stored(path):
+    """The samples of a file, by the libraries alone."""
+    if path.suffix == ".png":
+        return imagecodecs.png_decode(path.read_bytes())
+    return tifffile.imread(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_every_sample_is_kept(tmp_path, deep, suffix, gray, with_alpha):
+    rgb = np.repeat(deep[..., :1], 3, axis=-1) if gray else deep
+    alpha = deep[::-1, :, 1].copy() if with_alpha else None
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, rgb, Picture(rgb, alpha, gray))
+    channels = [rgb[..., :1] if gray else rgb] + ([alpha[..., None]] if with_alpha else [])
+    samples = stored(path)
+    assert samples.dtype == np.uint16
+    np.testing.assert_array_equal(np.squeeze(np.concatenate(channels, -1)), samples)
+    picture = read_picture(path)
+    assert picture.gray == gray
+    np.testing.assert_array_equal(picture.rgb, rgb)
+    np.testing.assert_array_equal(picture.alpha, alpha) if with_alpha else None
+    assert (picture.alpha is None) != with_alpha
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planarconfig": "separate"},
+        {"byteorder": ">"},
+        {"compression": "lzw", "predictor": True},
+        {"compression": "deflate", "tile": (16, 16)},
+        {"bigtiff": True},
+        {"planarconfig": "separate", "byteorder": ">", "rowsperstrip": 7},
+    ],
+)
+def test_layouts_of_tiff(tmp_path, deep, options):
+    path, planes = tmp_path / "a.tif", deep
+    if "planarconfig" in options:
+        planes = np.moveaxis(deep, -1, 0)
+    tifffile.imwrite(path, planes, photometric="rgb", **options)
+    np.testing.assert_array_equal(read_picture(path).rgb, deep)
+
+
+def test_white_may_be_zero(tmp_path, deep):
+    tifffile.imwrite(tmp_path / "a.tif", deep[..., 0], photometric="miniswhite")
+    np.testing.assert_array_equal(
+        read_picture(tmp_path / "a.tif").rgb[..., 1], 65_535 - deep[..., 0]
+    )
+
+
+def test_colours_multiplied_with_alpha_are_divided(tmp_path):
+    samples = np.zeros((4, 5, 4), np.uint16)
+    samples[..., 0], samples[..., 3] = 10_000, 32_768
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, samples, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read_picture(path)
+    assert abs(int(picture.rgb[0, 0, 0]) - 20_000) < 3
+    np.testing.assert_array_equal(picture.alpha, 32_768)
+
+
+def test_a_transparent_colour_of_png_becomes_alpha(tmp_path, deep):
+    header, rest = (data := imagecodecs.png_encode(deep))[:33], data[33:]
+    transparent = deep[3, 4].astype(">u2").tobytes()
+    chunk = b"tRNS" + transparent
+    chunk = struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(header + chunk + rest)
+    picture = read_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.rgb, deep)
+    assert picture.alpha[3, 4] == 0 and (picture.alpha == 65_535).sum() == 20 * 30 - 1
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation(tmp_path, deep, orientation):
+    upright = np.rot90(deep, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    tags = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extratags=tags)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").rgb, upright)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("target", [".png", ".tif", ".jpg"])
+def test_metadata_stays_beside_sixteen_bits(tmp_path, deep, suffix, target):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    profile = icc_profile("RGB")
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>rain</x:xmpmeta>"
+    metadata = Metadata(exif.tobytes(), profile, xmp, dpi=(300.0, 300.0))
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, deep, Picture(deep, metadata=metadata))
+    picture = read_picture(path)
+    out = tmp_path / f"b{target}"
+    write_picture(out, picture.rgb, picture)
+    with Image.open(out) as image:
+        assert image.info["icc_profile"] == profile
+        assert image.info["xmp"] == xmp
+        kept = image.getexif()
+        assert kept[ExifTags.Base.Make] == "Camera"
+        assert kept.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.ExposureTime: 0.5}
+        assert kept.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+        if suffix == ".png":
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert read_rgb(out).dtype == np.uint8
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".webp", ".gif", ".avif"])
+def test_formats_of_eight_bits_get_rounded_samples(tmp_path, suffix):
+    deep = np.full((16, 16, 3), 128 * 257 + 120, np.uint16)
+    write_picture(tmp_path / f"a{suffix}", deep)
+    assert np.abs(read_rgb(tmp_path / f"a{suffix}").astype(int) - 128).max() <= 1
+
+
+def test_pages_of_any_size_and_depth(tmp_path, deep):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(deep, photometric="rgb")
+        tiff.write(deep[:10, :15], photometric="rgb", subfiletype=1)  # a thumbnail
+        tiff.write((deep[:7, :9] >> 8).astype(np.uint8), photometric="rgb")
+    assert read_header(path).frames == 2
+    pages = list(read_pictures(path))
+    assert [page.rgb.shape for page in pages] == [(20, 30, 3), (7, 9, 3)]
+    assert [page.rgb.dtype for page in pages] == [np.uint16, np.uint8]
+    write_pictures(tmp_path / "b.tif", pages, frames=2)
+    again = list(read_pictures(tmp_path / "b.tif"))
+    for page, copy in zip(pages, again, strict=True):
+        assert page.rgb.dtype == copy.rgb.dtype
+        np.testing.assert_array_equal(page.rgb, copy.rgb)
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (np.zeros((8, 9), np.uint32), {}, "32 bits per channel"),
+        (np.zeros((8, 9), np.float32), {}, "32 bits per channel as float32"),
+        (np.zeros((8, 9), np.int16), {}, "16 bits per channel as int16"),
+        (
+            np.zeros((8, 9, 5), np.uint16),
+            {"photometric": "minisblack", "planarconfig": "contig"},
+            "with 5 channels",
+        ),
+        (np.zeros((8, 9, 4), np.uint16), {"photometric": "separated"}, "SEPARATED"),
+    ],
+)
+def test_other_numbers_are_refused(tmp_path, samples, options, message):
+    tifffile.imwrite(tmp_path / "a.tif", samples, **options)
+    with pytest.raises(ImageError, match=rf"a\.tif: .*{message}.*convert it first"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_damaged_tags_are_not_logged_one_by_one(tmp_path, deep, caplog):
+    path = tmp_path / "a.tif"
+    write_picture(path, deep)
+    data = bytearray(path.read_bytes())
+    data[10:40] = b"\xff" * 30
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif"):
+        read_picture(path)
+    assert caplog.records == []
+    logging.getLogger("tifffile").warning("to others")
+    assert [record.message for record in caplog.records] == ["to others"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_truncated_files_are_named(tmp_path, deep, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, deep)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=rf"a\{suffix}: damaged"):
+        read_picture(path)
