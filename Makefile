@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint docs clean
 
 demo: $(VENV)/.installed
 	@start=$$(date +%s.%N); \
@@ -16,11 +16,19 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/pyright
+
+# Makes every generated table of the documentation again.
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m tools.docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,6 +11,7 @@ import pytest
 
 from mspfn_tf import restorer as restoring
 from mspfn_tf.errors import UsageError
+from mspfn_tf.export import litert_file
 from mspfn_tf.export.litert import convert
 from mspfn_tf.export.saved_model import write_saved_model
 from mspfn_tf.restorer import Restorer
@@ -37,6 +38,9 @@ def files(request, tmp_path_factory):
     """One network as Keras weights, LiteRT (float16 weights) and SavedModel."""
     folder = tmp_path_factory.mktemp(request.param)
     model = small_model(**(PICTURE if request.param == "picture" else PHONE))
+    for weight in model.weights:  # an attention that reacts to what it is told
+        if "_excite/kernel" in weight.path:
+            weight.assign(40 * weight)
     save_weights(model, folder / "m.weights.h5")
     (folder / "m.tflite").write_bytes(convert(model, (64, 64), "float16"))
     write_saved_model(model, folder / "saved")
@@ -95,8 +99,6 @@ def test_statistics_of_the_whole_are_those_of_its_tiles(files):
 
 def test_a_file_without_statistics_falls_back_with_a_warning(tmp_path):
     content = convert(small_model(**PHONE), (64, 64), "none")
-    from mspfn_tf.export import litert_file
-
     model = litert_file.read(content)
     model.subgraphs, model.signatureDefs = model.subgraphs[:1], model.signatureDefs[:1]
     (tmp_path / "old.tflite").write_bytes(litert_file.write(model))

@@ -73,10 +73,10 @@ def _told(score):
     return f"{psnr if psnr == 'inf' else format(psnr, '.2f')} / {score['ssim']:.4f}"
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
-    for path in parser.parse_args().files:
+    for path in parser.parse_args(argv).files:
         update(path, "models", model_table())
         if CARDS in path.read_text():
             update(path, "cards", cards())

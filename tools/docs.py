@@ -1,0 +1,24 @@
+"""Makes every generated part of the documentation again: `python -m tools.docs`.
+
+What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the measurements in
+`docs/results/`. A test runs it and compares: it must leave no difference.
+"""
+
+from pathlib import Path
+
+from tools import dataset_tables, export_tables, model_cards, result_tables
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    docs = ROOT / "docs"
+    model_cards.main([str(docs / "models.md"), str(ROOT / "README.md")])
+    result_tables.main([str(docs / "evaluation.md")])
+    exports = sorted(str(path) for path in (docs / "results" / "exports").glob("*.json"))
+    export_tables.main([str(docs / "export.md"), str(docs / "results" / "formats.json"), *exports])
+    dataset_tables.main()
+
+
+if __name__ == "__main__":
+    main()
