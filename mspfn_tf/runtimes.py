@@ -20,6 +20,7 @@ from mspfn_tf.litert_check import live_bytes
 from mspfn_tf.litert_trial import check_stranger
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
+from mspfn_tf.saved_model_check import check_saved_model
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source, resolve
 
@@ -27,6 +28,20 @@ RUNTIMES = ("litert", "keras", "saved_model")
 
 MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""
+
+
+# What TensorFlow answers to damaged SavedModels with, beside errors of its own.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+)
 
 
 class Runtime(abc.ABC):
@@ -248,9 +263,10 @@ class SavedModelRuntime(Runtime):
         import tensorflow as tf
 
         path = source.path
+        check_saved_model(path)
         try:
             loaded = tf.saved_model.load(str(path))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, tf.errors.OpError) as error:
+        except (tf.errors.OpError, *_LOADING_ERRORS) as error:
             raise UsageError(f"cannot load the SavedModel {path}: {error}") from error
         if "serving_default" not in loaded.signatures:
             found = ", ".join(loaded.signatures) or "none"
@@ -286,6 +302,8 @@ class SavedModelRuntime(Runtime):
             outputs = self._loaded.signatures[signature](**tensors)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(f"not enough memory for {list(arrays.values())[0].shape}") from error
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise UsageError(f"{self.source.path} fails in {signature}: {error}") from error
         return {name: output.numpy() for name, output in outputs.items()}
 
     def run(self, pictures):
