@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
@@ -14,8 +15,14 @@ from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_mode
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a SavedModel is checked on."""
 
+MAX_PIXELS = 2**24
+"""Pixels of the largest picture that `encoded` takes, 4096x4096: what phones take (12 megapixels),
+and with the smaller presets within the memory of an ordinary server, some 5 to 9 GB."""
 
-def export_saved_model(source, output, calibration=None, overwrite=False, force=False):
+
+def export_saved_model(
+    source, output, calibration=None, overwrite=False, force=False, max_pixels=MAX_PIXELS
+):
     """Writes a model as a SavedModel, compared with the model it came from.
 
     Three signatures for servers; batch, height and width are free:
@@ -24,8 +31,10 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
       [0, 1]; the output is clipped to it.
     - `uint8`: the same with bytes 0..255.
     - `encoded`: from `rainy_bytes`, string ``[batch]``, JPEG or PNG files (EXIF orientation is not
-      applied), to `derained_bytes`, PNG files. Bytes that are no picture give
-      `InvalidArgumentError`.
+      applied), to `derained_bytes`, PNG files. One after the other goes through, so that memory is
+      bounded by `max_pixels`. Larger ones, animated ones and bytes that are no picture give
+      `InvalidArgumentError`, which says which element of the batch it is; nothing of the batch is
+      returned then. Its name in the loaded object is `max_pixels`, an int64 variable.
 
     A network with attention has two more, `statistics` and `guided`, by which `mspfn_tf.Restorer`
     restores large pictures in tiles (see `mspfn_tf.whole_picture`).
@@ -39,6 +48,8 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
         overwrite: whether an existing directory may be replaced.
         force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
+        max_pixels: of a picture that `encoded` takes. It is read from the head of a file, before
+            memory is taken for it.
 
     Returns:
         The description, a dict.
@@ -48,6 +59,7 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
         VerificationError: the SavedModel falls short, and `force` is false. Nothing is written.
     """
     output = Path(output)
+    max_pixels = check_int("max_pixels", max_pixels, minimum=1)
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
         raise UsageError(f"{output} is no SavedModel: it is not replaced")
@@ -56,7 +68,7 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
         atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
     ):
         model = open_source(source)
-        write_saved_model(model, directory)
+        write_saved_model(model, directory, max_pixels)
         parity = check_saved_model(model, directory, patches)
         problems = parity.pop("problems")
         if problems and not force:
@@ -70,6 +82,7 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
                 "encoded": {
                     "input": {"name": "rainy_bytes", "shape": [None], "dtype": "JPEG or PNG"},
                     "output": {"name": "derained_bytes", "shape": [None], "dtype": "PNG"},
+                    "max_pixels": max_pixels,
                 },
             },
             "bytes": directory_size(directory),
@@ -83,13 +96,15 @@ def export_saved_model(source, output, calibration=None, overwrite=False, force=
     return json.loads(text)
 
 
-def write_saved_model(model, directory):
+def write_saved_model(model, directory, max_pixels=MAX_PIXELS):
     """Writes the SavedModel of an `MSPFN`, unchecked."""
     import tensorflow as tf
 
     module = tf.Module()
     # The variables alone: tracking a Keras model, as ExportArchive does, stores weights twice.
     module.weights = [variable.value for variable in model.variables]
+    # For who asks; the graph has the number itself, so that nobody changes it by accident.
+    module.max_pixels = tf.Variable(max_pixels, trainable=False, dtype=tf.int64)
 
     # A function of its own, so that the graph is stored once for all signatures.
     @tf.function(
@@ -105,9 +120,9 @@ def write_saved_model(model, directory):
     def to_bytes(picture):
         return tf.cast(tf.round(picture * 255), tf.uint8)
 
-    def restore_file(content):
-        picture = tf.io.decode_image(content, channels=3, expand_animations=False)
-        picture.set_shape([None, None, 3])
+    def restore_file(indexed):
+        index, content = indexed
+        picture = _decoded(index, content, max_pixels)
         rainy = tf.cast(picture, tf.float32)[None] / 255
         return tf.io.encode_png(to_bytes(restore(rainy))[0])
 
@@ -126,13 +141,85 @@ def write_saved_model(model, directory):
     # TensorFlow Serving's REST interface needs the suffix to send bytes as base64.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "rainy_bytes")], autograph=False)
     def encoded(rainy_bytes):
-        files = tf.map_fn(restore_file, rainy_bytes, fn_output_signature=tf.string)
+        indices = tf.range(tf.size(rainy_bytes))
+        # One at a time: several at once would take as many times the memory.
+        files = tf.map_fn(
+            restore_file,
+            (indices, rainy_bytes),
+            parallel_iterations=1,
+            fn_output_signature=tf.string,
+        )
         return {"derained_bytes": files}
 
     signatures = {"serving_default": serving_default, "uint8": uint8, "encoded": encoded}
     if has_statistics(model):
         signatures |= _statistics_signatures(model)
     tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def _decoded(index, content, max_pixels):
+    """uint8 ``[H, W, 3]`` of one JPEG or PNG file, or an error that names it by its index.
+
+    Height and width are read from the head of the file and compared before anything is decoded.
+    """
+    import tensorflow as tf
+
+    def number(start, length):
+        digits = tf.cast(tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8), tf.int64)
+        return tf.reduce_sum(digits * 256 ** tf.range(length - 1, -1, -1, dtype=tf.int64))
+
+    def refuse(condition, *why):
+        what = ["rainy_bytes[", index, "] ", *why]
+        return tf.debugging.Assert(condition, [tf.strings.join(map(_text, what))])
+
+    def attempt(function, nothing):
+        """What `function` makes of `content`; `nothing` where it fails."""
+        # A data set may leave out what fails: the one way of a graph to catch an error.
+        results = tf.data.Dataset.from_tensors(content).map(function).ignore_errors()
+        return results.reduce(nothing, lambda _, result: result)
+
+    def starts(magic):
+        return tf.equal(tf.strings.substr(content, 0, len(magic)), tf.constant(magic))
+
+    is_png = starts(b"\x89PNG\r\n\x1a\n") & (tf.strings.length(content) >= 33)
+    is_jpeg = starts(b"\xff\xd8\xff")
+    with tf.control_dependencies(
+        [refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]
+    ):
+        content = tf.identity(content)
+    # An animated PNG announces itself before its first picture.
+    head = tf.strings.substr(content, 0, 4096)
+    animated = is_png & tf.strings.regex_full_match(head, r"(?s)(?-U)\C*acTL\C*")
+    unknown = tf.zeros([3], tf.int32)
+    size = tf.cond(
+        is_png,
+        lambda: tf.stack([number(20, 4), number(16, 4)]),
+        lambda: tf.cast(attempt(tf.image.extract_jpeg_shape, unknown)[:2], tf.int64),
+    )
+    height, width = size[0], size[1]
+    fits = (height > 0) & (width > 0) & (width <= max_pixels // tf.maximum(height, 1))
+    with tf.control_dependencies(
+        [
+            refuse(~animated, "is an animation; expected one picture"),
+            refuse((height > 0) & (width > 0), "is damaged"),
+            refuse(fits, "has ", width, "x", height, f" pixels; at most {max_pixels} are taken"),
+        ]
+    ):
+        content = tf.identity(content)
+
+    def decode(content):
+        picture = tf.io.decode_image(content, channels=3, expand_animations=False)
+        return tf.ensure_shape(picture, [None, None, 3])
+
+    picture = attempt(decode, tf.zeros([0, 0, 3], tf.uint8))
+    with tf.control_dependencies([refuse(tf.size(picture) > 0, "is damaged")]):
+        return tf.ensure_shape(tf.identity(picture), [None, None, 3])
+
+
+def _text(part):
+    import tensorflow as tf
+
+    return part if isinstance(part, str) else tf.strings.as_string(part)
 
 
 def _statistics_signatures(model):

@@ -1,6 +1,7 @@
 """MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
 
 import dataclasses
+import inspect
 import json
 import os
 from typing import Any, Self
@@ -15,6 +16,11 @@ from mspfn_tf.presets import PRESETS, weights_path
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
 from mspfn_tf.weights_file import load_weights as fill
+
+MOST_PARAMETERS = 200_000_000
+"""A network with more weights is not built: ten times the paper's, 800 MB."""
+_MOST_UNITS = 500  # residual units of all blocks; the paper's network has 170
+_MOST_STEPS = 64
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -95,6 +101,7 @@ class MSPFN(keras.Model):
                 f"width must be a multiple of 2 and of reduction={reduction}; received {width}"
             )
         recurrent_steps = check_int("recurrent_steps", recurrent_steps, minimum=1)
+        _check_extent(width, blocks, rcabs, hidden or (), recurrent_steps)
         check_choice("attention", attention, ("block", "picture"))
         check_choice("stem", stem, (1, 2))
         check_choice("activation", activation, ("prelu", "relu"))
@@ -184,6 +191,9 @@ class MSPFN(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        unknown = config.keys() - inspect.signature(cls).parameters.keys()
+        if unknown:
+            raise UsageError(f"MSPFN has no argument {', '.join(sorted(unknown))}")
         return cls(**config)
 
     def call(self, inputs, training=None, mask=None):
@@ -223,7 +233,11 @@ class MSPFN(keras.Model):
                 f"from_preset takes a preset ({', '.join(PRESETS)}) or a folder with config.json; "
                 f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
             )
-        model = cls(**{**arguments_in(source.path / "config.json"), **overrides})
+        config_file = source.path / "config.json"
+        try:
+            model = cls.from_config({**arguments_in(config_file), **overrides})
+        except (ValueError, TypeError) as error:  # Keras has errors of its own
+            raise UsageError(f"{config_file} describes no MSPFN: {error}") from error
         if load_weights:
             fill(model, source.weights_file)
         return model
@@ -238,7 +252,7 @@ def arguments_in(config_file: os.PathLike) -> dict[str, Any]:
     try:
         with open(config_file, encoding="utf-8") as file:
             config = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {config_file}: {error}") from error
     arguments = config.get("model", config.get("config", config)) if isinstance(config, dict) else 0
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
@@ -313,6 +327,21 @@ def _reconstruction(make, fused, recurrent, width):
         name="reconstruction_concat",
     )
     return make.conv(full, width // 2, "reconstruction")
+
+
+def _check_extent(width, blocks, rcabs, hidden, steps):
+    """Refuses what would take minutes or gigabytes to build: arguments may come from a file."""
+    units = blocks * (3 + sum(rcabs))
+    # Fewer than any network with these arguments has: per fusion block and scale one 3x3 conv down
+    # and two in every RCAB, three convs at the end, three gates of each ConvLSTM.
+    weights = width * width * (54 + blocks * (27 + 18 * sum(rcabs))) + 13 * width * sum(hidden)
+    weights += 36 * sum(channels * channels for channels in hidden) * (steps > 1)
+    if weights > MOST_PARAMETERS or units > _MOST_UNITS or steps > _MOST_STEPS:
+        raise UsageError(
+            f"a network of at least {weights:,} weights, {units:,} residual units and {steps} "
+            f"recurrent steps is not built; at most {MOST_PARAMETERS:,}, {_MOST_UNITS} and "
+            f"{_MOST_STEPS} are"
+        )
 
 
 def _check_triple(name, value, minimum):

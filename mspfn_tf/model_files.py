@@ -6,6 +6,7 @@ import h5py
 import keras
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.keras_file import load_keras_file
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.source import resolve
@@ -38,10 +39,7 @@ def load_model(source: Any) -> keras.Model:
         load_weights(model, found.path)
         return model
     if found.kind == "keras":
-        try:
-            return keras.saving.load_model(found.path, compile=False)
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            raise UsageError(f"cannot load {found.path}: {error}") from error
+        return load_keras_file(found.path)
     raise UsageError(
         f"{found.path} is no Keras model: expected a preset ({', '.join(PRESETS)}), a folder of a "
         "model, or a .keras or .weights.h5 file"

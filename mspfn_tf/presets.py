@@ -125,10 +125,14 @@ def check_shipped(path):
 
 
 def check_shipped_bytes(path, content):
-    """As `check_shipped`, for the bytes that were read from `path`."""
+    """As `check_shipped`, for the bytes that were read from `path`.
+
+    Returns:
+        Whether it is a shipped file. All others are a stranger's.
+    """
     path = Path(path).resolve()
     if path.parent != WEIGHTS:
-        return
+        return False
     for preset in PRESETS.values():
         weights = preset["weights"] or {}
         for entry in (weights, weights.get("tflite", {})):
@@ -140,3 +144,5 @@ def check_shipped_bytes(path, content):
                     f"{path} is damaged or was changed: its SHA-256 is {found}, the model card "
                     f"says {entry['sha256']}. Install the package again"
                 )
+            return True
+    return False

@@ -5,23 +5,43 @@ sources that need them.
 """
 
 import abc
+import contextlib
 import importlib.util
 import math
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.litert_check import live_bytes
+from mspfn_tf.litert_trial import check_stranger
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
+from mspfn_tf.saved_model_check import check_saved_model
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source, resolve
 
 RUNTIMES = ("litert", "keras", "saved_model")
+
+MOST_FIXED_PIXELS = 2**26
+"""A model of one fixed size may take pictures of so many pixels, 8192x8192."""
+
+
+# What TensorFlow answers to damaged SavedModels with, beside errors of its own.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+)
 
 
 class Runtime(abc.ABC):
@@ -120,27 +140,6 @@ def open_runtime(
     return KerasRuntime(found)
 
 
-def live_bytes(operators: Sequence[tuple[Sequence[Any], Sequence[Any]]], size: dict) -> float:
-    """The largest sum of tensors that are needed at one time.
-
-    Args:
-        operators: (inputs, outputs) in the order of execution, tensors by any hashable name.
-        size: bytes by name; what is not in it (weights) counts nothing.
-    """
-    last = {}
-    for index, (inputs, outputs) in enumerate(operators):
-        for name in (*inputs, *outputs):
-            last[name] = index
-    live, most = 0.0, 0.0
-    for index, (inputs, outputs) in enumerate(operators):
-        live += sum(size.get(name, 0) for name in outputs)
-        most = max(most, live)
-        for name in {*inputs, *outputs}:
-            if last[name] == index:
-                live -= size.get(name, 0)
-    return most
-
-
 class KerasRuntime(Runtime):
     """A Keras model on the active backend."""
 
@@ -226,8 +225,6 @@ def _function(model, sizes, guided=False):
 
 
 def _no_gradient():
-    import contextlib
-
     import keras
 
     if keras.backend.backend() == "torch":
@@ -266,9 +263,10 @@ class SavedModelRuntime(Runtime):
         import tensorflow as tf
 
         path = source.path
+        check_saved_model(path)
         try:
             loaded = tf.saved_model.load(str(path))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, tf.errors.OpError) as error:
+        except (tf.errors.OpError, *_LOADING_ERRORS) as error:
             raise UsageError(f"cannot load the SavedModel {path}: {error}") from error
         if "serving_default" not in loaded.signatures:
             found = ", ".join(loaded.signatures) or "none"
@@ -304,6 +302,8 @@ class SavedModelRuntime(Runtime):
             outputs = self._loaded.signatures[signature](**tensors)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(f"not enough memory for {list(arrays.values())[0].shape}") from error
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise UsageError(f"{self.source.path} fails in {signature}: {error}") from error
         return {name: output.numpy() for name, output in outputs.items()}
 
     def run(self, pictures):
@@ -328,20 +328,33 @@ class LiteRTRuntime(Runtime):
         path: the file.
         threads: of the interpreter.
         resize: whether to run other sizes than the file's own.
+        content: of the file, if it was read and checked already. By default a file that is shipped
+            is compared with its SHA-256, and any other one is checked and run once in a process
+            of its own (`mspfn_tf.litert_trial`).
     """
 
     kind = "litert"
     batches = False
 
-    def __init__(self, source: Source, path: Path, threads: int | None = None, resize: bool = True):
+    def __init__(
+        self,
+        source: Source,
+        path: Path,
+        threads: int | None = None,
+        resize: bool = True,
+        content: bytes | None = None,
+    ):
         self.source = source
         self.path = path
-        try:
-            self._content = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}") from error
-        # The very bytes that are used are the ones whose digest is compared.
-        check_shipped_bytes(path, self._content)
+        if content is None:
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UsageError(f"cannot read {path}: {error.strerror}") from error
+            # The very bytes that are used are the ones that are checked.
+            if not check_shipped_bytes(path, content):
+                check_stranger(content, path)
+        self._content = content
         self._threads = threads or cpu_count()
         self._open()
         inputs, outputs = (
@@ -425,6 +438,8 @@ class LiteRTRuntime(Runtime):
 
     def _run_one(self, picture):
         interpreter = self._interpreter
+        # A runner holds on to the interpreter's inside, which then refuses to work directly.
+        self._runners.clear()
         if list(picture.shape) != list(interpreter.get_input_details()[0]["shape"]):
             interpreter.resize_tensor_input(self._source["index"], picture.shape)
             with native_quiet():
@@ -438,6 +453,15 @@ class LiteRTRuntime(Runtime):
             self._open()
         return self._lock
 
+    @contextlib.contextmanager
+    def _failures(self, pictures):
+        """LiteRT knows one kind of error only, also for a lack of memory."""
+        try:
+            yield
+        except RuntimeError as error:
+            height, width = pictures.shape[1:3]
+            raise UsageError(f"{self.path} fails at {width}x{height} pixels: {error}") from error
+
     def _signature(self, name, **arrays):
         if name not in self._runners:
             with native_quiet():
@@ -445,11 +469,11 @@ class LiteRTRuntime(Runtime):
         return self._runners[name](**arrays)
 
     def run(self, pictures):
-        with self._locked():
+        with self._locked(), self._failures(pictures):
             return np.concatenate([self._run_one(picture[None]) for picture in pictures])
 
     def measure(self, pictures):
-        with self._locked():
+        with self._locked(), self._failures(pictures):
             found = [
                 self._signature("statistics", rainy=picture[None])["statistics"]
                 for picture in pictures
@@ -457,7 +481,7 @@ class LiteRTRuntime(Runtime):
         return np.concatenate(found)
 
     def run_guided(self, pictures, statistics):
-        with self._locked():
+        with self._locked(), self._failures(pictures):
             found = [
                 self._signature("guided", rainy=picture[None], statistics=statistics)
                 for picture in pictures
@@ -478,6 +502,11 @@ def _sizes(shape, name) -> Sizes:
         return Sizes()
     if height is None or width is None:
         raise UsageError(f"{name} takes {shape}; expected H and W both fixed or both free")
+    if not 0 < height * width <= MOST_FIXED_PIXELS:
+        raise UsageError(
+            f"{name} takes pictures of {width}x{height} only; expected at most "
+            f"{MOST_FIXED_PIXELS:,} pixels"
+        )
     aligned = height % MULTIPLE_OF == 0 and width % MULTIPLE_OF == 0
     return Sizes(MULTIPLE_OF if aligned else 1, minimum=1, fixed=(height, width))
 

@@ -1,0 +1,120 @@
+import struct
+
+import numpy as np
+import pytest
+
+from mspfn_tf import litert_trial
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export.litert import convert
+from mspfn_tf.litert_check import check_litert
+from mspfn_tf.presets import PRESETS, tflite_path
+from mspfn_tf.restorer import Restorer
+from tests.export_models import PHONE, small_model
+from tests.mutated_models import COUNT, bounded, mutated, random_of
+
+
+@pytest.fixture(scope="module")
+def content():
+    return bytes(convert(small_model(**PHONE), (32, 48)))
+
+
+def tensor_of(content, rank):
+    """Where the shape of the first tensor of that rank stands."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    for index in range(graph.TensorsLength()):
+        tensor = graph.Tensors(index)
+        if tensor.ShapeLength() == rank:
+            return tensor._tab.Vector(tensor._tab.Offset(4))
+    raise AssertionError("no such tensor")
+
+
+def with_number(content, at, number):
+    changed = bytearray(content)
+    struct.pack_into("<i", changed, at, number)
+    return bytes(changed)
+
+
+def test_whole_files_pass(content):
+    check_litert(content, "small.tflite")
+    for name in PRESETS:
+        if (path := tflite_path(name)) is not None:
+            check_litert(path.read_bytes(), path)
+
+
+@pytest.mark.parametrize(("number", "message"), [(2**30, "GB is most"), (-1, "has the shape")])
+def test_shapes_that_cannot_be(content, number, message):
+    at = tensor_of(content, 4)
+    damaged = with_number(content, at + 8, number)
+    with pytest.raises(UsageError, match=f"cannot load x.tflite.*{message}"):
+        check_litert(damaged, "x.tflite", most=1e9)
+
+
+def test_what_is_no_file_of_a_model(content):
+    for damaged in (b"", b"TFL3", content[:100], content[: len(content) // 2], bytes(5000)):
+        with pytest.raises(UsageError, match="damaged, or no .tflite file"):
+            check_litert(damaged, "x.tflite")
+
+
+def test_memory_is_bounded(content):
+    with pytest.raises(UsageError, match="0.0 GB is most"):
+        check_litert(content, "x.tflite", most=1000)
+
+
+def test_a_file_is_tried_once_in_a_process_of_its_own(content, tmp_path, monkeypatch):
+    (tmp_path / "a.tflite").write_bytes(content)
+    tried = []
+    original = litert_trial._tried
+    monkeypatch.setattr(litert_trial, "_verdicts", {})
+    monkeypatch.setattr(litert_trial, "_tried", lambda c: tried.append(c) or original(c))
+    for _ in range(2):
+        assert Restorer(tmp_path / "a.tflite")(np.zeros((9, 9, 3), np.uint8)).shape == (9, 9, 3)
+    assert tried == [content]
+
+
+def test_shipped_files_are_not_tried(monkeypatch):
+    monkeypatch.setattr(litert_trial, "_tried", lambda content: pytest.fail("it was tried"))
+    name = next(name for name in PRESETS if tflite_path(name))
+    Restorer(name)
+
+
+def test_a_crash_is_a_message(content, monkeypatch):
+    monkeypatch.setattr(litert_trial, "_verdicts", {})
+    # What a file does that LiteRT stumbles over: its process ends by a signal.
+    crash = "import os, signal, sys; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr(litert_trial, "_COMMAND", ("-c", crash))
+    for _ in range(2):  # the verdict is remembered
+        with pytest.raises(UsageError, match=r"a.tflite: LiteRT crashed over it \(SIGSEGV\)"):
+            litert_trial.check_stranger(content, "a.tflite")
+
+
+def test_a_file_that_never_ends_is_a_message(content, monkeypatch):
+    monkeypatch.setattr(litert_trial, "_verdicts", {})
+    monkeypatch.setattr(litert_trial, "SECONDS", 0.5)
+    monkeypatch.setattr(litert_trial, "_COMMAND", ("-c", "import time; time.sleep(60)"))
+    with pytest.raises(UsageError, match="took longer than 0.5 s"):
+        litert_trial.check_stranger(content, "a.tflite")
+
+
+def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch):
+    """Structure is damaged where it stands, before and after the weights."""
+    monkeypatch.setattr(litert_trial, "most_bytes", lambda: 500_000_000)
+    random = random_of(20)
+    seen = {"picture": 0, "checked": 0, "tried": 0}
+    path = tmp_path / "a.tflite"
+    picture = np.zeros((40, 40, 3), np.uint8)
+    at = tensor_of(content, 4)
+    places = [(0, len(content)), (0, 400), (at - 2000, at + 2000), (len(content) - 6000, len(content))]
+    for index in range(COUNT):
+        first, last = places[index % len(places)]
+        path.write_bytes(mutated(content, random, (max(0, first), last)))
+        with bounded():
+            try:
+                assert Restorer(path, overlap=8)(picture).shape == picture.shape
+                seen["picture"] += 1
+            except UsageError as error:
+                assert "a.tflite" in str(error) or "not finite" in str(error)
+                seen["checked" if "damaged, or no" in str(error) else "tried"] += 1
+    print(seen)
+    assert seen["checked"] and sum(seen.values()) == COUNT
