@@ -1,7 +1,7 @@
 """Makes every generated part of the documentation again: `python -m tools.docs`.
 
-What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the measurements in
-`docs/results/`. A test runs it and compares: it must leave no difference.
+What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the
+measurements in `docs/results/`. A test runs it and compares: it must leave no difference.
 """
 
 from pathlib import Path
