@@ -1,0 +1,104 @@
+/**
+ * The page's end of the worker.
+ *
+ * @typedef {{type: 'prepare', url: string, webgpu: boolean}
+ *   | {type: 'restore', id: number, file: File}
+ *   | {type: 'cancel', id: number}} Order what the worker is told
+ *
+ * @typedef {{type: 'ready', accelerator: 'wasm' | 'webgpu', threads: number, note: string}
+ *   | {type: 'unready', message: string}} Readiness the answer to `prepare`; `note` says why WebGPU
+ *   is not in use although it was asked for
+ *
+ * @typedef {{type: 'size', id: number, width: number, height: number}
+ *   | {type: 'progress', id: number, done: number, total: number}
+ *   | {type: 'done', id: number, blob: Blob, name: string, seconds: number}
+ *   | {type: 'cancelled', id: number}
+ *   | {type: 'failed', id: number, message: string}} News of one picture
+ *
+ * @typedef {Readiness | News} Report what the worker tells
+ */
+
+import {inWords} from './problems.js';
+
+export class Restoring {
+  /**
+   * @param {(readiness: Readiness) => void} onReadiness
+   * @param {(news: News) => void} onNews
+   */
+  constructor(onReadiness, onNews) {
+    this.onReadiness = onReadiness;
+    this.onNews = onNews;
+    /** @type {number | null} the picture in work */
+    this.working = null;
+    /** @type {Extract<Order, {type: 'prepare'}> | null} */
+    this.preparation = null;
+    this.worker = this.start();
+  }
+
+  start() {
+    const worker = new Worker('worker.js');
+    worker.addEventListener('message', ({data}) => this.receive(/** @type {Report} */ (data)));
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      this.fail(event.message || 'the worker could not start');
+    });
+    return worker;
+  }
+
+  /**
+   * Loads a model. `onReadiness` tells the outcome.
+   * @param {string} url
+   * @param {boolean} webgpu whether to try the graphics card
+   */
+  prepare(url, webgpu) {
+    this.preparation = {type: 'prepare', url, webgpu};
+    this.worker.postMessage(this.preparation);
+  }
+
+  /**
+   * Restores a picture. `onNews` tells how it goes.
+   * @param {number} id
+   * @param {File} file
+   */
+  restore(id, file) {
+    this.working = id;
+    this.worker.postMessage({type: 'restore', id, file});
+  }
+
+  /** @param {number} id */
+  cancel(id) {
+    this.worker.postMessage({type: 'cancel', id});
+  }
+
+  /** @param {Report} report */
+  receive(report) {
+    if (report.type === 'ready' || report.type === 'unready') {
+      this.onReadiness(report);
+      return;
+    }
+    if (report.type !== 'size' && report.type !== 'progress') {
+      this.working = null;
+    }
+    this.onNews(report);
+  }
+
+  /**
+   * A worker that has died of one picture is replaced, so that the next one has a chance.
+   * @param {string} text
+   */
+  fail(text) {
+    const message = inWords(new Error(text));
+    this.worker.terminate();
+    const id = this.working;
+    this.working = null;
+    if (id === null) {
+      this.onReadiness({type: 'unready', message});
+      return;
+    }
+    this.worker = this.start();
+    if (this.preparation !== null) {
+      this.worker.postMessage(this.preparation);
+    }
+    this.onNews({type: 'failed', id, message});
+  }
+}
