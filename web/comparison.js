@@ -18,8 +18,13 @@ export function comparison(name, before, after) {
   const line = document.createElement('span');
   line.className = 'comparison-line';
   line.setAttribute('aria-hidden', 'true');
+  const rainy = image(before, `${name}, rainy`, 'before');
+  // The frame takes the shape of the picture: as wide as there is room, unless that is too high.
+  rainy.addEventListener('load', () => {
+    frame.style.setProperty('--shape', String(rainy.naturalWidth / rainy.naturalHeight));
+  });
   frame.append(
-    image(before, `${name}, rainy`, 'before'),
+    rainy,
     image(after, `${name}, restored`, 'after'),
     tag('Before', 'tag-before'),
     tag('After', 'tag-after'),

@@ -34,6 +34,7 @@ const asItIs = (content) => content;
 /** @type {[string, string, string, (content: Buffer) => Buffer][]} */
 const FILES = [
   ['litert.js', CORE, 'dist/index.js', asRelativeModule],
+  ['litert.d.ts', CORE, 'dist/index.d.ts', asItIs], // for `npm run check` alone
   ['wasm_utils.js', UTILITIES, 'dist/index.js', asRelativeModule],
   ...['compat', 'threaded'].flatMap((build) => {
     const name = `litert_wasm_${build}_internal`;

@@ -205,6 +205,8 @@ modelChoice.addEventListener('change', prepare);
 webGpuChoice.addEventListener('change', prepare);
 takeIn(add);
 element('webgpu-field', HTMLElement).hidden = !hasWebGpu();
+// A camera at the back stands behind this on devices that are held in the hand.
+element('camera', HTMLElement).hidden = navigator.maxTouchPoints === 0;
 
 try {
   for (const {file, title} of await listModels()) {

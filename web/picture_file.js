@@ -78,7 +78,8 @@ export async function writePicture(like, pixels) {
     return blob;
   }
   const file = new Uint8Array(await blob.arrayBuffer());
-  return new Blob([withExif(file, like.exif, width, height)], {type: blob.type});
+  const whole = /** @type {BlobPart} */ (withExif(file, like.exif, width, height));
+  return new Blob([whole], {type: blob.type});
 }
 
 /**

@@ -53,6 +53,7 @@ export async function restore(model, picture, checkpoint) {
   );
   const gray = isGray(picture);
   const result = new ImageData(picture.width, picture.height);
+  /** @type {Float32Array} */
   let band = new Float32Array(tileHeight * width * 3);
   let done = 0;
   for (const [index, row] of rows.entries()) {

@@ -15,7 +15,7 @@
  *   | {type: 'cancelled', id: number}
  *   | {type: 'failed', id: number, message: string}} News of one picture
  *
- * @typedef {Readiness | News} Report what the worker tells
+ * @typedef {Readiness | News} Answer what the worker tells
  */
 
 import {inWords} from './problems.js';
@@ -37,7 +37,7 @@ export class Restoring {
 
   start() {
     const worker = new Worker('worker.js');
-    worker.addEventListener('message', ({data}) => this.receive(/** @type {Report} */ (data)));
+    worker.addEventListener('message', ({data}) => this.receive(/** @type {Answer} */ (data)));
     worker.addEventListener('error', (event) => {
       event.preventDefault();
       this.fail(event.message || 'the worker could not start');
@@ -70,7 +70,7 @@ export class Restoring {
     this.worker.postMessage({type: 'cancel', id});
   }
 
-  /** @param {Report} report */
+  /** @param {Answer} report */
   receive(report) {
     if (report.type === 'ready' || report.type === 'unready') {
       this.onReadiness(report);

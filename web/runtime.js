@@ -9,6 +9,7 @@ import {Problem} from './problems.js';
 import * as litert from './vendor/litert.js';
 
 /** @typedef {'wasm' | 'webgpu'} Accelerator */
+/** @typedef {import('./restorer.js').Model} Model */
 
 /** Threads that this worker's runtime uses; 0 until it is loaded. */
 let threads = 0;
@@ -89,14 +90,16 @@ async function quietly(action) {
 
 /**
  * A `.tflite` file, ready to run. Its memory is freed by `delete` alone.
- * @implements {import('./restorer.js').Model}
+ * @implements {Model}
  */
 export class CompiledFile {
   /** @param {litert.CompiledModel} model */
   constructor(model) {
     this.model = model;
-    const {serving_default: plain, guided, statistics} = model.signatures;
-    const runner = plain ?? model;
+    /** @type {Partial<Record<string, litert.SignatureRunner>>} */
+    const signatures = model.signatures;
+    const {guided, statistics} = signatures;
+    const runner = signatures.serving_default ?? model;
     const [rainy] = runner.getInputDetails();
     const [batch, height, width, channels] = rainy.shape;
     if (rainy.shape.length !== 4 || batch !== 1 || channels !== 3 || rainy.dtype !== 'float32') {

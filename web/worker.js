@@ -7,7 +7,7 @@
 
 /**
  * @typedef {import('./restoring.js').Order} Order
- * @typedef {import('./restoring.js').Report} Report
+ * @typedef {import('./restoring.js').Answer} Answer
  */
 
 /** Pictures whose end was asked for. */
@@ -31,7 +31,7 @@ self.addEventListener('message', ({data}) => {
   queue = queue.then(() => (order.type === 'prepare' ? prepare(order) : restore(order)));
 });
 
-/** @param {Report} report */
+/** @param {Answer} report */
 function tell(report) {
   self.postMessage(report);
 }
