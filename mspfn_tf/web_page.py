@@ -1,14 +1,15 @@
 """The page that derains in the browser: its files, as a site, and a server for this machine alone.
 
-The page itself stands in `web/` (installed as `mspfn_tf.web`) and needs no build step. What is added
-here: the models that are shipped, their list, a sample picture, and in front of the service worker
-the list of all files with a version made of their contents.
+The page itself stands in `web/` (installed as `mspfn_tf.web`) and needs no build step. What is
+added here: the models that are shipped, their list, a sample picture, and in front of the service
+worker the list of all files with a version made of their contents.
 """
 
 import hashlib
 import json
 import mimetypes
 import os
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,22 +44,27 @@ HEADERS = {
 }
 
 
-def site() -> dict[str, bytes]:
+def site(models: Mapping[str, Path] | None = None) -> dict[str, bytes]:
     """All files of the site: path below its root -> content.
 
+    Args:
+        models: name -> `.tflite` file with float32 pictures of a fixed size, to choose among; the
+            first is chosen at the start. Default: those that are shipped, the default preset first.
+
     Raises:
-        UsageError: no `.tflite` file is shipped, or the page is not installed.
+        UsageError: there is no model, or the page is not installed.
     """
     import mspfn_tf.web
 
     root = Path(mspfn_tf.web.__file__).parent
     pages = [path for path in sorted(root.iterdir()) if path.suffix in _SUFFIXES]
     files = {path.name: path.read_bytes() for path in pages}
-    files |= {f"vendor/{path.name}": path.read_bytes() for path in sorted(root.glob("vendor/*"))}
+    vendor = (path for path in sorted(root.glob("vendor/*")) if not path.name.endswith(".d.ts"))
+    files |= {f"vendor/{path.name}": path.read_bytes() for path in vendor}
     if "index.html" not in files or "vendor/litert.js" not in files:
         raise UsageError(f"{root} does not hold the whole page: install the package again")
     files["sample.jpg"] = _SAMPLE.read_bytes()
-    files |= _models()
+    files |= _model_files(_shipped() if models is None else models)
     files["service_worker.js"] = _with_list(files)
     return files
 
@@ -148,18 +154,23 @@ def _content_type(name):
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def _models():
-    entries, files = [], {}
-    for name in sorted(PRESETS, key=lambda name: name != DEFAULT_PRESET):
-        path = tflite_path(name)
-        if path is None:
-            continue
-        content = path.read_bytes()
-        files[f"models/{path.name}"] = content
-        title = f"{name} ({len(content) / 1e6:.1f} MB)"
-        entries.append({"name": name, "file": path.name, "title": title, "bytes": len(content)})
-    if not entries:
+def _shipped():
+    paths = {name: tflite_path(name) for name in PRESETS}
+    paths = {name: path for name, path in paths.items() if path is not None}
+    return dict(sorted(paths.items(), key=lambda item: item[0] != DEFAULT_PRESET))
+
+
+def _model_files(models):
+    if not models:
         raise UsageError("no model is shipped as .tflite, so that the page would have none")
+    entries, files = [], {}
+    for name, path in models.items():
+        content = Path(path).read_bytes()
+        files[f"models/{name}.tflite"] = content
+        title = f"{name} ({len(content) / 1e6:.1f} MB)"
+        entries.append(
+            {"name": name, "file": f"{name}.tflite", "title": title, "bytes": len(content)}
+        )
     return {"models/models.json": json.dumps(entries, indent=1).encode() + b"\n", **files}
 
 

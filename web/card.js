@@ -76,9 +76,18 @@ export class Card {
   /**
    * @param {number} width
    * @param {number} height
+   * @param {Blob | null} before the picture upright, where the file may not show it so
    */
-  showSize(width, height) {
+  showSize(width, height, before) {
     this.part('size').textContent = `${width} × ${height}`;
+    if (before !== null) {
+      URL.revokeObjectURL(this.before);
+      this.before = URL.createObjectURL(before);
+      const preview = this.element.querySelector('img');
+      if (preview !== null) {
+        preview.src = this.before;
+      }
+    }
   }
 
   /**

@@ -17,6 +17,25 @@ const SHORT = 3;
 
 /**
  * @param {Uint8Array} block from its byte order mark on
+ * @returns {number} 1 to 8; 1, which means upright, where the block says nothing or is damaged
+ */
+export function orientationOf(block) {
+  const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+  try {
+    const little = view.getUint16(0) === LITTLE_ENDIAN;
+    const entry = directory(view, view.getUint32(4, little), little).entries.get(ORIENTATION);
+    const value = entry === undefined ? 1 : view.getUint16(entry + 8, little);
+    return value >= 1 && value <= 8 ? value : 1;
+  } catch (error) {
+    if (error instanceof RangeError) {
+      return 1;
+    }
+    throw error;
+  }
+}
+
+/**
+ * @param {Uint8Array} block from its byte order mark on
  * @param {number} width of the upright picture
  * @param {number} height
  * @returns {Uint8Array | null} a changed copy; null if the block is damaged

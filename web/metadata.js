@@ -39,6 +39,27 @@ export function withExif(file, exif, width, height) {
 }
 
 /**
+ * @param {Uint8Array} file PNG or WebP
+ * @returns {Uint8Array} without its EXIF block
+ */
+export function withoutExif(file) {
+  if (kindOf(file) === 'webp') {
+    const chunks = [...webpChunks(file)].filter(({name}) => name !== 'EXIF');
+    for (const chunk of chunks.filter(({name}) => name === 'VP8X')) {
+      chunk.content = chunk.content.slice();
+      chunk.content[0] &= ~WEBP_EXIF;
+    }
+    return webpOf(chunks);
+  }
+  const found = inPng(file);
+  if (found === null) {
+    return file;
+  }
+  const start = found.byteOffset - file.byteOffset - 8;
+  return joined(file.subarray(0, start), file.subarray(start + 12 + found.length));
+}
+
+/**
  * @param {Uint8Array} file
  * @returns {'jpeg' | 'png' | 'webp' | 'other'}
  */
@@ -145,19 +166,19 @@ function intoWebp(file, exif, width, height) {
   }
   header[0] |= WEBP_EXIF;
   const others = chunks.filter(({name}) => name !== 'VP8X' && name !== 'EXIF');
-  const all = [
+  return webpOf([
     {name: 'VP8X', content: header},
     ...others,
     {name: 'EXIF', content: exif},
-  ].map(({name, content}) =>
-    joined(
-      bytesOf(name),
-      littleEndian(content.length),
-      content,
-      content.length % 2 ? [0] : [],
-    ),
+  ]);
+}
+
+/** @param {{name: string, content: Uint8Array}[]} chunks */
+function webpOf(chunks) {
+  const parts = chunks.map(({name, content}) =>
+    joined(bytesOf(name), littleEndian(content.length), content, content.length % 2 ? [0] : []),
   );
-  const body = joined(bytesOf('WEBP'), ...all);
+  const body = joined(bytesOf('WEBP'), ...parts);
   return joined(bytesOf('RIFF'), littleEndian(body.length), body);
 }
 

@@ -114,7 +114,7 @@ function showOn(card, news) {
   const {name} = card.file;
   switch (news.type) {
     case 'size':
-      card.showSize(news.width, news.height);
+      card.showSize(news.width, news.height, news.before);
       break;
     case 'progress':
       card.showProgress(news.done, news.total);

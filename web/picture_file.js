@@ -1,7 +1,7 @@
 /** Pictures in files: what the browser decodes, and what is written back. In the worker. */
 
-import {forUprightPicture} from './exif.js';
-import {findExif, kindOf, withExif} from './metadata.js';
+import {forUprightPicture, orientationOf} from './exif.js';
+import {findExif, kindOf, withExif, withoutExif} from './metadata.js';
 import {Problem} from './problems.js';
 
 /** Pixels beyond this number would need some gigabytes. */
@@ -17,10 +17,27 @@ const WRITTEN = {
 };
 
 /**
+ * How a stored picture of w x h becomes upright, for each EXIF orientation above 1: the arguments of
+ * a canvas' `setTransform`.
+ * @type {Record<number, (w: number, h: number) => [number, number, number, number, number, number]>}
+ */
+const TURNS = {
+  2: (w) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (_, h) => [1, 0, 0, -1, 0, h],
+  5: () => [0, 1, 1, 0, 0, 0],
+  6: (_, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w) => [0, -1, 1, 0, 0, w],
+};
+
+/**
  * @typedef {object} Picture
  * @property {ImageData} pixels upright, in sRGB
  * @property {keyof typeof WRITTEN} kind of the file
  * @property {Uint8Array | null} exif ready to be written
+ * @property {boolean} turned whether it was turned here, so that the browser may show the file itself
+ *   in another way
  */
 
 /**
@@ -28,39 +45,63 @@ const WRITTEN = {
  * @returns {Promise<Picture>}
  */
 export async function readPicture(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const kind = kindOf(bytes);
+  const exif = findExif(bytes);
+  // All browsers turn JPEG files. Not all turn PNG and WebP: these are decoded as they are stored.
+  const turned = kind !== 'jpeg' && exif !== null && orientationOf(exif) > 1;
+  const stored = turned ? new Blob([/** @type {BlobPart} */ (withoutExif(bytes))]) : file;
+  const bitmap = await decoded(stored, file.type);
+  try {
+    const pixels = uprightPixels(bitmap, turned ? orientationOf(exif) : 1);
+    const {width, height} = pixels;
+    return {pixels, kind, exif: exif && forUprightPicture(exif, width, height), turned};
+  } finally {
+    bitmap.close();
+  }
+}
+
+/**
+ * @param {Blob} stored
+ * @param {string} type that the file claims to be of
+ */
+async function decoded(stored, type) {
   /** @type {ImageBitmap} */
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, {imageOrientation: 'from-image'});
+    bitmap = await createImageBitmap(stored);
   } catch (error) {
     throw new Problem(
-      file.type && !file.type.startsWith('image/')
+      type && !type.startsWith('image/')
         ? 'This is not a picture.'
         : 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.',
       {cause: error},
     );
   }
-  const {width, height} = bitmap;
-  try {
-    if (width * height > MOST_PIXELS) {
-      const millions = Math.round((width * height) / 1e6);
-      throw new Problem(
-        `This picture has ${millions} megapixels; the page takes up to ${MOST_PIXELS / 1e6}. ` +
-          'The command line takes larger ones.',
-      );
-    }
-    const context = contextOf(width, height);
-    context.drawImage(bitmap, 0, 0);
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const exif = findExif(bytes);
-    return {
-      pixels: context.getImageData(0, 0, width, height),
-      kind: kindOf(bytes),
-      exif: exif && forUprightPicture(exif, width, height),
-    };
-  } finally {
+  const pixels = bitmap.width * bitmap.height;
+  if (pixels > MOST_PIXELS) {
     bitmap.close();
+    throw new Problem(
+      `This picture has ${(pixels / 1e6).toPrecision(2)} megapixels; the page takes up to ` +
+        `${MOST_PIXELS / 1e6}. The command line takes larger ones.`,
+    );
   }
+  return bitmap;
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {number} orientation
+ */
+function uprightPixels(bitmap, orientation) {
+  const sides = [bitmap.width, bitmap.height];
+  const [width, height] = orientation >= 5 ? sides.reverse() : sides;
+  const context = contextOf(width, height);
+  if (orientation > 1) {
+    context.setTransform(...TURNS[orientation](bitmap.width, bitmap.height));
+  }
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, width, height);
 }
 
 /**
@@ -70,16 +111,19 @@ export async function readPicture(file) {
  */
 export async function writePicture(like, pixels) {
   const {width, height} = pixels;
-  const context = contextOf(width, height);
-  context.putImageData(pixels, 0, 0);
   const {type} = WRITTEN[like.kind];
-  const blob = await context.canvas.convertToBlob({type, quality: QUALITY});
+  const blob = await canvasOf(pixels).convertToBlob({type, quality: QUALITY});
   if (like.exif === null) {
     return blob;
   }
   const file = new Uint8Array(await blob.arrayBuffer());
   const whole = /** @type {BlobPart} */ (withExif(file, like.exif, width, height));
   return new Blob([whole], {type: blob.type});
+}
+
+/** @param {ImageData} pixels */
+export function pngOf(pixels) {
+  return canvasOf(pixels).convertToBlob({type: 'image/png'});
 }
 
 /**
@@ -92,6 +136,13 @@ export function nameFor(name, type) {
   const dot = name.lastIndexOf('.');
   const suffix = dot < 0 ? '' : name.slice(dot + 1).toLowerCase();
   return suffixes.includes(suffix) ? name : `${dot > 0 ? name.slice(0, dot) : name}.${suffixes[0]}`;
+}
+
+/** @param {ImageData} pixels */
+function canvasOf(pixels) {
+  const context = contextOf(pixels.width, pixels.height);
+  context.putImageData(pixels, 0, 0);
+  return context.canvas;
 }
 
 /**

@@ -9,11 +9,12 @@
  *   | {type: 'unready', message: string}} Readiness the answer to `prepare`; `note` says why WebGPU
  *   is not in use although it was asked for
  *
- * @typedef {{type: 'size', id: number, width: number, height: number}
+ * @typedef {{type: 'size', id: number, width: number, height: number, before: Blob | null}
  *   | {type: 'progress', id: number, done: number, total: number}
  *   | {type: 'done', id: number, blob: Blob, name: string, seconds: number}
  *   | {type: 'cancelled', id: number}
- *   | {type: 'failed', id: number, message: string}} News of one picture
+ *   | {type: 'failed', id: number, message: string}} News of one picture; `before` is there where the
+ *   browser might show the file itself in another orientation
  *
  * @typedef {Readiness | News} Answer what the worker tells
  */

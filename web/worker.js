@@ -70,12 +70,13 @@ async function prepare({url, webgpu}) {
 async function restore({id, file}) {
   const {inWords} = await import('./problems.js');
   const {Cancelled, restore: restorePixels} = await import('./restorer.js');
-  const {readPicture, writePicture, nameFor} = await import('./picture_file.js');
+  const {nameFor, pngOf, readPicture, writePicture} = await import('./picture_file.js');
   try {
     const started = performance.now();
     const picture = await readPicture(file);
     const {width, height} = picture.pixels;
-    tell({type: 'size', id, width, height});
+    const before = picture.turned ? await pngOf(picture.pixels) : null;
+    tell({type: 'size', id, width, height, before});
     const pixels = await restorePixels(compiled[0].model, picture.pixels, async (done, total) => {
       tell({type: 'progress', id, done, total});
       await messagesToArrive();
