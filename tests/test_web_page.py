@@ -217,8 +217,8 @@ def _exif_with_thumbnail(picture):
 
 
 @pytest.fixture(scope="module")
-def results(small_model_file, pictures, tmp_path_factory):
-    """The folder of what the browser left, after all tests of `web/tests/page.test.mjs`."""
+def browser_run(small_model_file, pictures, tmp_path_factory):
+    """The finished process that ran `web/tests/page.test.mjs`."""
     needs_browser()
     small = site({"small": small_model_file})
     small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
@@ -241,7 +241,7 @@ def results(small_model_file, pictures, tmp_path_factory):
         }
         plain = stack.enter_context(serving(plain_server(below)))
         urls["PLAIN_SITE"] = f"http://127.0.0.1:{plain.server_port}/some/where/"
-        done = subprocess.run(
+        return subprocess.run(
             ["node", "--test", "--test-reporter=spec", "tests/page.test.mjs"],
             cwd=WEB,
             env={**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)},
@@ -249,8 +249,11 @@ def results(small_model_file, pictures, tmp_path_factory):
             text=True,
             timeout=600,
         )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+@pytest.fixture
+def results(browser_run, pictures):
+    """The folder of the pictures that the browser has restored."""
     return pictures / "results"
 
 
@@ -269,9 +272,10 @@ def _restored_in_tiles(model, picture):
     return Restorer(open_runtime(model, resize=False))(np.asarray(picture.convert("RGB")))
 
 
-def test_in_the_browser(results):
-    """All of `web/tests/page.test.mjs` has passed."""
-    assert results.is_dir()
+def test_in_the_browser(browser_run):
+    """Everything in `web/tests/page.test.mjs` passes."""
+    assert browser_run.returncode == 0, browser_run.stdout[-8000:] + browser_run.stderr[-2000:]
+    assert "skipped 0" in browser_run.stdout
 
 
 def test_a_tile_equals_litert(results, small_model_file, pictures):

@@ -186,9 +186,11 @@ function showSeveral() {
   several.hidden = cards.filter(({state}) => state === 'done').length < 2;
 }
 
-element('download-all', HTMLButtonElement).addEventListener('click', () => {
+element('download-all', HTMLButtonElement).addEventListener('click', async () => {
   for (const card of cards.filter(({state}) => state === 'done')) {
     card.part('download').click();
+    // Browsers drop downloads that follow one another at once.
+    await new Promise((resolve) => setTimeout(resolve, 300));
   }
 });
 

@@ -93,6 +93,8 @@ async function restore({id, file}) {
     } else {
       tell({type: 'failed', id, message: inWords(error)});
     }
+  } finally {
+    cancelled.delete(id); // it may be restored again
   }
 }
 
