@@ -7,7 +7,7 @@ import {launch, ready} from './browsers.mjs';
 
 const [url, folder] = process.argv.slice(2);
 const PHONE = {viewport: {width: 390, height: 844}, isMobile: true, hasTouch: true};
-const DESKTOP = {viewport: {width: 1100, height: 800}};
+const DESKTOP = {viewport: {width: 1100, height: 860}};
 
 const browser = await launch();
 for (const [name, options] of /** @type {const} */ ([
@@ -25,7 +25,8 @@ for (const [name, options] of /** @type {const} */ ([
   await page.evaluate(() => window.scrollTo(0, 0));
   await page.mouse.move(0, 0);
   await page.waitForTimeout(500);
-  await page.screenshot({path: `${folder}/${name}.png`, fullPage: true});
+  const path = `${folder}/${name}.jpg`;
+  await page.screenshot({path, fullPage: true, type: 'jpeg', quality: 88});
   await context.close();
 }
 await browser.close();
