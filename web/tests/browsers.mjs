@@ -23,10 +23,11 @@ export function launch(more = []) {
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
  * @param {(page: import('playwright-core').Page) => Promise<void>} test
- * @param {import('playwright-core').BrowserContextOptions & {offline_later?: boolean}} options
+ * @param {import('playwright-core').BrowserContextOptions} options
  */
 export async function onPage(browser, url, test, options = {}) {
-  const context = await browser.newContext({acceptDownloads: true, ...options});
+  // Without the service worker a page loads faster; the tests that are about it allow it.
+  const context = await browser.newContext({serviceWorkers: 'block', ...options});
   const errors = [];
   const requests = [];
   context.on('request', (request) => requests.push(request.url()));

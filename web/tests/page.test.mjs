@@ -14,6 +14,8 @@ const SMALL = `${PICTURES}/small.png`;
 const LARGE = `${PICTURES}/large.png`;
 mkdirSync(RESULTS, {recursive: true});
 
+const KEPT = /** @type {const} */ ({serviceWorkers: 'allow'});
+
 /** Gives the page a file in an event, as dropping and pasting do. */
 async function fire(page, kind, path, type) {
   const bytes = readFileSync(path).toString('base64');
@@ -256,7 +258,7 @@ describe('the page', () => {
       assert.equal(await page.evaluate(() => self.crossOriginIsolated), true);
       await page.getByRole('button', {name: 'Try a sample'}).click();
       await card(page, 'done');
-    });
+    }, KEPT);
   });
 
   test('a host that sends no headers, below its root', async () => {
@@ -271,7 +273,7 @@ describe('the page', () => {
       await ready(page);
       await page.setInputFiles('#choose', SMALL);
       await card(page, 'done');
-    });
+    }, KEPT);
   });
 
   test('no isolation: the build without threads', async () => {
@@ -284,7 +286,6 @@ describe('the page', () => {
         await page.setInputFiles('#choose', `${PICTURES}/one_thread.png`);
         await download(page, await card(page, 'done'), RESULTS);
       },
-      {serviceWorkers: 'block'},
     );
   });
 
