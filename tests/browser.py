@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-VULKAN_DRIVER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 
 def chromium():

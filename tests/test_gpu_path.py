@@ -12,7 +12,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.browser import VULKAN_DRIVER
+from mspfn_tf.export.accelerators import SOFTWARE_DRIVER as VULKAN_DRIVER
+from mspfn_tf.export.accelerators import accelerators, refused_operators
 from tests.export_models import PHONE, small_model
 
 SIZE = (64, 64)
@@ -98,3 +99,53 @@ def test_every_signature_runs_on_the_gpu(model, tmp_path, quantize, half, tolera
         assert np.abs(found - expected).max() <= tolerance, name
     derained = on_gpu["gpu/serving_default/derained/0"]
     assert np.abs(derained - rainy.ravel()).max() > 0.05  # it does something
+
+
+def test_what_the_accelerators_take(model, tmp_path):
+    from mspfn_tf.export.litert import convert
+
+    path = tmp_path / "small.tflite"
+    path.write_bytes(convert(model, SIZE))
+    found = accelerators(path)
+    assert found["cpu"] == {"available": True, "all_operators": True, "left_over": []}
+    assert found["gpu"].pop("device")
+    assert found["gpu"] == {"available": True, "all_operators": True, "left_over": []}
+
+
+def test_what_the_gpu_refuses(tmp_path):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([8, 24], tf.float32)])
+    def sums(rows):
+        return tf.raw_ops.SegmentSum(data=rows, segment_ids=tf.constant([0, 0, 1, 1, 2, 2, 3, 3]))
+
+    graph = sums.get_concrete_function()
+    path = tmp_path / "sums.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert())
+    found = accelerators(path)["gpu"]
+    assert found["available"]
+    assert not found["all_operators"]
+
+
+def test_refused_operators_are_read_from_what_the_accelerator_writes():
+    text = (
+        "INFO: something\n"
+        "ERROR: Following operations are not supported by GPU delegate:\n"
+        "READ_VARIABLE: Operation is not supported.\n"
+        "VAR_HANDLE: Operation is not supported.\n"
+        "471 operations will run on the GPU, and the remaining 452 operations will run on the CPU.\n"
+    )
+    assert refused_operators(text + text) == ["READ_VARIABLE", "VAR_HANDLE"]
+    assert refused_operators("ERROR: something else: not supported") == []
+
+
+def test_without_a_driver_the_gpu_is_not_tried(model, tmp_path, monkeypatch):
+    from mspfn_tf.export.litert import convert
+
+    path = tmp_path / "small.tflite"
+    path.write_bytes(convert(model, SIZE))
+    monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
+    found = accelerators(path)
+    assert found["cpu"]["available"]
+    assert not found["gpu"]["available"]
+    assert found["gpu"]["reason"]
