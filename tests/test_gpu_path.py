@@ -133,7 +133,7 @@ def test_refused_operators_are_read_from_what_the_accelerator_writes():
         "ERROR: Following operations are not supported by GPU delegate:\n"
         "READ_VARIABLE: Operation is not supported.\n"
         "VAR_HANDLE: Operation is not supported.\n"
-        "471 operations will run on the GPU, and the remaining 452 operations will run on the CPU.\n"
+        "471 operations will run on the GPU, and the remaining 452 on the CPU.\n"
     )
     assert refused_operators(text + text) == ["READ_VARIABLE", "VAR_HANDLE"]
     assert refused_operators("ERROR: something else: not supported") == []
