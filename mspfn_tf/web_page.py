@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_folder
-from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, tflite_path
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, check_shipped_bytes, tflite_path
 
 _SAMPLE = Path(__file__).resolve().parent / "sample" / "rainy.jpg"
 _SUFFIXES = (".css", ".html", ".js", ".svg", ".webmanifest")
@@ -52,7 +52,7 @@ def site(models: Mapping[str, Path] | None = None) -> dict[str, bytes]:
             first is chosen at the start. Default: those that are shipped, the default preset first.
 
     Raises:
-        UsageError: there is no model, or the page is not installed.
+        UsageError: there is no model, a shipped one is damaged, or the page is not installed.
     """
     import mspfn_tf.web
 
@@ -166,6 +166,7 @@ def _model_files(models):
     entries, files = [], {}
     for name, path in models.items():
         content = Path(path).read_bytes()
+        check_shipped_bytes(path, content)
         files[f"models/{name}.tflite"] = content
         title = f"{name} ({len(content) / 1e6:.1f} MB)"
         entries.append(

@@ -230,6 +230,14 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
     small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
     narrow = _with_line(small, "picture_file.js", "MOST_PIXELS = 64e6", "MOST_PIXELS = 1e4")
     strict = _with_line(small, "webgpu.js", "_DIFFERENCE = 0.5 / 255", "_DIFFERENCE = -1")
+    # As a heap that is full: from then on every inference fails.
+    broken = _with_line(
+        small,
+        "runtime.js",
+        "  async feed(runner, inputs) {",
+        "  async feed(runner, inputs) {\n    self.full ||= inputs.statistics !== undefined;\n"
+        "    if (self.full) {\n      throw new RangeError('Aborted(OOM)');\n    }",
+    )
     below = tmp_path_factory.mktemp("host")
     for name, content in small.items():
         path = below / "some" / "where" / name
@@ -243,6 +251,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
                 ("SHIPPED_SITE", site()),
                 ("NARROW_SITE", narrow),
                 ("STRICT_SITE", strict),
+                ("BROKEN_SITE", broken),
             )
         }
         plain = stack.enter_context(serving(plain_server(below)))

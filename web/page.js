@@ -57,6 +57,7 @@ function prepare() {
 /** @param {import('./restoring.js').Readiness} readiness */
 function showReadiness(readiness) {
   if (readiness.type === 'unready') {
+    ready = false;
     showProblem(readiness.message);
     backend.textContent = 'Not ready';
     for (const card of waiting()) {

@@ -13,8 +13,9 @@
  *   | {type: 'progress', id: number, done: number, total: number}
  *   | {type: 'done', id: number, blob: Blob, name: string, seconds: number}
  *   | {type: 'cancelled', id: number}
- *   | {type: 'failed', id: number, message: string}} News of one picture; `before` is there where the
- *   browser might show the file itself in another orientation
+ *   | {type: 'failed', id: number, message: string, broken: boolean}} News of one picture; `before` is
+ *   there where the browser might show the file itself in another orientation, `broken` says that the
+ *   worker is of no more use
  *
  * @typedef {Readiness | News} Answer what the worker tells
  */
@@ -80,7 +81,19 @@ export class Restoring {
     if (report.type !== 'size' && report.type !== 'progress') {
       this.working = null;
     }
+    if (report.type === 'failed' && report.broken) {
+      this.restart();
+    }
     this.onNews(report);
+  }
+
+  /** Gives the next picture a fresh worker. */
+  restart() {
+    this.worker.terminate();
+    this.worker = this.start();
+    if (this.preparation !== null) {
+      this.worker.postMessage(this.preparation);
+    }
   }
 
   /**
@@ -89,17 +102,14 @@ export class Restoring {
    */
   fail(text) {
     const message = inWords(new Error(text));
-    this.worker.terminate();
     const id = this.working;
     this.working = null;
     if (id === null) {
+      this.worker.terminate();
       this.onReadiness({type: 'unready', message});
       return;
     }
-    this.worker = this.start();
-    if (this.preparation !== null) {
-      this.worker.postMessage(this.preparation);
-    }
-    this.onNews({type: 'failed', id, message});
+    this.restart();
+    this.onNews({type: 'failed', id, message, broken: true});
   }
 }

@@ -68,10 +68,13 @@ async function prepare({url, webgpu}) {
 
 /** @param {Extract<Order, {type: 'restore'}>} order */
 async function restore({id, file}) {
-  const {inWords} = await import('./problems.js');
+  const {inWords, Problem} = await import('./problems.js');
   const {Cancelled, restore: restorePixels} = await import('./restorer.js');
   const {nameFor, pngOf, readPicture, writePicture} = await import('./picture_file.js');
   try {
+    if (compiled.length === 0) {
+      throw new Problem('The model could not be loaded, so that nothing can be restored.');
+    }
     const started = performance.now();
     const picture = await readPicture(file);
     const {width, height} = picture.pixels;
@@ -91,7 +94,9 @@ async function restore({id, file}) {
     if (error instanceof Cancelled) {
       tell({type: 'cancelled', id});
     } else {
-      tell({type: 'failed', id, message: inWords(error)});
+      // After an error of its own, LiteRT cannot be relied upon.
+      const broken = !(error instanceof Problem);
+      tell({type: 'failed', id, message: inWords(error), broken});
     }
   } finally {
     cancelled.delete(id); // it may be restored again

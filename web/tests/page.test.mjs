@@ -8,7 +8,7 @@ import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {after, before, describe, test} from 'node:test';
 import {card, download, launch, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
 
-const {SITE, PLAIN_SITE, SHIPPED_SITE, NARROW_SITE, STRICT_SITE, PICTURES} = process.env;
+const {SITE, PLAIN_SITE, SHIPPED_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
 const LARGE = `${PICTURES}/large.png`;
@@ -242,6 +242,15 @@ describe('the page', () => {
           postMessage.call(this, message, ...rest);
         };
       });
+      await page.setInputFiles('#choose', [SMALL, `${PICTURES}/tiny.png`]);
+      const dead = await card(page, 'failed', 0);
+      assert.match((await dead.textContent()) ?? '', /not enough memory for this picture/);
+      await card(page, 'done', 1);
+    });
+  });
+
+  test('a model that breaks is replaced by a fresh one', async () => {
+    await onPage(browser, BROKEN_SITE, async (page) => {
       await page.setInputFiles('#choose', [SMALL, `${PICTURES}/tiny.png`]);
       const dead = await card(page, 'failed', 0);
       assert.match((await dead.textContent()) ?? '', /not enough memory for this picture/);
