@@ -262,7 +262,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
             env={**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)},
             capture_output=True,
             text=True,
-            timeout=1800,  # on a machine with much other work; else it takes about a minute or two
+            timeout=1800,  # on a machine with much other work
         )
 
 
