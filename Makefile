@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-fast lint docs clean
+.PHONY: demo web test test-fast lint docs clean
 
 demo: $(VENV)/.installed
 	@start=$$(date +%s.%N); \
@@ -12,6 +12,10 @@ demo: $(VENV)/.installed
 	echo "clean picture: demo/rainy.jpg"; \
 	echo "before and after: demo/rainy_compare.jpg"; \
 	awk -v a="$$start" -v b="$$end" 'BEGIN { printf "took %.1f s from command to files\n", b - a }'
+
+# The page of `mspfn app` as a folder for any static host.
+web: $(VENV)/.installed
+	$(BIN)/mspfn app --output build/web --overwrite
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from absl import logging
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file, quantization
+from mspfn_tf.export.accelerators import accelerators
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_litert
@@ -50,6 +51,7 @@ def export_litert(
     calibration=None,
     overwrite=False,
     force=False,
+    ask_accelerators=False,
 ):
     """Writes a model as LiteRT files, each compared with the model it came from.
 
@@ -69,6 +71,8 @@ def export_litert(
         overwrite: whether existing files may be replaced.
         force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
+        ask_accelerators: whether the description says what LiteRT's accelerators on this machine
+            run of the file, see `mspfn_tf.export.accelerators`. Takes seconds.
 
     Returns:
         The description, a dict.
@@ -124,6 +128,7 @@ def export_litert(
                 for dtype, path, final in zip(contents, paths, (output, uint8_output), strict=False)
             },
             **structure,
+            **({"accelerators": accelerators(paths[0])} if ask_accelerators else {}),
             "parity": parity,
             "verified": not problems,
             "forced": bool(problems),

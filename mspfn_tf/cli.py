@@ -18,6 +18,7 @@ VERBS = (
     "convert",
     "export",
     "benchmark",
+    "app",
     "info",
 )
 

@@ -52,3 +52,16 @@ def test_make_targets_of_the_readme_exist():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
         assert target in targets
+
+
+def test_kotlin_of_the_docs_is_that_of_the_sample():
+    sources = [
+        " ".join(path.read_text().split()) for path in (ROOT / "android").rglob("src/**/*.kt")
+    ]
+    blocks = re.findall(
+        r"^```kotlin\n(.*?)^```", (ROOT / "docs/phones.md").read_text(), re.M | re.S
+    )
+    assert len(blocks) >= 4
+    for block in blocks:
+        text = " ".join(block.split())
+        assert any(text in source for source in sources), block

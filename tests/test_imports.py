@@ -25,6 +25,7 @@ FLOORS = (
         "tasks",
         "video",
         "web",
+        "web_page",
     ),
     ("export",),
     ("commands",),

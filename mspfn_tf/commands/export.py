@@ -66,6 +66,7 @@ def run(arguments):
     else:
         options["image_size"] = arguments.image_size or (256, 256)
         options["quantize"] = arguments.quantize or "none"
+        options["ask_accelerators"] = True
         from mspfn_tf.export import VerificationError
         from mspfn_tf.export import export_litert as export
     try:
@@ -86,9 +87,21 @@ def _summary(output, description):
     else:
         for file in description["files"].values():
             yield f"{file['file']}: {file['dtype']} pictures, {file['bytes'] / 1e6:.1f} MB"
+        for name, found in description.get("accelerators", {}).items():
+            yield f"on the {name.upper()}: {_extent(found)}"
     yield (
         f"compared with {description['model']} on {parity['pictures']} pictures: largest "
         f"difference {parity['max_error']:.2g}, agreement {parity['agreement_db']:.1f} dB"
     )
     if parity["psnr_loss_db"] is not None:
         yield f"PSNR against the truth falls by {parity['psnr_loss_db']:.3f} dB"
+
+
+def _extent(accelerator):
+    if not accelerator["available"]:
+        return f"not tried ({accelerator['reason']})"
+    device = f" ({accelerator['device']})" if "device" in accelerator else ""
+    if accelerator["all_operators"]:
+        return f"LiteRT's accelerator takes all operators{device}"
+    names = ", ".join(accelerator["left_over"]) or "it does not say which"
+    return f"LiteRT's accelerator leaves some operators over: {names}{device}"

@@ -1,0 +1,355 @@
+"""The page in the browser: what is served, and what a real browser makes of it."""
+
+import hashlib
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from mspfn_tf.cli import main
+from mspfn_tf.errors import UsageError
+from mspfn_tf.presets import DEFAULT_PRESET, tflite_path
+from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.web_page import HEADERS, PageServer, site, write_site
+from tests.browser import WEB, chromium, needs_browser, plain_server, serving
+
+TILE = 64
+ORIENTED = 6  # to be turned by a quarter
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read(), response.headers
+
+
+def test_every_file_is_served_with_the_headers_of_isolation():
+    files = site()
+    with serving(PageServer(files, port=0)) as server:
+        for name in ("", "worker.js", "vendor/litert.js", f"models/{DEFAULT_PRESET}.tflite"):
+            content, headers = get(server.url + name)
+            assert content == files[name or "index.html"]
+            assert {key: headers[key] for key in HEADERS} == HEADERS
+        assert get(server.url + "page.js")[1]["Content-Type"].startswith("text/javascript")
+        assert get(server.url + "index.html?from=somewhere")[0] == files["index.html"]
+
+
+@pytest.mark.parametrize(
+    "path", ["../setup.cfg", "%2e%2e/setup.cfg", "vendor/../../setup.cfg", "__init__.py", "vendor"]
+)
+def test_nothing_else_is_served(path):
+    with serving(PageServer(site(), port=0)) as server:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            get(server.url + path)
+        assert error.value.code == 404
+
+
+def test_the_service_worker_knows_all_files_and_changes_with_them():
+    files = site()
+    found = re.match(rb"self\.SITE = (\{.*\});\n", files["service_worker.js"])
+    listed = json.loads(found[1])
+    missing = {name for name in files if name not in listed["files"]}
+    assert missing == {"service_worker.js", "vendor/files.json", "vendor/LICENSE"}
+    assert "./" in listed["files"]
+    assert len(listed["version"]) == 16
+
+
+def test_a_port_in_use_is_told(capsys):
+    with PageServer({}, port=0) as server:
+        assert main(["app", "--no_browser", "--port", str(server.server_port)]) == 2
+    assert "choose another with --port" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="70000"):
+        PageServer({}, port=70000)
+
+
+def test_the_command_serves_until_it_is_ended():
+    command = [sys.executable, "-m", "mspfn_tf", "app", "--no_browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=WEB.parent) as process:
+        try:
+            url = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
+            assert b"Take the rain out" in get(url)[0]
+        finally:
+            process.send_signal(2)
+        assert process.wait(timeout=10) == 0
+
+
+def test_a_folder_for_static_hosts(tmp_path):
+    folder = tmp_path / "web"
+    assert main(["app", "--output", str(folder)]) == 0
+    written = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert written == site()
+    assert main(["app", "--output", str(folder)]) == 2
+    assert write_site(folder, overwrite=True) == folder
+    assert main(["app", "--overwrite"]) == 2
+
+
+def test_vendor_files_are_those_of_the_lockfile():
+    lock = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    listed = json.loads((WEB / "vendor/files.json").read_text())
+    others = {"files.json", "LICENSE"}
+    assert {entry["file"] for entry in listed} == set(os.listdir(WEB / "vendor")) - others
+    for entry in listed:
+        content = (WEB / "vendor" / entry["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["file"]
+        locked = lock[f"node_modules/{entry['package']}"]
+        assert (entry["version"], entry["integrity"]) == (locked["version"], locked["integrity"])
+        # npm has checked what it installed against the lockfile.
+        installed = WEB / "node_modules" / entry["package"] / entry["source"]
+        if installed.is_file():
+            original = hashlib.sha256(installed.read_bytes()).hexdigest()
+            assert original == entry["source_sha256"], entry["file"]
+    assert "Apache License" in (WEB / "vendor/LICENSE").read_text()
+
+
+def _luminance(colour):
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_contrast_in_light_and_dark(scheme):
+    blocks = re.findall(r":root \{(.*?)\}", (WEB / "style.css").read_text(), flags=re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    for text, ground in (
+        ("text", "ground"),
+        ("text", "surface"),
+        ("quiet", "ground"),
+        ("quiet", "surface"),
+        ("on-accent", "accent"),
+        ("text", "accent-soft"),
+        ("bad", "bad-soft"),
+        ("bad", "surface"),
+    ):
+        light, dark = sorted((_luminance(colours[text]), _luminance(colours[ground])))[::-1]
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_the_types_of_the_page():
+    needs_browser()
+    done = subprocess.run(["npm", "run", "check"], cwd=WEB, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# === In a browser ===
+
+
+@pytest.fixture(scope="module")
+def small_model_file(tmp_path_factory):
+    """A network with all three signatures whose tiles are of 64x64 pixels."""
+    from mspfn_tf.export.litert import convert
+    from tests.export_models import PHONE, small_model
+
+    model = small_model(**PHONE, attention="picture", reduction=4)
+    path = tmp_path_factory.mktemp("model") / "small.tflite"
+    path.write_bytes(convert(model, (TILE, TILE)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Pictures of many kinds; what the browser makes of them is left in `results`."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(3)
+    noise = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    picture = Image.fromarray(noise).resize((200, 150), Image.Resampling.BICUBIC)
+    for name in ("small", "one_thread", "webgpu"):
+        picture.save(folder / f"{name}.png")
+    picture.convert("L").save(folder / "gray.png")
+    picture.resize((5, 3)).save(folder / "tiny.png")
+    alpha = picture.convert("RGBA")
+    alpha.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda v: 255 * (v > 99)))
+    alpha.save(folder / "alpha.png")
+    exif = _exif_with_thumbnail(picture)
+    picture.save(folder / "turned.jpg", quality=97, exif=exif)
+    picture.save(folder / "turned.webp", quality=97, exif=exif)
+    picture.save(folder / "turned.png", exif=exif)
+    coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+    coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(folder / "large.png")
+    tile = np.asarray(picture.crop((0, 0, TILE, TILE)), np.float32) / 255
+    tile.tofile(folder / "tile.f32")
+    (folder / "broken.jpg").write_bytes((folder / "turned.jpg").read_bytes()[:100])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def _exif_with_thumbnail(picture):
+    """EXIF as cameras write it: orientation, maker, size, and a thumbnail at the end."""
+    thumbnail = BytesIO()
+    picture.resize((16, 12)).save(thumbnail, "JPEG")
+    thumbnail = thumbnail.getvalue()
+
+    def directory(entries, following):
+        entries = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        return struct.pack("<H", len(entries) // 12) + entries + struct.pack("<I", following)
+
+    maker = b"Rainmaker\0"
+    main_at = 8
+    maker_at = main_at + 2 + 3 * 12 + 4
+    details_at = maker_at + len(maker)
+    small_at = details_at + 2 + 2 * 12 + 4
+    thumbnail_at = small_at + 2 + 3 * 12 + 4
+    return b"".join(
+        (
+            b"Exif\0\0II*\0" + struct.pack("<I", main_at),
+            directory(
+                [(0x010F, 2, len(maker), maker_at), (0x0112, 3, 1, ORIENTED)]
+                + [(0x8769, 4, 1, details_at)],
+                small_at,
+            ),
+            maker,
+            directory([(0xA002, 4, 1, picture.width), (0xA003, 4, 1, picture.height)], 0),
+            directory(
+                [(0x0103, 3, 1, 6), (0x0201, 4, 1, thumbnail_at), (0x0202, 4, 1, len(thumbnail))],
+                0,
+            ),
+            thumbnail,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def browser_run(small_model_file, pictures, tmp_path_factory):
+    """The finished process that ran `web/tests/page.test.mjs`."""
+    needs_browser()
+    small = site({"small": small_model_file})
+    small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
+    narrow = _with_line(small, "picture_file.js", "MOST_PIXELS = 64e6", "MOST_PIXELS = 1e4")
+    strict = _with_line(small, "webgpu.js", "_DIFFERENCE = 0.5 / 255", "_DIFFERENCE = -1")
+    # As a heap that is full: from then on every inference fails.
+    broken = _with_line(
+        small,
+        "runtime.js",
+        "  async feed(runner, inputs) {",
+        "  async feed(runner, inputs) {\n    self.full ||= inputs.statistics !== undefined;\n"
+        "    if (self.full) {\n      throw new RangeError('Aborted(OOM)');\n    }",
+    )
+    below = tmp_path_factory.mktemp("host")
+    for name, content in small.items():
+        path = below / "some" / "where" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with ExitStack() as stack:
+        urls = {
+            name: stack.enter_context(serving(PageServer(files, port=0))).url
+            for name, files in (
+                ("SITE", small),
+                ("SHIPPED_SITE", site()),
+                ("NARROW_SITE", narrow),
+                ("STRICT_SITE", strict),
+                ("BROKEN_SITE", broken),
+            )
+        }
+        plain = stack.enter_context(serving(plain_server(below)))
+        urls["PLAIN_SITE"] = f"http://127.0.0.1:{plain.server_port}/some/where/"
+        return subprocess.run(
+            ["node", "--test", "--test-reporter=spec", "tests/page.test.mjs"],
+            cwd=WEB,
+            env={**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)},
+            capture_output=True,
+            text=True,
+            timeout=1800,  # on a machine with much other work
+        )
+
+
+@pytest.fixture
+def results(browser_run, pictures):
+    """The folder of the pictures that the browser has restored."""
+    return pictures / "results"
+
+
+def _with_line(files, name, old, new):
+    text = files[name].decode()
+    assert old in text
+    return {**files, name: text.replace(old, new).encode()}
+
+
+def _levels(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def _restored_in_tiles(model, picture):
+    """What the command line makes of a picture in tiles of the size of the file."""
+    return Restorer(open_runtime(model, resize=False))(np.asarray(picture.convert("RGB")))
+
+
+def test_in_the_browser(browser_run):
+    """Everything in `web/tests/page.test.mjs` passes."""
+    assert browser_run.returncode == 0, browser_run.stdout[-8000:] + browser_run.stderr[-2000:]
+    assert "skipped 0" in browser_run.stdout
+
+
+def test_a_tile_equals_litert(results, small_model_file, pictures):
+    tile = np.fromfile(pictures / "tile.f32", np.float32).reshape(1, TILE, TILE, 3)
+    runtime = open_runtime(small_model_file)
+    derained, statistics = runtime.run(tile), runtime.measure(tile)
+    guided, _ = runtime.run_guided(tile, statistics)
+    for name, expected in (
+        ("derained", derained),
+        ("statistics", statistics),
+        ("guided", guided),
+    ):
+        found = np.fromfile(results / f"{name}.f32", np.float32)
+        assert np.abs(found - expected.ravel()).max() < 1e-5, name
+    assert np.abs(derained - tile).max() > 0.05  # it does something
+
+
+@pytest.mark.filterwarnings("ignore:.*statistics of a whole picture")
+def test_a_photograph_equals_the_restorer(results, pictures):
+    picture = Image.open(pictures / "large.png")
+    expected = _restored_in_tiles(tflite_path(DEFAULT_PRESET), picture).astype(int)
+    found = _levels(results / "large.png")
+    assert np.abs(found - expected).max() <= 1
+    assert np.abs(expected - np.asarray(picture).astype(int)).max() > 2
+
+
+@pytest.mark.parametrize("name", ["small", "gray", "tiny", "one_thread", "webgpu"])
+def test_pictures_equal_the_restorer(results, pictures, small_model_file, name):
+    picture = Image.open(pictures / f"{name}.png")
+    expected = _restored_in_tiles(small_model_file, picture).astype(int)
+    assert np.abs(_levels(results / f"{name}.png") - expected).max() <= 1
+    assert np.abs(expected - np.asarray(picture.convert("RGB")).astype(int)).max() > 5
+
+
+def test_alpha_is_kept(results, pictures):
+    before, after = (Image.open(f / "alpha.png").getchannel("A") for f in (pictures, results))
+    assert np.array_equal(np.asarray(before), np.asarray(after))
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.webp", "turned.png"])
+def test_metadata_is_kept_and_orientation_applied(results, pictures, small_model_file, name):
+    before, after = Image.open(pictures / name), Image.open(results / name)
+    assert after.format == before.format
+    assert before.getexif()[ExifTags.Base.Orientation] == ORIENTED
+    assert after.size == before.size[::-1]
+    exif = after.getexif()
+    assert exif[ExifTags.Base.Make] == "Rainmaker"
+    assert exif[ExifTags.Base.Orientation] == 1
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    assert (details[ExifTags.Base.ExifImageWidth], details[0xA003]) == after.size
+    assert exif.get_ifd(ExifTags.IFD.IFD1) == {}
+    # The thumbnail is gone: no JPEG stands inside the block.
+    assert b"\xff\xd8\xff" in before.info["exif"]
+    assert b"\xff\xd8\xff" not in after.info["exif"]
+    upright = before.transpose(Image.Transpose.ROTATE_270)
+    expected = BytesIO()
+    # As a canvas compresses: with chroma subsampling.
+    options = {"JPEG": {"subsampling": 2}}.get(after.format, {})
+    Image.fromarray(_restored_in_tiles(small_model_file, upright)).save(
+        expected, after.format, quality=95, **options
+    )
+    assert np.abs(_levels(results / name) - _levels(expected)).mean() < 3

@@ -1,0 +1,1 @@
+"""The page of `mspfn app`: plain files, no Python. `mspfn_tf.web_page` knows which."""

@@ -1,0 +1,40 @@
+/** How pictures come in: chosen, photographed, dropped, pasted. */
+
+/** @param {(files: File[]) => void} onFiles */
+export function takeIn(onFiles) {
+  for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
+    document.querySelectorAll('input[type="file"]')
+  )) {
+    input.addEventListener('change', () => {
+      onFiles([...(input.files ?? [])]);
+      input.value = ''; // the same file may be chosen again
+    });
+  }
+  document.addEventListener('paste', (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length > 0) {
+      event.preventDefault();
+      onFiles(files);
+    }
+  });
+
+  // Anywhere on the page: whoever misses the frame must not lose the page to the picture.
+  const {body} = document;
+  document.addEventListener('dragover', (event) => {
+    event.preventDefault();
+    body.classList.toggle('dropping', Boolean(event.dataTransfer?.types.includes('Files')));
+  });
+  document.addEventListener('dragleave', (event) => {
+    if (event.relatedTarget === null) {
+      body.classList.remove('dropping');
+    }
+  });
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    body.classList.remove('dropping');
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length > 0) {
+      onFiles(files);
+    }
+  });
+}

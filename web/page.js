@@ -1,0 +1,223 @@
+/** The page: settings, the queue of pictures, what is said about them. */
+
+import {Card} from './card.js';
+import {hasWebGpu} from './features.js';
+import {takeIn} from './intake.js';
+import {listModels} from './models.js';
+import {keepForOffline} from './offline.js';
+import {inWords} from './problems.js';
+import {Restoring} from './restoring.js';
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function element(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) {
+    throw new TypeError(`the page has no ${id}`);
+  }
+  return found;
+}
+
+const list = element('pictures', HTMLElement);
+const modelChoice = element('model', HTMLSelectElement);
+const webGpuChoice = element('webgpu', HTMLInputElement);
+const backend = element('backend', HTMLElement);
+const announcer = element('announcer', HTMLElement);
+const problem = element('problem', HTMLElement);
+const several = element('several', HTMLElement);
+
+/** @type {Card[]} in the order of their coming */
+const cards = [];
+let latest = 0;
+let ready = false;
+
+const restoring = new Restoring(showReadiness, showNews);
+
+/** What the next picture is restored with, in words. */
+function settings() {
+  const model = modelChoice.selectedOptions[0]?.textContent ?? '';
+  return webGpuChoice.checked ? `${model}, WebGPU` : model;
+}
+
+function prepare() {
+  ready = false;
+  backend.textContent = webGpuChoice.checked
+    ? 'Loading the model, and checking the graphics card …'
+    : 'Loading the model …';
+  restoring.prepare(modelChoice.value, webGpuChoice.checked);
+  for (const card of cards) {
+    card.offerAgain(settings());
+  }
+}
+
+/** @param {import('./restoring.js').Readiness} readiness */
+function showReadiness(readiness) {
+  if (readiness.type === 'unready') {
+    ready = false;
+    showProblem(readiness.message);
+    backend.textContent = 'Not ready';
+    for (const card of waiting()) {
+      card.show('failed', readiness.message);
+    }
+    return;
+  }
+  ready = true;
+  const {accelerator, threads, note} = readiness;
+  const wasm = `WebAssembly, ${threads === 1 ? '1 thread' : `${threads} threads`}`;
+  backend.textContent =
+    accelerator === 'webgpu'
+      ? 'Runs on WebGPU, the graphics card; checked against WebAssembly'
+      : `Runs on ${wasm}${note ? `: ${note}` : ''}`;
+  backend.dataset.accelerator = accelerator;
+  backend.dataset.threads = String(threads);
+  next();
+}
+
+/** @param {string} message */
+function showProblem(message) {
+  problem.textContent = message;
+  problem.hidden = message === '';
+}
+
+function waiting() {
+  return cards.filter((card) => card.state === 'waiting');
+}
+
+/** Starts the next picture, if there is one and none is in work. */
+function next() {
+  const [card] = waiting();
+  if (ready && restoring.working === null && card !== undefined) {
+    card.show('working', 'Reading');
+    card.settings = settings();
+    restoring.restore(card.id, card.file);
+  }
+}
+
+/** @param {import('./restoring.js').News} news */
+function showNews(news) {
+  const card = cards.find(({id}) => id === news.id);
+  if (card !== undefined) {
+    showOn(card, news);
+  }
+  showSeveral();
+  next();
+}
+
+/**
+ * @param {Card} card
+ * @param {import('./restoring.js').News} news
+ */
+function showOn(card, news) {
+  const {name} = card.file;
+  switch (news.type) {
+    case 'size':
+      card.showSize(news.width, news.height, news.before);
+      break;
+    case 'progress':
+      card.showProgress(news.done, news.total);
+      break;
+    case 'done': {
+      const text = `Restored in ${news.seconds.toFixed(1)} s`;
+      card.showResult(news.blob, news.name, text, card.settings ?? '');
+      card.offerAgain(settings());
+      announcer.textContent = `${name}: ${text}`;
+      break;
+    }
+    case 'cancelled':
+      card.show('cancelled', 'Cancelled');
+      announcer.textContent = `${name}: cancelled`;
+      break;
+    case 'failed':
+      card.show('failed', news.message);
+      announcer.textContent = `${name}: ${news.message}`;
+      break;
+  }
+}
+
+/** @param {File[]} files */
+function add(files) {
+  showProblem('');
+  const pictures = files.filter((file) => file.type === '' || file.type.startsWith('image/'));
+  const others = files.filter((file) => !pictures.includes(file));
+  if (others.length > 0) {
+    showProblem(`Not a picture: ${others.map(({name}) => name).join(', ')}`);
+  }
+  for (const file of pictures) {
+    const card = new Card((latest += 1), file, {cancel, again, remove});
+    cards.push(card);
+    list.append(card.element);
+  }
+  showSeveral();
+  if (pictures.length > 0) {
+    cards[cards.length - pictures.length].element.scrollIntoView({block: 'nearest'});
+  }
+  next();
+}
+
+/** @param {Card} card */
+function cancel(card) {
+  if (restoring.working === card.id) {
+    card.part('status').textContent = 'Cancelling …';
+    restoring.cancel(card.id);
+  } else {
+    card.show('cancelled', 'Cancelled');
+  }
+  showSeveral();
+}
+
+/** @param {Card} card */
+function again(card) {
+  card.show('waiting', 'Waiting');
+  next();
+}
+
+/** @param {Card} card */
+function remove(card) {
+  card.remove();
+  cards.splice(cards.indexOf(card), 1);
+  showSeveral();
+  element('choose', HTMLInputElement).focus();
+}
+
+function showSeveral() {
+  several.hidden = cards.filter(({state}) => state === 'done').length < 2;
+}
+
+element('download-all', HTMLButtonElement).addEventListener('click', async () => {
+  for (const card of cards.filter(({state}) => state === 'done')) {
+    card.part('download').click();
+    // Browsers drop downloads that follow one another at once.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+});
+
+element('sample', HTMLButtonElement).addEventListener('click', async () => {
+  try {
+    const response = await fetch('sample.jpg');
+    add([new File([await response.blob()], 'sample.jpg', {type: 'image/jpeg'})]);
+  } catch (error) {
+    showProblem(inWords(error));
+  }
+});
+
+modelChoice.addEventListener('change', prepare);
+webGpuChoice.addEventListener('change', prepare);
+takeIn(add);
+element('webgpu-field', HTMLElement).hidden = !hasWebGpu();
+// A camera at the back stands behind this on devices that are held in the hand.
+element('camera', HTMLElement).hidden = navigator.maxTouchPoints === 0;
+
+try {
+  for (const {file, title} of await listModels()) {
+    modelChoice.add(new Option(title, `models/${file}`));
+  }
+  prepare();
+} catch (error) {
+  showProblem(inWords(error));
+}
+
+element('offline', HTMLElement).textContent = await keepForOffline(() => cards.length === 0);

@@ -1,0 +1,159 @@
+/** Pictures in files: what the browser decodes, and what is written back. In the worker. */
+
+import {forUprightPicture, orientationOf} from './exif.js';
+import {findExif, kindOf, withExif, withoutExif} from './metadata.js';
+import {Problem} from './problems.js';
+
+/** Pixels beyond this number would need some gigabytes. */
+export const MOST_PIXELS = 64e6;
+const QUALITY = 0.95;
+
+/** What is written for each kind that is read; a canvas writes no others. */
+const WRITTEN = {
+  jpeg: {type: 'image/jpeg', suffixes: ['jpg', 'jpeg', 'jfif']},
+  png: {type: 'image/png', suffixes: ['png']},
+  webp: {type: 'image/webp', suffixes: ['webp']},
+  other: {type: 'image/png', suffixes: ['png']},
+};
+
+/**
+ * How a stored picture of w x h becomes upright, for each EXIF orientation above 1: the arguments of
+ * a canvas' `setTransform`.
+ * @type {Record<number, (w: number, h: number) => [number, number, number, number, number, number]>}
+ */
+const TURNS = {
+  2: (w) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (_, h) => [1, 0, 0, -1, 0, h],
+  5: () => [0, 1, 1, 0, 0, 0],
+  6: (_, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w) => [0, -1, 1, 0, 0, w],
+};
+
+/**
+ * @typedef {object} Picture
+ * @property {ImageData} pixels upright, in sRGB
+ * @property {keyof typeof WRITTEN} kind of the file
+ * @property {Uint8Array | null} exif ready to be written
+ * @property {boolean} turned whether it was turned here, so that the browser may show the file itself
+ *   in another way
+ */
+
+/**
+ * @param {File} file
+ * @returns {Promise<Picture>}
+ */
+export async function readPicture(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const kind = kindOf(bytes);
+  const exif = findExif(bytes);
+  // All browsers turn JPEG files. Not all turn PNG and WebP: these are decoded as they are stored.
+  const turned = kind !== 'jpeg' && exif !== null && orientationOf(exif) > 1;
+  const stored = turned ? new Blob([/** @type {BlobPart} */ (withoutExif(bytes))]) : file;
+  const bitmap = await decoded(stored, file.type);
+  try {
+    const pixels = uprightPixels(bitmap, turned ? orientationOf(exif) : 1);
+    const {width, height} = pixels;
+    return {pixels, kind, exif: exif && forUprightPicture(exif, width, height), turned};
+  } finally {
+    bitmap.close();
+  }
+}
+
+/**
+ * @param {Blob} stored
+ * @param {string} type that the file claims to be of
+ */
+async function decoded(stored, type) {
+  /** @type {ImageBitmap} */
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(stored);
+  } catch (error) {
+    throw new Problem(
+      type && !type.startsWith('image/')
+        ? 'This is not a picture.'
+        : 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.',
+      {cause: error},
+    );
+  }
+  const pixels = bitmap.width * bitmap.height;
+  if (pixels > MOST_PIXELS) {
+    bitmap.close();
+    throw new Problem(
+      `This picture has ${(pixels / 1e6).toPrecision(2)} megapixels; the page takes up to ` +
+        `${MOST_PIXELS / 1e6}. The command line takes larger ones.`,
+    );
+  }
+  return bitmap;
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {number} orientation
+ */
+function uprightPixels(bitmap, orientation) {
+  const sides = [bitmap.width, bitmap.height];
+  const [width, height] = orientation >= 5 ? sides.reverse() : sides;
+  const context = contextOf(width, height);
+  if (orientation > 1) {
+    context.setTransform(...TURNS[orientation](bitmap.width, bitmap.height));
+  }
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+/**
+ * @param {Picture} like what the pixels came from
+ * @param {ImageData} pixels
+ * @returns {Promise<Blob>} of the same kind where the browser can write it, else PNG
+ */
+export async function writePicture(like, pixels) {
+  const {width, height} = pixels;
+  const {type} = WRITTEN[like.kind];
+  const blob = await canvasOf(pixels).convertToBlob({type, quality: QUALITY});
+  if (like.exif === null) {
+    return blob;
+  }
+  const file = new Uint8Array(await blob.arrayBuffer());
+  const whole = /** @type {BlobPart} */ (withExif(file, like.exif, width, height));
+  return new Blob([whole], {type: blob.type});
+}
+
+/** @param {ImageData} pixels */
+export function pngOf(pixels) {
+  return canvasOf(pixels).convertToBlob({type: 'image/png'});
+}
+
+/**
+ * The name of the restored file: the old one, with another suffix where the format had to change.
+ * @param {string} name
+ * @param {string} type of what is written
+ */
+export function nameFor(name, type) {
+  const {suffixes} = Object.values(WRITTEN).find((entry) => entry.type === type) ?? WRITTEN.other;
+  const dot = name.lastIndexOf('.');
+  const suffix = dot < 0 ? '' : name.slice(dot + 1).toLowerCase();
+  return suffixes.includes(suffix) ? name : `${dot > 0 ? name.slice(0, dot) : name}.${suffixes[0]}`;
+}
+
+/** @param {ImageData} pixels */
+function canvasOf(pixels) {
+  const context = contextOf(pixels.width, pixels.height);
+  context.putImageData(pixels, 0, 0);
+  return context.canvas;
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ */
+function contextOf(width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  if (context === null) {
+    throw new Problem('This browser has no room for a picture of this size.');
+  }
+  return context;
+}

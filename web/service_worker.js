@@ -1,0 +1,63 @@
+/**
+ * Keeps the whole page in the cache and serves it from there, with the headers that isolate it.
+ *
+ * `self.SITE`, the list of files and the version made of their contents, is written in front of this
+ * script when it is served (mspfn_tf/web_page.py): any change of any file makes a new script, which
+ * browsers notice.
+ *
+ * @typedef {{version: string, files: string[]}} Site
+ */
+
+const worker = /** @type {ServiceWorkerGlobalScope & {SITE: Site}} */ (
+  /** @type {unknown} */ (self)
+);
+const {version, files} = worker.SITE;
+const PREFIX = 'mspfn-';
+const NAME = PREFIX + version;
+
+worker.addEventListener('install', (event) => {
+  const all = async () => {
+    const cache = await caches.open(NAME);
+    await cache.addAll(files.map((file) => new Request(file, {cache: 'reload'})));
+    await worker.skipWaiting();
+  };
+  event.waitUntil(all());
+});
+
+worker.addEventListener('activate', (event) => {
+  const takeOver = async () => {
+    const names = await caches.keys();
+    const old = names.filter((name) => name.startsWith(PREFIX) && name !== NAME);
+    await Promise.all(old.map((name) => caches.delete(name)));
+    await worker.clients.claim();
+  };
+  event.waitUntil(takeOver());
+});
+
+worker.addEventListener('fetch', (event) => {
+  const url = new URL(event.request.url);
+  if (event.request.method === 'GET' && url.origin === location.origin) {
+    event.respondWith(answer(event.request));
+  }
+});
+
+/** @param {Request} request */
+async function answer(request) {
+  const cache = await caches.open(NAME);
+  const kept = await cache.match(request, {ignoreSearch: true});
+  return isolated(kept ?? (await fetch(request)));
+}
+
+/** @param {Response} response */
+function isolated(response) {
+  if (response.type === 'opaqueredirect' || response.status === 0) {
+    return response;
+  }
+  const headers = new Headers(response.headers);
+  headers.set('Cross-Origin-Opener-Policy', 'same-origin');
+  headers.set('Cross-Origin-Embedder-Policy', 'require-corp');
+  headers.set('Cross-Origin-Resource-Policy', 'same-origin');
+  const {status, statusText} = response;
+  const body = [101, 204, 205, 304].includes(status) ? null : response.body;
+  return new Response(body, {status, statusText, headers});
+}

@@ -1,0 +1,362 @@
+/**
+ * The page in a real browser. tests/test_web_page.py starts this with sites and pictures, and
+ * compares the pictures that are left in the folder `results`.
+ */
+
+import assert from 'node:assert/strict';
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {after, before, describe, test} from 'node:test';
+import {card, download, launch, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
+
+const {SITE, PLAIN_SITE, SHIPPED_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
+const RESULTS = `${PICTURES}/results`;
+const SMALL = `${PICTURES}/small.png`;
+const LARGE = `${PICTURES}/large.png`;
+mkdirSync(RESULTS, {recursive: true});
+
+const KEPT = /** @type {const} */ ({serviceWorkers: 'allow'});
+
+/** Gives the page a file in an event, as dropping and pasting do. */
+async function fire(page, kind, path, type) {
+  const bytes = readFileSync(path).toString('base64');
+  const name = path.split('/').pop();
+  await page.evaluate(
+    async ([kind, bytes, name, type]) => {
+      const content = Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0));
+      const data = new DataTransfer();
+      data.items.add(new File([content], name, {type}));
+      const options = {bubbles: true, cancelable: true};
+      document.dispatchEvent(
+        kind === 'paste'
+          ? new ClipboardEvent('paste', {...options, clipboardData: data})
+          : new DragEvent(kind, {...options, dataTransfer: data}),
+      );
+    },
+    [kind, bytes, name, type],
+  );
+}
+
+describe('the page', () => {
+  /** @type {import('playwright-core').Browser} */
+  let browser;
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser.close());
+
+  test('a tile as numbers', async () => {
+    await onPage(browser, SITE, async (page) => {
+      const values = new Float32Array(readFileSync(`${PICTURES}/tile.f32`).buffer.slice(0));
+      const found = await page.evaluate(
+        (values) =>
+          new Promise((resolve, reject) => {
+            const worker = new Worker('tile_worker.js');
+            worker.onerror = (event) => reject(new Error(event.message));
+            worker.onmessage = ({data}) =>
+              resolve(
+                Object.fromEntries(
+                  Object.entries(data).map(([key, value]) => [
+                    key,
+                    typeof value === 'number' ? value : [...value],
+                  ]),
+                ),
+              );
+            worker.postMessage({url: 'models/small.tflite', values: Float32Array.from(values)});
+          }),
+        [...values],
+      );
+      for (const name of ['derained', 'statistics', 'guided']) {
+        writeFileSync(`${RESULTS}/${name}.f32`, Float32Array.from(found[name]));
+      }
+    });
+  });
+
+  test('several files, restored and downloaded under their names', async () => {
+    await onPage(browser, SITE, async (page) => {
+      const names = ['small.png', 'gray.png', 'tiny.png', 'alpha.png', 'turned.jpg', 'turned.webp', 'turned.png'];
+      await page.setInputFiles('#choose', names.map((name) => `${PICTURES}/${name}`));
+      for (const [index, name] of names.entries()) {
+        assert.equal(await download(page, await card(page, 'done', index), RESULTS), name);
+      }
+      assert.equal(await page.locator('#problem').isHidden(), true);
+      const downloads = [];
+      page.on('download', (file) => downloads.push(file.suggestedFilename()));
+      await page.getByRole('button', {name: 'Download all'}).click();
+      for (let wait = 0; wait < 100 && downloads.length < names.length; wait++) {
+        await page.waitForTimeout(100);
+      }
+      assert.deepEqual(downloads.sort(), [...names].sort());
+      await page.getByRole('button', {name: 'Remove gray.png'}).click();
+      assert.equal(await page.locator('.card').count(), names.length - 1);
+    });
+  });
+
+  test('the models that are shipped, a photograph in many tiles, a page that stays free', async () => {
+    await onPage(browser, SHIPPED_SITE, async (page) => {
+      await page.evaluate(() => {
+        window.longest = 0;
+        new PerformanceObserver((list) => {
+          for (const {duration} of list.getEntries()) {
+            window.longest = Math.max(window.longest, duration);
+          }
+        }).observe({type: 'longtask'});
+      });
+      // In processor time of the page's own thread, so that other work of the machine counts nothing.
+      const session = await page.context().newCDPSession(page);
+      await session.send('Performance.enable', {timeDomain: 'threadTicks'});
+      const busy = async () => {
+        const {metrics} = await session.send('Performance.getMetrics');
+        return metrics.find(({name}) => name === 'TaskDuration').value;
+      };
+      const before = await busy();
+      await page.setInputFiles('#choose', LARGE);
+      await page.locator('.card', {hasText: 'tile 2 of 12'}).waitFor({timeout: 120_000});
+      await download(page, await card(page, 'done'), RESULTS);
+      const spent = (await busy()) - before;
+      assert.ok(spent < 1, `the page itself worked for ${spent} s`);
+      const longest = await page.evaluate(() => window.longest);
+      console.log(`page: ${spent.toFixed(2)} s of work in all, longest task ${longest} ms`);
+    });
+  });
+
+  for (const kind of ['drop', 'paste']) {
+    test(`a picture by ${kind}`, async () => {
+      await onPage(browser, SITE, async (page) => {
+        await fire(page, 'dragover', SMALL, 'image/png');
+        assert.equal(await page.locator('body.dropping').count(), 1);
+        await fire(page, kind, SMALL, 'image/png');
+        const found = await card(page, 'done');
+        assert.match((await found.textContent()) ?? '', /small\.png\s*200 × 150/);
+      });
+    });
+  }
+
+  test('the camera of a phone', async () => {
+    const phone = {viewport: {width: 390, height: 844}, isMobile: true, hasTouch: true};
+    await onPage(
+      browser,
+      SITE,
+      async (page) => {
+        const camera = page.getByLabel('Take a photograph');
+        assert.equal(await camera.getAttribute('capture'), 'environment');
+        assert.equal(await page.locator('#camera').isVisible(), true);
+        await camera.setInputFiles(SMALL);
+        await card(page, 'done');
+      },
+      phone,
+    );
+  });
+
+  test('the slider, by keyboard and by pointer', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+      const slider = page.getByRole('slider', {name: /before and after.*small\.png/i});
+      const frame = page.locator('.comparison');
+      const position = () => frame.evaluate((it) => it.style.getPropertyValue('--position'));
+      assert.equal(await position(), '50%');
+      await slider.focus();
+      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('ArrowLeft');
+      assert.equal(await position(), '48%');
+      assert.equal(await slider.getAttribute('aria-valuetext'), '52 percent restored');
+      const box = await frame.boundingBox();
+      await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.5 * box.height);
+      await page.mouse.down();
+      await page.mouse.move(box.x + 0.9 * box.width, box.y + 0.5 * box.height, {steps: 5});
+      await page.mouse.up();
+      assert.ok(Math.abs(Number.parseFloat(await position()) - 90) < 4);
+      const clip = await page.locator('.after').evaluate((it) => getComputedStyle(it).clipPath);
+      assert.match(clip, /inset\(0(px)? 0(px)? 0(px)? (8[6-9]|9[0-4])/);
+    });
+  });
+
+  test('cancelling, and going on', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.setInputFiles('#choose', [LARGE, SMALL, SMALL]);
+      await page.locator('.card', {hasText: 'Restoring: tile'}).first().waitFor();
+      await page.getByRole('button', {name: 'Cancel small.png'}).last().click();
+      await page.getByRole('button', {name: 'Cancel large.png'}).click();
+      const large = await card(page, 'cancelled', 0);
+      await card(page, 'cancelled', 2);
+      await card(page, 'done', 1);
+      await large.getByRole('button', {name: 'Restore again'}).click();
+      await card(page, 'working', 0);
+      await page.getByRole('button', {name: 'Cancel large.png'}).click();
+      await card(page, 'cancelled', 0);
+    });
+  });
+
+  test('another model, and the offer to restore again', async () => {
+    await onPage(browser, SHIPPED_SITE, async (page) => {
+      const titles = await page.locator('#model option').allTextContents();
+      assert.ok(titles.length > 0);
+      await page.setInputFiles('#choose', SMALL);
+      const found = await card(page, 'done');
+      const again = found.getByRole('button', {name: 'Restore again'});
+      assert.equal(await again.isHidden(), true);
+      if (titles.length > 1) {
+        await page.selectOption('#model', {index: 1});
+        await again.click();
+        await card(page, 'working');
+        await card(page, 'done');
+      }
+    });
+  });
+
+  test('what cannot be restored is said in words', async () => {
+    await onPage(browser, NARROW_SITE, async (page) => {
+      const files = ['broken.jpg', 'small.png', 'notes.txt', 'tiny.png'];
+      await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
+      assert.equal(await page.getByRole('alert').textContent(), 'Not a picture: notes.txt');
+      const broken = await card(page, 'failed', 0);
+      assert.match((await broken.textContent()) ?? '', /cannot read this file as a picture/);
+      const large = await card(page, 'failed', 1);
+      assert.match((await large.textContent()) ?? '', /has 0\.03\d* megapixels; the page takes up to 0\.01/);
+      await card(page, 'done', 2);
+    });
+  });
+
+  test('a browser without SIMD', async () => {
+    const context = await browser.newContext({serviceWorkers: 'block'});
+    const page = await context.newPage();
+    await context.route('**/features.js', async (route) => {
+      const response = await route.fetch();
+      const body = (await response.text()).replace('WebAssembly.validate(SIMD)', 'false');
+      await route.fulfill({response, body});
+    });
+    await page.goto(SITE);
+    await page.getByRole('alert').filter({hasText: 'no WebAssembly SIMD'}).waitFor();
+    await context.close();
+  });
+
+  test('a worker that dies is replaced', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.evaluate(() => {
+        const {postMessage} = Worker.prototype;
+        Worker.prototype.postMessage = function (message, ...rest) {
+          if (message.type === 'restore' && message.file.name === 'small.png') {
+            this.dispatchEvent(new ErrorEvent('error', {message: 'RangeError: out of memory'}));
+            return;
+          }
+          postMessage.call(this, message, ...rest);
+        };
+      });
+      await page.setInputFiles('#choose', [SMALL, `${PICTURES}/tiny.png`]);
+      const dead = await card(page, 'failed', 0);
+      assert.match((await dead.textContent()) ?? '', /not enough memory for this picture/);
+      await card(page, 'done', 1);
+    });
+  });
+
+  test('a model that breaks is replaced by a fresh one', async () => {
+    await onPage(browser, BROKEN_SITE, async (page) => {
+      await page.setInputFiles('#choose', [SMALL, `${PICTURES}/tiny.png`]);
+      const dead = await card(page, 'failed', 0);
+      assert.match((await dead.textContent()) ?? '', /not enough memory for this picture/);
+      await card(page, 'done', 1);
+    });
+  });
+
+  test('without a network', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
+      await page.context().setOffline(true);
+      await page.reload();
+      await ready(page);
+      assert.equal(await page.evaluate(() => self.crossOriginIsolated), true);
+      await page.getByRole('button', {name: 'Try a sample'}).click();
+      await card(page, 'done');
+    }, KEPT);
+  });
+
+  test('a host that sends no headers, below its root', async () => {
+    await onPage(browser, PLAIN_SITE, async (page) => {
+      await page.waitForFunction(() => self.crossOriginIsolated, null, {timeout: 60_000});
+      await ready(page);
+      assert.equal(await page.locator('#backend').getAttribute('data-accelerator'), 'wasm');
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+      await page.context().setOffline(true);
+      await page.reload();
+      await ready(page);
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+    }, KEPT);
+  });
+
+  test('no isolation: the build without threads', async () => {
+    await onPage(
+      browser,
+      PLAIN_SITE,
+      async (page) => {
+        assert.equal(await page.evaluate(() => self.crossOriginIsolated), false);
+        assert.match((await page.textContent('#backend')) ?? '', /WebAssembly, 1 thread$/);
+        await page.setInputFiles('#choose', `${PICTURES}/one_thread.png`);
+        await download(page, await card(page, 'done'), RESULTS);
+      },
+    );
+  });
+
+  test('names for everything, an order for the keyboard, room on a small screen', async () => {
+    await onPage(
+      browser,
+      SITE,
+      async (page) => {
+        await page.setInputFiles('#choose', SMALL);
+        await card(page, 'done');
+        const controls = page.locator('a[href], button, input, select').filter({visible: true});
+        for (const control of await controls.all()) {
+          const tree = await control.ariaSnapshot();
+          assert.match(tree, /"[^"]+"/, `no name: ${tree}`);
+        }
+        const order = [];
+        for (let step = 0; step < 7; step++) {
+          await page.keyboard.press('Tab');
+          order.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.getAttribute('data-part') || document.activeElement?.getAttribute('type')));
+        }
+        assert.deepEqual(order, ['choose', 'sample', 'model', 'webgpu', 'range', 'download', 'remove']);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= 320, `${wide} pixels wide`);
+      },
+      {viewport: {width: 320, height: 640}},
+    );
+  });
+
+  test('WebGPU is asked for, and there is none', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.check('#webgpu');
+      await page.locator('#backend', {hasText: 'finds no graphics card'}).waitFor();
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+    });
+  });
+});
+
+describe('the page with WebGPU', () => {
+  /** @type {import('playwright-core').Browser} */
+  let browser;
+  before(async () => {
+    browser = await launch(WITH_WEBGPU);
+  });
+  after(() => browser.close());
+
+  test('runs where it agrees with WebAssembly', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.check('#webgpu');
+      await page.locator('#backend', {hasText: 'Runs on WebGPU'}).waitFor({timeout: 120_000});
+      await page.setInputFiles('#choose', `${PICTURES}/webgpu.png`);
+      await download(page, await card(page, 'done'), RESULTS);
+    });
+  });
+
+  test('falls back where it does not, and says so', async () => {
+    await onPage(browser, STRICT_SITE, async (page) => {
+      await page.check('#webgpu');
+      const backend = page.locator('#backend', {hasText: /WebAssembly, .*came out wrong/});
+      await backend.waitFor({timeout: 120_000});
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+    });
+  });
+});

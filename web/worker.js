@@ -1,0 +1,116 @@
+/**
+ * The worker: everything that takes time, so that the page never waits.
+ *
+ * A classic script, because LiteRT loads its own script with `importScripts`; the modules come by
+ * `import()`. Messages are described in restoring.js.
+ */
+
+/**
+ * @typedef {import('./restoring.js').Order} Order
+ * @typedef {import('./restoring.js').Answer} Answer
+ */
+
+/** Pictures whose end was asked for. */
+const cancelled = new Set();
+
+/** @type {Promise<{threads: number}> | undefined} the runtime, once it was asked for */
+let loaded;
+
+/** @type {Promise<unknown>} orders are carried out one after the other */
+let queue = Promise.resolve();
+
+/** @type {{model: import('./restorer.js').Model, delete: () => void}[]} */
+const compiled = [];
+
+self.addEventListener('message', ({data}) => {
+  const order = /** @type {Order} */ (data);
+  if (order.type === 'cancel') {
+    cancelled.add(order.id);
+    return;
+  }
+  queue = queue.then(() => (order.type === 'prepare' ? prepare(order) : restore(order)));
+});
+
+/** @param {Answer} report */
+function tell(report) {
+  self.postMessage(report);
+}
+
+/** @param {Extract<Order, {type: 'prepare'}>} order */
+async function prepare({url, webgpu}) {
+  const {inWords, Problem} = await import('./problems.js');
+  try {
+    const {loadRuntime, CompiledFile} = await import('./runtime.js');
+    const {threads} = await (loaded ??= loadRuntime());
+    const response = await fetch(url);
+    if (!response.ok) {
+      throw new Problem('The model could not be loaded. Check the connection and try again.');
+    }
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    compiled.splice(0).forEach((entry) => entry.delete());
+    const reference = await CompiledFile.compile(bytes, 'wasm');
+    compiled.push({model: reference, delete: () => reference.delete()});
+    let note = '';
+    if (webgpu) {
+      const {compileForWebGpu} = await import('./webgpu.js');
+      const {model, reason} = await compileForWebGpu(bytes, reference);
+      note = reason;
+      if (model !== null) {
+        compiled.unshift({model, delete: () => model.delete()});
+      }
+    }
+    const accelerator = compiled.length > 1 ? 'webgpu' : 'wasm';
+    tell({type: 'ready', accelerator, threads, note});
+  } catch (error) {
+    tell({type: 'unready', message: inWords(error)});
+  }
+}
+
+/** @param {Extract<Order, {type: 'restore'}>} order */
+async function restore({id, file}) {
+  const {inWords, Problem} = await import('./problems.js');
+  const {Cancelled, restore: restorePixels} = await import('./restorer.js');
+  const {nameFor, pngOf, readPicture, writePicture} = await import('./picture_file.js');
+  try {
+    if (compiled.length === 0) {
+      throw new Problem('The model could not be loaded, so that nothing can be restored.');
+    }
+    const started = performance.now();
+    const picture = await readPicture(file);
+    const {width, height} = picture.pixels;
+    const before = picture.turned ? await pngOf(picture.pixels) : null;
+    tell({type: 'size', id, width, height, before});
+    const pixels = await restorePixels(compiled[0].model, picture.pixels, async (done, total) => {
+      tell({type: 'progress', id, done, total});
+      await messagesToArrive();
+      if (cancelled.has(id)) {
+        throw new Cancelled();
+      }
+    });
+    const blob = await writePicture(picture, pixels);
+    const seconds = (performance.now() - started) / 1000;
+    tell({type: 'done', id, blob, name: nameFor(file.name, blob.type), seconds});
+  } catch (error) {
+    if (error instanceof Cancelled) {
+      tell({type: 'cancelled', id});
+    } else {
+      // After an error of its own, LiteRT cannot be relied upon.
+      const broken = !(error instanceof Problem);
+      tell({type: 'failed', id, message: inWords(error), broken});
+    }
+  } finally {
+    cancelled.delete(id); // it may be restored again
+  }
+}
+
+/** Waits until messages that are there already have been handled. */
+function messagesToArrive() {
+  return new Promise((resolve) => {
+    const {port1, port2} = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve(undefined);
+    };
+    port2.postMessage(null);
+  });
+}
