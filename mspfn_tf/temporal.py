@@ -28,9 +28,14 @@ _LOW_PASS = 0.12  # cycles per pixel: streaks are finer, and must not be what is
 _COMMON = 0.3  # share of the frame's mean correlation in that of each window
 _SMALLEST = 16  # below this side of the reduced luma no motion is told
 _BLOCK = 8  # side of the pieces that are moved, in pixels
-_NOISE = 3.0  # levels by which derained frames differ where there was no rain
-_TOLERANCE = 3.0  # share of the removed rain's energy by which they may differ where there was
-_DISTRUST = 0.5  # share of it that counts as an error of the frame
+_NO_RAIN = 128
+# Energies are squares of levels of 255.
+_NOISE = 1.0  # by which derained frames differ where there was no rain
+_TOLERANCE = 2.0  # share of the removed rain's energy by which they may differ where there was
+_FLOOR = 9.0  # error of a pixel that was not changed
+_DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
+_MISPLACED = 0.02  # share of the slopes' energy that is an error of what was moved
+_DRY = 4.0  # energy of rain that differs between frames, below which it does not rain
 _STRIP = 64  # rows blended at a time, few enough to stay in the processor's cache
 
 
@@ -39,27 +44,36 @@ class _Halfway:
 
     def __init__(self, plane):
         self.plane = plane
-        self._between = {(0, 0): plane}
+        self._planes = {(0, 0): plane}
 
     def __getitem__(self, fraction):
         """The plane at `fraction` (y, x), each 0 or 1 half pixels further."""
-        if fraction not in self._between:
+        if fraction not in self._planes:
             y, x = fraction
             plane = self[(0, 1)] if x and y else self.plane
-            axis = 0 if y else 1
-            # Once rounded down and once up: the middle of four pixels is not biased.
-            self._between[fraction] = _mean_of_neighbours(plane, axis, up=bool(y))
-        return self._between[fraction]
+            self._planes[fraction] = _between(plane, 0 if y else 1)
+        return self._planes[fraction]
 
 
-def _mean_of_neighbours(plane, axis, up):
-    following = np.concatenate(
-        [plane[1:], plane[-1:]] if axis == 0 else [plane[:, 1:], plane[:, -1:]], axis
+def _between(plane, axis):
+    """What lies between each pixel and the next: a cubic through four, (-1, 9, 9, -1) / 16."""
+    side = plane.shape[axis]
+    padding = [(1, 2) if a == axis else (0, 0) for a in range(plane.ndim)]
+    wide = np.int16 if plane.dtype == np.uint8 else plane.dtype
+    padded = np.pad(plane, padding, "edge").astype(wide)
+    first, second, third, fourth = (
+        padded[start : start + side] if axis == 0 else padded[:, start : start + side]
+        for start in range(4)
     )
+    total = second + third
+    total *= 9
+    total -= first
+    total -= fourth
     if plane.dtype != np.uint8:
-        return (plane + following) / 2
-    half = (plane ^ following) >> 1  # of the difference, without leaving 8 bits
-    return (plane | following) - half if up else (plane & following) + half
+        return np.clip(total / 16, 0, 1)
+    total += 8
+    total >>= 4
+    return np.clip(total, 0, 255).astype(np.uint8)
 
 
 @dataclass(eq=False)
@@ -68,11 +82,12 @@ class _Frame:
 
     derained: "_Halfway"  # as pushed
     luma: "_Halfway"  # uint8 [H, W] of `derained`
-    rain: np.ndarray  # uint8 [H, W], by how much the luma was changed
+    rain: np.ndarray  # uint8 [H, W], by how much the luma was changed, plus _NO_RAIN
     spectra: np.ndarray | None  # of the windows, None for small frames
-    half_luma: np.ndarray  # float32 [H / 2, W / 2]
-    trust: np.ndarray  # float32 [H / 2, W / 2]
-    energy: np.ndarray  # float32 [H / 2, W / 2], of the rain around each pixel
+    half_luma: np.ndarray  # float32 [H / 2, W / 2], as are the following
+    rain_layer: np.ndarray
+    energy: np.ndarray  # of the rain around each pixel
+    trust: np.ndarray
 
 
 class TemporalBlend:
@@ -170,12 +185,22 @@ class TemporalBlend:
 
 def _prepared(rainy, derained):
     luma, before = _luma(derained), _luma(rainy)
-    rain = np.maximum(luma, before) - np.minimum(luma, before)
-    square = _square(_halved(rain))
-    half_luma = _halved(luma).astype(np.float32)
-    energy, trust = _box(square, 2), _trust(square)
-    spectra = _spectra(luma)
-    return _Frame(_Halfway(derained), _Halfway(luma), rain, spectra, half_luma, trust, energy)
+    rain = before.astype(np.int16)
+    rain -= luma
+    rain += _NO_RAIN
+    rain = np.clip(rain, 0, 255).astype(np.uint8)
+    layer = _halved(rain).astype(np.float32) - _NO_RAIN
+    square = layer**2
+    return _Frame(
+        _Halfway(derained),
+        _Halfway(luma),
+        rain,
+        _spectra(luma),
+        _halved(luma).astype(np.float32),
+        layer,
+        _box(square, 2),
+        _trust(square),
+    )
 
 
 def _luma(frame):
@@ -307,18 +332,30 @@ def _moved(plane, motion):
 def _share(middle, neighbour, motion):
     """How much a neighbour counts, before normalising, ``float32 [H / 2, W / 2]``."""
     luma = _halved(_moved(neighbour.luma, motion)).astype(np.float32)
-    rain = _square(_halved(_moved(neighbour.rain, motion)))
-    difference = _box((luma - middle.half_luma) ** 2, 2)
-    tolerance = _NOISE**2 + _TOLERANCE * (middle.energy + _box(rain, 2))
-    return np.exp(-difference / tolerance) * _trust(rain)
+    rain = _halved(_moved(neighbour.rain, motion)).astype(np.float32) - _NO_RAIN
+    # Texture that is taken for rain is the same in both frames, rain is not.
+    rain_that_differs = float(np.mean((rain - middle.rain_layer) ** 2)) / 2
+    rains = rain_that_differs**2 / (rain_that_differs**2 + _DRY**2)
+    rain *= rain
+    tolerance = _NOISE + _TOLERANCE * (middle.energy + _box(rain, 2))
+    similarity = np.exp(-_box((luma - middle.half_luma) ** 2, 2) / tolerance)
+    moving = (motion != 0).any(-1)
+    for axis, side in enumerate(luma.shape):
+        moving = np.repeat(moving, _BLOCK // 2, axis).take(range(side), axis)
+    misplaced = _MISPLACED * _slopes(luma) * moving
+    return rains * similarity * _trust(rain + misplaced / _DISTRUST)
 
 
-def _trust(rain):
-    return 1 / (_NOISE**2 + _DISTRUST * rain)
+def _slopes(plane):
+    """Energy of the differences between pixels that lie side by side, ``float32 [H, W]``."""
+    total = np.zeros_like(plane)
+    total[:, 1:-1] = (plane[:, 2:] - plane[:, :-2]) ** 2
+    total[1:-1] += (plane[2:] - plane[:-2]) ** 2
+    return _box(total, 1)
 
 
-def _square(plane):
-    return np.square(plane, dtype=np.float32)
+def _trust(error):
+    return 1 / (_FLOOR + _DISTRUST * error)
 
 
 def _box(plane, radius):
