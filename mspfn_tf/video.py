@@ -44,7 +44,7 @@ def is_video(path: str | os.PathLike) -> bool:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(400)
+            head = file.read(1024)
     except OSError:
         return False
     if head[4:8] == b"ftyp":
@@ -68,8 +68,8 @@ def is_video(path: str | os.PathLike) -> bool:
     if head.startswith(starts):
         return True
     # MPEG transport streams: a mark every 188 bytes, after a time stamp every 192.
-    return len(head) >= 380 and any(
-        all(head[start + step * n] == 0x47 for n in range(2))
+    return len(head) == 1024 and any(
+        all(head[start + step * n] == 0x47 for n in range(5)) and len(set(head)) > 1
         for start, step in ((0, 188), (4, 192))
     )
 

@@ -53,8 +53,6 @@ def load_av():
         import av
     except ImportError as error:
         raise UsageError('videos need PyAV: pip install "mspfn_tf[video]"') from error
-    # Its messages go through `UsageError`; what FFmpeg prints besides names no file.
-    av.logging.set_level(None)
     return av
 
 
@@ -98,9 +96,9 @@ class VideoReader:
         self.time_base = stream.time_base
         self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self.origin = Fraction(self.container.start_time or 0, 1_000_000)
-        self.start = self.origin + Fraction(start) if start else None
+        self.start = self.origin + _seconds(start) if start else None
         begin = self.origin if self.start is None else self.start
-        self.end = None if duration is None else begin + Fraction(duration)
+        self.end = None if duration is None else begin + _seconds(duration)
         self._announced = None
         if stream.duration:
             self._announced = (stream.duration + (stream.start_time or 0)) * stream.time_base
@@ -109,6 +107,7 @@ class VideoReader:
             self.container.seek(int(self.start * 1_000_000))
         self._rgb = self._av.video.reformatter.VideoReformatter()
         self._sample = None  # a decoded frame, for what it says about all
+        self._corrupt = False
         self._last = None  # presentation time of the last decoded frame
         self._items = self._decoded()
         self._waiting = []
@@ -147,10 +146,13 @@ class VideoReader:
         while self._waiting:
             yield self._waiting.pop(0)
         yield from self._items
-        if self.end is not None or self._announced is None:
+        if self.end is not None:
             return
         ends = self._last * self.time_base
-        if self._announced - ends > Fraction(_TAIL) + 2 / self.rate:
+        missing = 0 if self._announced is None else self._announced - ends
+        if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
+            if self._announced is None:
+                raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
             raise UsageError(
                 f"{self.path}: cut off, its frames end at {float(ends):.1f} s of "
                 f"{float(self._announced):.1f} s; pass a duration to restore what is there"
@@ -198,6 +200,9 @@ class VideoReader:
             yield packet
 
     def _frames(self, packet):
+        if packet.is_corrupt:  # the last one of a file that was cut off
+            self._corrupt = True
+            return []
         try:
             return packet.decode()
         except self._av.FFmpegError as error:
@@ -456,7 +461,15 @@ class VideoWriter:
         frame.pts, frame.time_base = item.time, reader.time_base
         if item.duration:
             frame.duration = item.duration
-        self._mux(self.stream.encode(frame))
+        self._encode(frame)
+
+    def _encode(self, frame):
+        try:
+            packets = self.stream.encode(frame)
+        except self._av.FFmpegError as error:
+            codec = self.stream.codec_context.name
+            raise UsageError(f"{self.path}: {codec} cannot encode it ({error.strerror})") from error
+        self._mux(packets)
 
     def _copy(self, packet):
         copy = self._copied.get(packet.stream.index)
@@ -484,7 +497,7 @@ class VideoWriter:
 
     def close(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
-        self._mux(self.stream.encode(None))
+        self._encode(None)
         try:
             self.container.close()
         except (self._av.FFmpegError, OSError) as error:
@@ -510,6 +523,11 @@ def matrix_of(colorspace: int, height: int) -> int:
         colorspace = _BT709 if height >= _HIGH_DEFINITION else _BT601
     # BT.601 has two numbers in H.273; constant luminance is treated as its plain sibling.
     return {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
+
+
+def _seconds(value):
+    """The number that was meant: 0.16 as a float is a little more than a frame's time."""
+    return Fraction(value).limit_denominator(1_000_000)
 
 
 def _interpolation(av):

@@ -135,9 +135,13 @@ def read_video(path):
             "streams": [(s.type, s.language) for s in file.streams if s.type != "data"],
         }
     with av.open(str(path)) as file:
-        found["sound"] = [
-            (p.pts * p.time_base, bytes(p))
-            for p in file.demux(file.streams.audio)
-            if p.dts is not None
-        ] if file.streams.audio else []
+        found["sound"] = (
+            [
+                (p.pts * p.time_base, bytes(p))
+                for p in file.demux(file.streams.audio)
+                if p.dts is not None
+            ]
+            if file.streams.audio
+            else []
+        )
     return found
