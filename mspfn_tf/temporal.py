@@ -29,9 +29,11 @@ _COMMON = 0.3  # share of the frame's mean correlation in that of each window
 _SMALLEST = 16  # below this side of the reduced luma no motion is told
 _BLOCK = 8  # side of the pieces that are moved, in pixels
 _NO_RAIN = 128
+_RED_LESS_BLUE = (0.5, 0.0, -0.5, 128.0)
 # Energies are squares of levels of 255.
 _NOISE = 1.0  # by which derained frames differ where there was no rain
 _TOLERANCE = 2.0  # share of the removed rain's energy by which they may differ where there was
+_LIMIT = 200.0  # by which a single pixel may differ, in luma and in colour
 _FLOOR = 9.0  # error of a pixel that was not changed
 _DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
 _MISPLACED = 0.02  # share of the slopes' energy that is an error of what was moved
@@ -84,7 +86,8 @@ class _Frame:
     luma: "_Halfway"  # uint8 [H, W] of `derained`
     rain: np.ndarray  # uint8 [H, W], by how much the luma was changed, plus _NO_RAIN
     spectra: np.ndarray | None  # of the windows, None for small frames
-    half_luma: np.ndarray  # float32 [H / 2, W / 2], as are the following
+    luma_reduced: np.ndarray  # float32 [H / 2, W / 2], as are the following
+    colour: np.ndarray  # red less blue, halved
     rain_layer: np.ndarray
     energy: np.ndarray  # of the rain around each pixel
     trust: np.ndarray
@@ -184,7 +187,7 @@ class TemporalBlend:
 
 
 def _prepared(rainy, derained):
-    luma, before = _luma(derained), _luma(rainy)
+    luma, before = _levels(derained), _levels(rainy)
     rain = before.astype(np.int16)
     rain -= luma
     rain += _NO_RAIN
@@ -197,16 +200,18 @@ def _prepared(rainy, derained):
         rain,
         _spectra(luma),
         _halved(luma).astype(np.float32),
+        _halved(_levels(derained, _RED_LESS_BLUE)).astype(np.float32),
         layer,
         _box(square, 2),
         _trust(square),
     )
 
 
-def _luma(frame):
+def _levels(frame, weights=None):
+    """``uint8 [H, W]``: the luma, or the sum of the channels by `weights`, and a constant."""
     if frame.dtype != np.uint8:
         frame = np.rint(frame * 255).astype(np.uint8)
-    return np.asarray(Image.fromarray(frame).convert("L"))
+    return np.asarray(Image.fromarray(frame).convert("L", weights))
 
 
 def _halved(plane, factor=2):
@@ -301,27 +306,31 @@ def _per_block(displacements, size):
         part = np.clip((places - centres[before]) / span, 0, 1)
         part = part.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         field = np.take(field, before, axis) * (1 - part) + np.take(field, after, axis) * part
-    motion = np.rint(2 * field).astype(np.int64)
+    return _inside(np.rint(2 * field).astype(np.int64), size, _BLOCK)
+
+
+def _inside(motion, size, block):
+    """Half pixels, changed so that no block is taken from outside of the frame."""
     for axis, side in enumerate(size):
-        start = np.arange(motion.shape[axis]) * _BLOCK
-        end = np.minimum(start + _BLOCK, side)
+        start = np.arange(motion.shape[axis]) * block
+        end = np.minimum(start + block, side)
         start, end = (x[:, None] if axis == 0 else x for x in (start, end))
         motion[..., axis] = np.clip(motion[..., axis], -2 * start, 2 * (side - end))
     return motion
 
 
-def _moved(plane, motion):
+def _moved(plane, motion, block=_BLOCK):
     """Brings a neighbour, a `_Halfway` or an array, into the place of a frame, block by block."""
     whole = plane.plane if isinstance(plane, _Halfway) else plane
     height, width = whole.shape[:2]
     result = np.empty_like(whole)
     for row, vectors in enumerate(motion):
-        top = row * _BLOCK
-        bottom = min(top + _BLOCK, height)
+        top = row * block
+        bottom = min(top + block, height)
         # Blocks that move alike are copied in one go.
         changes = np.flatnonzero((vectors[1:] != vectors[:-1]).any(-1)) + 1
         for start, end in zip([0, *changes], [*changes, len(vectors)], strict=True):
-            left, right = start * _BLOCK, min(end * _BLOCK, width)
+            left, right = start * block, min(end * block, width)
             down, along = vectors[start].tolist()
             source = plane[down & 1, along & 1] if plane is not whole else whole
             y, x = top + (down >> 1), left + (along >> 1)
@@ -337,8 +346,16 @@ def _share(middle, neighbour, motion):
     rain_that_differs = float(np.mean((rain - middle.rain_layer) ** 2)) / 2
     rains = rain_that_differs**2 / (rain_that_differs**2 + _DRY**2)
     rain *= rain
-    tolerance = _NOISE + _TOLERANCE * (middle.energy + _box(rain, 2))
-    similarity = np.exp(-_box((luma - middle.half_luma) ** 2, 2) / tolerance)
+    difference = (luma - middle.luma_reduced) ** 2
+    apart = _box(difference, 2) / (_NOISE + _TOLERANCE * (middle.energy + _box(rain, 2)))
+    # What passes by in front of the scene differs much in places.
+    near = _box(rain + middle.rain_layer**2, 1)
+    apart += (_box(difference, 1) / (_LIMIT + _TOLERANCE * near)) ** 2
+    # Rain is gray: other colours are other things.
+    whole = _inside(np.rint(motion / 4).astype(np.int64) * 2, luma.shape, _BLOCK // 2)
+    colour = _moved(neighbour.colour, whole, _BLOCK // 2) - middle.colour
+    apart += _box(colour**2, 1) / _LIMIT
+    similarity = np.exp(-apart)
     moving = (motion != 0).any(-1)
     for axis, side in enumerate(luma.shape):
         moving = np.repeat(moving, _BLOCK // 2, axis).take(range(side), axis)

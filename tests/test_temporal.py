@@ -106,7 +106,7 @@ def test_motion_is_told(moved):
     scene = draw_scene(np.random.default_rng(2), (260, 340))
     one = scene[40:240, 40:300]
     other = scene[40 + moved[0] : 240 + moved[0], 40 + moved[1] : 300 + moved[1]]
-    spectra = [temporal._spectra(temporal._luma(frame)) for frame in (one, other)]
+    spectra = [temporal._spectra(temporal._levels(frame)) for frame in (one, other)]
     # The scene comes into the frame by `moved`: its points lie so much further up and left.
     found = 2 * temporal._displacements(*spectra)
     assert np.abs(np.median(found, (0, 1)) + moved).max() < 0.3
