@@ -12,13 +12,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from mspfn_tf.files import atomic_write
 from mspfn_tf.temporal import TemporalBlend
-from mspfn_tf.video_files import VIDEO_SUFFIXES, VideoFrame, VideoReader, VideoWriter
+from mspfn_tf.video_files import (
+    VideoFrame,
+    VideoReader,
+    VideoWriter,
+    check_video_target,
+    is_video,
+    video_target,
+)
+
+__all__ = ["VideoReport", "is_video", "restore_video", "video_target"]
 
 _AHEAD = 4  # items that wait between two threads
 
@@ -30,55 +38,12 @@ class VideoReport:
     Attributes:
         frames: how many were restored.
         seconds: how long it took.
+        dropped: what the file held that the written one does not, in words.
     """
 
     frames: int
     seconds: float
-
-
-def is_video(path: str | os.PathLike) -> bool:
-    """Tells by its content whether a file is a video (or sound) container.
-
-    Needs no PyAV. Animated pictures (GIF, WebP, APNG, AVIF) are none. False for what cannot be
-    read.
-    """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(1024)
-    except OSError:
-        return False
-    if head[4:8] == b"ftyp":
-        pictures = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
-        return head[8:12] not in pictures
-    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime files without a type
-        return True
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"AVI "
-    starts = (
-        b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
-        b"\x00\x00\x01\xba",  # MPEG program stream
-        b"\x00\x00\x01\xb3",  # MPEG-1 and 2
-        b"\x06\x0e\x2b\x34",  # MXF
-        b"FLV\x01",
-        b"OggS",
-        b"YUV4MPEG2",
-        b"DKIF",  # IVF
-    )
-    if head.startswith(starts):
-        return True
-    # MPEG transport streams: a mark every 188 bytes, after a time stamp every 192.
-    return len(head) == 1024 and any(
-        all(head[start + step * n] == 0x47 for n in range(5)) and len(set(head)) > 1
-        for start, step in ((0, 188), (4, 192))
-    )
-
-
-def video_target(target: str | os.PathLike) -> Path:
-    """The name that a restored video gets where an output folder decides it: with .mkv where its
-    own suffix cannot be written."""
-    target = Path(target)
-    return target if target.suffix.lower() in VIDEO_SUFFIXES else target.with_suffix(".mkv")
+    dropped: tuple[str, ...] = ()
 
 
 def restore_video(
@@ -127,10 +92,12 @@ def restore_video(
         restore_video(mspfn_tf.Restorer("mspfn_nano"), "rain.mp4", "clean.mp4")
     """
     began, done = time.perf_counter(), 0
+    files = [(target, 1)] + ([(comparison, 2)] if comparison is not None else [])
+    for path, _ in files:
+        check_video_target(path)
     reader = VideoReader(source, start, duration)
     with ExitStack() as stack:
         stack.callback(reader.close)
-        files = [(target, 1)] + ([(comparison, 2)] if comparison is not None else [])
         writers = []
         for path, columns in files:
             partial = stack.enter_context(atomic_write(path, overwrite))
@@ -156,7 +123,7 @@ def restore_video(
                 progress(done, reader.frames)
         for writer in writers:
             writer.close()
-    return VideoReport(done, time.perf_counter() - began)
+    return VideoReport(done, time.perf_counter() - began, tuple(dict.fromkeys(reader.dropped)))
 
 
 def _restored(restorer, items):

@@ -20,6 +20,7 @@ from mspfn_tf.errors import UsageError
 
 VIDEO_SUFFIXES = (".m4v", ".mkv", ".mov", ".mp4", ".webm")
 """What can be written."""
+_SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 _CODECS = {".webm": "libvpx-vp9"}  # by suffix
 _CODEC = "libx264"
 # Hardly to be told from the source. Encoders that are not named here keep their own default.
@@ -30,6 +31,53 @@ _LATE = 2.0  # seconds by which packets of other streams may come after those of
 _UNSPECIFIED, _BT709, _BT601 = 2, 1, 6
 _FULL_RANGE = 2
 _HIGH_DEFINITION = 720  # rows from which players take BT.709 where nothing is said
+
+
+def is_video(path: str | os.PathLike) -> bool:
+    """Tells by its content whether a file is a video. Needs no PyAV.
+
+    Sound is held in the same containers: it is told by its suffix. Animated pictures (GIF, WebP,
+    APNG, AVIF) are none. False for what cannot be read.
+    """
+    if Path(path).suffix.lower() in _SOUND_SUFFIXES:
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError:
+        return False
+    if head[4:8] == b"ftyp":
+        pictures = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
+        return head[8:12] not in pictures
+    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime files without a type
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    starts = (
+        b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
+        b"\x00\x00\x01\xba",  # MPEG program stream
+        b"\x00\x00\x01\xb3",  # MPEG-1 and 2
+        b"\x06\x0e\x2b\x34",  # MXF
+        b"FLV\x01",
+        b"OggS",
+        b"YUV4MPEG2",
+        b"DKIF",  # IVF
+    )
+    if head.startswith(starts):
+        return True
+    # MPEG transport streams: a mark every 188 bytes, after a time stamp every 192.
+    return len(head) == 1024 and any(
+        all(head[start + step * n] == 0x47 for n in range(5)) and len(set(head)) > 1
+        for start, step in ((0, 188), (4, 192))
+    )
+
+
+def video_target(target: str | os.PathLike) -> Path:
+    """The name that a restored video gets where an output folder decides it: with .mkv where its
+    own suffix cannot be written."""
+    target = Path(target)
+    return target if target.suffix.lower() in VIDEO_SUFFIXES else target.with_suffix(".mkv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +115,7 @@ class VideoReader:
     Attributes:
         size: (H, W) of the upright frames.
         frames: about how many there will be, or None where nobody knows.
+        dropped: what cannot be taken over into a file, in words; `VideoWriter` adds to it.
 
     Raises:
         UsageError: no such file, no video, damaged or cut off (while iterating); the message names
@@ -76,9 +125,9 @@ class VideoReader:
     def __init__(self, path, start: float | None = None, duration: float | None = None):
         self._av = load_av()
         self.path = Path(path)
-        for name, value in (("start", start), ("duration", duration)):
-            if value is not None and not 0 <= value < 1e9:
-                raise UsageError(f"{name} must be seconds from 0 up; received {value}")
+        check_seconds("start", start)
+        check_seconds("duration", duration)
+        self.dropped = []
         if not self.path.is_file():
             raise UsageError(f"{path}: no such file")
         try:
@@ -264,12 +313,11 @@ class VideoReader:
                 self.display = struct.unpack("=9i", bytes(data)[:36])
         self.quarters = round(frame.rotation / 90) % 4 if self.display else 0
         if any(part.is_alpha for part in parts):
-            self._warn("its transparency is not kept")
+            self.dropped.append("the transparency")
         if frame.interlaced_frame:
-            self._warn("it is interlaced, which leaves combs; deinterlace it first")
-
-    def _warn(self, what):
-        warnings.warn(f"{self.path}: {what}", stacklevel=2)
+            warnings.warn(
+                f"{self.path}: interlaced, which leaves combs; deinterlace it first", stacklevel=2
+            )
 
     def close(self):
         self.container.close()
@@ -336,12 +384,7 @@ class VideoWriter:
 
     def _add_video(self, codec, options, height, width):
         reader = self._reader
-        try:
-            encoder = self._av.Codec(codec, "w")
-        except ValueError as error:
-            raise UsageError(f"codec {codec}: FFmpeg has no such encoder") from error
-        if encoder.type != "video":
-            raise UsageError(f"codec {codec}: an encoder for {encoder.type}, expected video")
+        encoder = check_encoder(codec)
         try:
             self.stream = self.container.add_stream(codec, rate=reader.rate, options=options)
         except ValueError as error:
@@ -393,9 +436,9 @@ class VideoWriter:
                 copy = self.container.add_stream_from_template(source, opaque=True)
             except (ValueError, self._av.FFmpegError):
                 what = getattr(source.codec_context, "name", None) or source.type
-                self._reader._warn(
-                    f"stream {source.index} ({source.type}, {what}) is left out: "
-                    f"{self.path.suffix} files cannot hold it"
+                reader.dropped.append(
+                    f"stream {source.index} ({source.type}, {what}), which {self.path.suffix} "
+                    "files cannot hold"
                 )
                 continue
             copy.metadata.update(_described(source.metadata))
@@ -507,6 +550,26 @@ class VideoWriter:
         """Closes the file where it is not wanted any more; nothing where it is closed."""
         with contextlib.suppress(self._av.FFmpegError, OSError, ValueError):
             self.container.close()
+
+
+def check_encoder(codec: str | None):
+    """Raises `UsageError` where FFmpeg has no such encoder of videos; returns PyAV's `Codec`."""
+    av = load_av()
+    if codec is None:
+        return None
+    try:
+        encoder = av.Codec(codec, "w")
+    except ValueError as error:
+        raise UsageError(f"codec {codec}: FFmpeg has no such encoder") from error
+    if encoder.type != "video":
+        raise UsageError(f"codec {codec}: an encoder for {encoder.type}, expected video")
+    return encoder
+
+
+def check_seconds(name: str, value: float | None) -> None:
+    """Raises `UsageError` where `value` is no time in a video."""
+    if value is not None and not 0 <= value < 1e9:
+        raise UsageError(f"{name} must be seconds from 0 up; received {value}")
 
 
 def check_video_target(path) -> None:
