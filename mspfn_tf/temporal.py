@@ -342,9 +342,7 @@ def _share(middle, neighbour, motion):
     """How much a neighbour counts, before normalising, ``float32 [H / 2, W / 2]``."""
     luma = _halved(_moved(neighbour.luma, motion)).astype(np.float32)
     rain = _halved(_moved(neighbour.rain, motion)).astype(np.float32) - _NO_RAIN
-    # Texture that is taken for rain is the same in both frames, rain is not.
-    rain_that_differs = float(np.mean((rain - middle.rain_layer) ** 2)) / 2
-    rains = rain_that_differs**2 / (rain_that_differs**2 + _DRY**2)
+    rain_differs = (rain - middle.rain_layer) ** 2
     rain *= rain
     difference = (luma - middle.luma_reduced) ** 2
     apart = _box(difference, 2) / (_NOISE + _TOLERANCE * (middle.energy + _box(rain, 2)))
@@ -356,6 +354,9 @@ def _share(middle, neighbour, motion):
     colour = _moved(neighbour.colour, whole, _BLOCK // 2) - middle.colour
     apart += _box(colour**2, 1) / _LIMIT
     similarity = np.exp(-apart)
+    # Texture that is taken for rain is the same in both frames, rain is not.
+    amount = float(np.mean(similarity * rain_differs)) / 2
+    rains = amount**2 / (amount**2 + _DRY**2)
     moving = (motion != 0).any(-1)
     for axis, side in enumerate(luma.shape):
         moving = np.repeat(moving, _BLOCK // 2, axis).take(range(side), axis)
