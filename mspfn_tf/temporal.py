@@ -31,12 +31,13 @@ _BLOCK = 8  # side of the pieces that are moved, in pixels
 _NO_RAIN = 128
 _RED_LESS_BLUE = (0.5, 0.0, -0.5, 128.0)
 # Energies are squares of levels of 255.
-_NOISE = 1.0  # by which derained frames differ where there was no rain
-_TOLERANCE = 2.0  # share of the removed rain's energy by which they may differ where there was
-_LIMIT = 200.0  # by which a single pixel may differ, in luma and in colour
+_NOISE = 9.0  # by which derained frames differ where there was no rain
+_TOLERANCE = 4.0  # share of the removed rain's energy by which they may differ where there was
+_LIMIT = 800.0  # by which the luma of a single pixel may differ
+_COLOUR_LIMIT = 200.0  # and its colour
 _FLOOR = 9.0  # error of a pixel that was not changed
 _DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
-_MISPLACED = 0.02  # share of the slopes' energy that is an error of what was moved
+_MISPLACED = 0.01  # share of the slopes' energy that is an error of what was moved
 _DRY = 4.0  # energy of rain that differs between frames, below which it does not rain
 _STRIP = 64  # rows blended at a time, few enough to stay in the processor's cache
 
@@ -352,7 +353,7 @@ def _share(middle, neighbour, motion):
     # Rain is gray: other colours are other things.
     whole = _inside(np.rint(motion / 4).astype(np.int64) * 2, luma.shape, _BLOCK // 2)
     colour = _moved(neighbour.colour, whole, _BLOCK // 2) - middle.colour
-    apart += _box(colour**2, 1) / _LIMIT
+    apart += _box(colour**2, 1) / _COLOUR_LIMIT
     similarity = np.exp(-apart)
     # Texture that is taken for rain is the same in both frames, rain is not.
     amount = float(np.mean(similarity * rain_differs)) / 2

@@ -22,9 +22,11 @@ VIDEO_SUFFIXES = (".m4v", ".mkv", ".mov", ".mp4", ".webm")
 """What can be written."""
 _SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 # Of pictures in the container of MP4: AVIF, HEIF, Canon's raw files.
-_PICTURE_BRANDS = tuple(
-    brand.encode() for brand in "avif avis heic heix heim heis hevc hevx mif1 mif2 msf1".split()
-) + (b"crx ",)
+_PICTURE_BRANDS = (
+    *(b"avif", b"avis", b"crx ", b"mif1", b"mif2", b"msf1"),
+    *(b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevx"),
+)
+_SOUND_BRANDS = (b"M4A ", b"M4B ")
 _CODECS = {".webm": "libvpx-vp9"}  # by suffix
 _CODEC = "libx264"
 # Hardly to be told from the source. Encoders that are not named here keep their own default.
@@ -51,7 +53,7 @@ def is_video(path: str | os.PathLike) -> bool:
     except OSError:
         return False
     if head[4:8] == b"ftyp":
-        return head[8:12] not in _PICTURE_BRANDS and head[8:12] not in (b"M4A ", b"M4B ")
+        return head[8:12] not in _PICTURE_BRANDS + _SOUND_BRANDS
     if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime files without a type
         return True
     if head[:4] == b"RIFF":

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from mspfn_tf.commands import video_flags
+from mspfn_tf.commands import video_arguments
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
 from mspfn_tf.terminal import say
@@ -108,7 +108,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--verbose", action="store_true", help="one line per file, and all that was left out"
     )
-    video_flags.add_arguments(parser)
+    video_arguments.add_arguments(parser)
 
 
 def run(args):
@@ -132,7 +132,7 @@ def _run(args, inputs, output, report, hidden=None):
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
-    video = video_flags.settings(args, any(job.kind == "video" for job in todo.jobs))
+    video = video_arguments.settings(args, any(job.kind == "video" for job in todo.jobs))
     files = FileRestorer(*_restorers(args), video=video)
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
