@@ -5,7 +5,7 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
@@ -113,6 +113,11 @@ class FileRestorer:
             model takes no such tile.
         inferences: how many pictures go through the network at a time.
         pixels: how many pixels all files at work may hold together.
+        video: further arguments of `restore_video`.
+
+    Attributes:
+        on_frames: None, or what is called with (job, frames of a video that are done, frames per
+            second) from any thread.
     """
 
     def __init__(
@@ -121,13 +126,16 @@ class FileRestorer:
         smaller: Callable[[int], Restoring] | None = None,
         inferences: int = 1,
         pixels: int = PIXELS_AT_WORK,
+        video: Mapping[str, object] | None = None,
     ):
         self._restorers = [restorer]
         self._smaller = smaller
         self._inferences = threading.BoundedSemaphore(inferences)
         self._growing = threading.Lock()
-        self._pixels = _Pixels(pixels)
-        self._ways = {"picture": self._picture}  # by `Job.kind`
+        self._pixels, self._all_pixels = _Pixels(pixels), pixels
+        self._video_arguments = dict(video or {})
+        self.on_frames: Callable[[Job, int, float], None] | None = None
+        self._ways = {"picture": self._picture, "video": self._video}  # by `Job.kind`
 
     def restore(self, job: Job, progress: Progress | None = None) -> Outcome:
         """Restores one file. Whatever the file is, this returns an `Outcome`.
@@ -163,6 +171,29 @@ class FileRestorer:
             if header.frames == 1:
                 return 1, self._still(job, progress)
             return header.frames, self._frames(job, header, progress)
+
+    def _video(self, job, progress):
+        from mspfn_tf.video import restore_video
+
+        began = time.perf_counter()
+
+        def told(done, total):
+            if progress is not None:
+                progress(min(1.0, done / total) if total else 0.0)
+            if self.on_frames is not None:
+                self.on_frames(job, done, done / (time.perf_counter() - began))
+
+        with self._pixels.taken(self._all_pixels):
+            report = restore_video(
+                lambda frame: self._restored(frame, None),
+                job.source,
+                job.target,
+                comparison=job.comparison,
+                overwrite=job.overwrite,
+                progress=told,
+                **self._video_arguments,
+            )
+        return report.frames, report.dropped
 
     def _still(self, job, progress):
         (before,) = read_pictures(job.source)

@@ -11,6 +11,7 @@ from pathlib import Path
 from mspfn_tf import claims
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
+from mspfn_tf.video_files import check_video_target, is_video, video_target
 
 _LONGEST_NAME = 255  # bytes, of most file systems
 
@@ -71,14 +72,14 @@ class Plan:
 
 
 def kind_of_work(path: Path) -> str | None:
-    """In which way a file is restored: "picture"; None for one that is not.
+    """In which way a file is restored: "picture" or "video"; None for one that is not.
 
     Raises:
         OSError: the file cannot be read.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
         return "picture"
-    return None
+    return "video" if is_video(path) else None
 
 
 def plan(
@@ -125,6 +126,8 @@ def plan(
         found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
         if found[0].kind == "picture":
             check_writable(folder)
+        else:
+            check_video_target(folder)
         left_out, unreadable, shared = [], [], None
     else:
         _check_folder(folder)
@@ -198,6 +201,8 @@ def _named(path: Path) -> Path:
         suffix = suffix_of(kind_of(path))
     except OSError:
         suffix = None
+    if suffix is None and is_video(path):
+        return video_target(path)
     return path.with_name(path.name + suffix) if suffix else path
 
 

@@ -13,6 +13,7 @@ FLOORS = (
     ("errors", "files", "checks", "sizes", "symmetries", "quiet", "protocol", "claims", "terminal"),
     ("metrics", "keras_metrics", "losses", "layers", "presets", "source"),
     ("metadata", "sixteen_bits", "jpeg_xl", "picture", "picture_formats"),
+    ("temporal", "video_files"),
     ("picture_reader", "picture_writer", "images", "sheets"),
     ("pairs", "model", "weights_file", "model_files", "complexity", "reference_checkpoint"),
     ("whole_picture", "tiling", "runtimes", "restorer"),
@@ -120,7 +121,11 @@ def test_nothing_imports_upward():
 
 def test_verbs_do_not_import_verbs():
     known = modules()
-    shared = {"mspfn_tf.commands", "mspfn_tf.commands.arguments"}
+    shared = {
+        "mspfn_tf.commands",
+        "mspfn_tf.commands.arguments",
+        "mspfn_tf.commands.video_arguments",
+    }
     wrong = [
         f"{name} imports {other}"
         for name, path in known.items()

@@ -11,15 +11,16 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from mspfn_tf.commands import video_arguments
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
 from mspfn_tf.terminal import say
 
-HELP = "take the rain out of photographs"
+HELP = "take the rain out of photographs and videos"
 
 _STANDARD = "-"  # standard input or output
 _NAMED = 20  # left-out files that are named without --verbose
-_BAR = "{percentage:3.0f}% |{bar}| {n:.1f}/{total} [{elapsed}, {remaining} left]"
+_BAR = "{percentage:3.0f}% |{bar}| {n:.1f}/{total} [{elapsed}, {remaining} left{postfix}]"
 
 
 def add_arguments(parser):
@@ -27,7 +28,7 @@ def add_arguments(parser):
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="picture files, folders (with all below), or - for standard input",
+        help="picture and video files, folders (with all below), or - for standard input",
     )
     parser.add_argument(
         "--output",
@@ -107,6 +108,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--verbose", action="store_true", help="one line per file, and all that was left out"
     )
+    video_arguments.add_arguments(parser)
 
 
 def run(args):
@@ -130,9 +132,11 @@ def _run(args, inputs, output, report, hidden=None):
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
-    files = FileRestorer(*_restorers(args))
+    video = video_arguments.settings(args, any(job.kind == "video" for job in todo.jobs))
+    files = FileRestorer(*_restorers(args), video=video)
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
+        files.on_frames = progress.frames
         for outcome in restore_all(todo, files, on_progress=progress.part):
             counts[outcome.status] += 1
             number += 1
@@ -203,6 +207,11 @@ class _Progress:
             self._parts[job.target] = part
             self._bar.update(part - before)
 
+    def frames(self, job, done, per_second):
+        """Takes how a video goes on; from any thread."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{done} frames, {per_second:.1f} frames/s", refresh=False)
+
     def done(self, job):
         if self._bar is not None:
             self._bar.update(1.0 - self._parts.pop(job.target, 0.0))
@@ -260,10 +269,13 @@ def _run_standard(args, stack):
 
 def _suffix_for(source):
     from mspfn_tf.images import PICTURE_SUFFIXES, kind_of, suffix_of
+    from mspfn_tf.video_files import is_video, video_target
 
     suffix = Path(source).suffix.lower()
     if suffix in PICTURE_SUFFIXES:
         return suffix
+    if is_video(source):
+        return video_target(source).suffix
     return suffix_of(kind_of(source)) or ".png"
 
 

@@ -1,0 +1,319 @@
+"""What time does for videos, on clips whose truth is known.
+
+    python -m benchmarks.video --photographs DIR --output FILE.json [--preset NAME...]
+        [--clips N] [--frames N] [--size HxW] [--speed HxW] [--update FILE.md]
+
+A window moves over photographs: it stands still, pans by whole and by parts of pixels, zooms, or
+something passes by in front. Rain is drawn anew in each frame by `synthetic_rain`, light, heavy, or
+none (then the camera's noise differs). Three ways are compared: each frame by itself, blended with
+its neighbours (`mspfn_tf.temporal`), and the median of three frames, pixel by pixel (FFmpeg's
+`tmedian`). For each this measures
+
+- PSNR and SSIM of the frames, in luma, mean over all, and the worst change of PSNR of a clip;
+- flicker: the mean difference, in levels of luma, between what neighbouring frames show of the same
+  point of the scene, beyond what the truth itself differs;
+- frames per second of a whole run, from file to file, and the time in multiples of single frames.
+
+Writes the figures to a JSON file, prints a Markdown table, and with `--update` writes it between
+`<!-- begin generated: video -->` and its end.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mspfn_tf import metrics
+from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
+from mspfn_tf.datasets.synthetic_rain.rain import rain
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import atomic_write
+from mspfn_tf.images import find_images, read_rgb
+from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.temporal import TemporalBlend
+from tools.markdown import header, row_of, update
+
+# Per frame: pixels to the right, pixels down, change of the zoom.
+MOTIONS = {
+    "static": (0.0, 0.0, 0.0),
+    "panning": (6.0, 2.0, 0.0),
+    "panning by parts of pixels": (2.4, 0.7, 0.0),
+    "zooming": (0.0, 0.0, -0.008),
+    "passing object": (0.0, 0.0, 0.0),
+}
+RAINS = ("light", "heavy", "none")
+METHODS = ("single frames", "blended", "median of three")
+
+
+def views(motion, frames):
+    """The part of the photograph that each frame shows: a list of (zoom, x, y)."""
+    right, down, zoom = MOTIONS[motion]
+    return [(1 + zoom * n, right * n, down * n) for n in range(frames)]
+
+
+def clean_clip(photograph, motion, frames, size):
+    """Frames ``uint8 [frames, H, W, 3]`` of a window of `size` (H, W) over a photograph."""
+    height, width = size
+    right, down, _ = MOTIONS[motion]
+    left = max(0.0, (photograph.shape[1] - width - right * frames) / 2)
+    top = max(0.0, (photograph.shape[0] - height - down * frames) / 2)
+    if left + right * frames + width > photograph.shape[1] or (
+        top + down * frames + height > photograph.shape[0]
+    ):
+        raise UsageError(
+            f"a window of {width}x{height} cannot move over {photograph.shape[1]}x"
+            f"{photograph.shape[0]} pixels for {frames} frames: choose less of either"
+        )
+    image, clip = Image.fromarray(photograph), []
+    for number, (zoom, x, y) in enumerate(views(motion, frames)):
+        matrix = (zoom, 0, left + x, 0, zoom, top + y)
+        frame = image.transform((width, height), Image.Transform.AFFINE, matrix, 3)
+        frame = np.array(frame)
+        if motion == "passing object":
+            side = height // 3
+            start = round((width - side) * number / frames)
+            patch = photograph[:side, -side:]
+            frame[side : 2 * side, start : start + side] = patch
+        clip.append(frame)
+    return np.stack(clip)
+
+
+def rainy_clip(clean, preset, seed):
+    """The clip in one kind of rain (or only in the noise of a camera), drawn anew in each frame."""
+    rng = np.random.default_rng(seed)
+    if preset == "none":
+        noisy = clean + rng.normal(0, 1.5, clean.shape)
+        return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    whole = PRESETS[preset]
+    strength = float(np.exp(rng.uniform(*np.log(whole.strength))))
+    blending = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)][rng.integers(2)]
+    parameters = dataclasses.replace(
+        whole,
+        strength=(strength, strength),
+        angle=25.0,
+        blending=blending,
+        rain_free=0.0,
+        darkened=0.0,
+        haze=dataclasses.replace(whole.haze, share=0.0),
+        camera=dataclasses.replace(whole.camera, noise_share=1.0, jpeg_share=0.0),
+    )
+    return np.stack(
+        [rain(f, np.random.default_rng([seed, n]), parameters) for n, f in enumerate(clean)]
+    )
+
+
+def median_of_three(frames):
+    """Per pixel, with the first and the last frame repeated."""
+    padded = np.concatenate([frames[:1], frames, frames[-1:]])
+    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), 0).astype(np.uint8)
+
+
+def blended(rainy, single):
+    blend, result = TemporalBlend(), []
+    for pair in zip(rainy, single, strict=True):
+        result += blend.push(*pair)
+    return np.stack(result + blend.flush())
+
+
+def flicker(clean, frames, motion):
+    """Mean difference, in levels, of what neighbouring frames show of the same point."""
+    height, width = frames.shape[1:3]
+    error = _luma(frames) - _luma(clean)
+    places, total = views(motion, len(frames)), []
+    for n in range(1, len(frames)):
+        before, now = places[n - 1], places[n]
+        columns, rows = (
+            np.rint((now[0] * np.arange(side) + now[axis] - before[axis]) / before[0]).astype(int)
+            for side, axis in ((width, 1), (height, 2))
+        )
+        inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        earlier = error[n - 1][np.clip(rows, 0, height - 1)][:, np.clip(columns, 0, width - 1)]
+        total.append(np.abs(error[n] - earlier)[inside].mean())
+    return float(np.mean(total))
+
+
+def _luma(frames):
+    return metrics.luma(frames.astype(np.int32)).astype(np.float32)
+
+
+def measure(restorer, photographs, frames, size):
+    """Compares the three ways.
+
+    Args:
+        restorer: from a picture to a picture.
+        photographs: list of ``uint8 [H, W, 3]``, for one clip of each motion and rain each.
+        frames: of each clip.
+        size: (H, W) of the clips.
+
+    Returns:
+        A list of dicts, one for each rain, motion and method.
+    """
+    found = []
+    steps = [(r, m) for r in RAINS for m in MOTIONS]
+    for kind, motion in tqdm(steps, unit="clip", disable=None):
+        scores = {method: [] for method in METHODS}
+        for seed, photograph in enumerate(photographs):
+            clean = clean_clip(photograph, motion, frames, size)
+            rainy = rainy_clip(clean, kind, seed)
+            single = np.stack([restorer(frame) for frame in rainy])
+            ways = (single, blended(rainy, single), median_of_three(single))
+            for method, result in zip(METHODS, ways, strict=True):
+                scores[method].append(
+                    (
+                        np.mean(metrics.psnr(clean, result)),
+                        np.mean(metrics.ssim(clean, result)),
+                        flicker(clean, result, motion),
+                    )
+                )
+        base = np.array(scores["single frames"])
+        for method in METHODS:
+            values = np.array(scores[method])
+            found.append(
+                {
+                    "rain": kind,
+                    "motion": motion,
+                    "method": method,
+                    "psnr": float(values[:, 0].mean()),
+                    "ssim": float(values[:, 1].mean()),
+                    "flicker": float(values[:, 2].mean()),
+                    "worst_change": float((values[:, 0] - base[:, 0]).min()),
+                }
+            )
+    return found
+
+
+def speed(restorer, photographs, frames, size):
+    """Frames per second from file to file, without and with blending: a dict."""
+    from mspfn_tf.video import restore_video
+    from mspfn_tf.video_files import load_av
+
+    av = load_av()
+    height, width = size
+    scale = 1.2 * max(height / photographs[0].shape[0], width / photographs[0].shape[1])
+    large = Image.fromarray(photographs[0])
+    large = large.resize([round(scale * side) + 4 * frames for side in large.size])
+    scene = np.asarray(large)
+    result = {"height": height, "width": width, "frames": frames}
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "rain.mp4")
+        with av.open(str(source), "w") as file:
+            stream = file.add_stream("libx264", rate=25, options={"crf": "18"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for n in range(frames):
+                view = scene[n : n + height, 3 * n : 3 * n + width]
+                rng = np.random.default_rng(n)
+                picture = rain(np.ascontiguousarray(view), rng, PRESETS["light"])
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            file.mux(stream.encode(None))
+        restorer(picture)  # what is done once is not counted
+        for name, temporal in (("single", False), ("blended", True)):
+            target = Path(folder, f"{name}.mp4")
+            report = restore_video(restorer, source, target, temporal=temporal)
+            result[name] = report.frames / report.seconds
+    return result
+
+
+def table(results):
+    """The Markdown text of what `main` measured."""
+    lines = header(
+        "model", "rain", "motion", "method", "PSNR", "SSIM", "worst change, dB", "flicker"
+    )
+    for result in results:
+        for record in result["measured"]:
+            lines.append(
+                row_of(
+                    result["preset"],
+                    record["rain"],
+                    record["motion"],
+                    record["method"],
+                    f"{record['psnr']:.2f}",
+                    f"{record['ssim']:.4f}",
+                    f"{record['worst_change']:+.2f}",
+                    f"{record['flicker']:.2f}",
+                )
+            )
+    if any("speed" in result for result in results):
+        lines += ["", *header("model", "size", "single frames/s", "blended frames/s", "time")]
+        for result in results:
+            pace = result["speed"]
+            lines.append(
+                row_of(
+                    result["preset"],
+                    f"{pace['width']}x{pace['height']}",
+                    f"{pace['single']:.2f}",
+                    f"{pace['blended']:.2f}",
+                    f"{pace['single'] / pace['blended']:.2f} x",
+                )
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _size(text):
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not width.isdecimal() or min(int(height), int(width)) < 16:
+        raise argparse.ArgumentTypeError(f"expected HxW, such as 240x320; received {text!r}")
+    return int(height), int(width)
+
+
+def main(argv=None):
+    from mspfn_tf import Restorer
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.video")
+    parser.add_argument("--photographs", required=True, metavar="DIR")
+    parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
+    parser.add_argument("--clips", type=int, default=4, help="of each kind (default: 4)")
+    parser.add_argument("--frames", type=int, default=12, help="of each clip (default: 12)")
+    parser.add_argument("--size", type=_size, default=(240, 320), metavar="HxW")
+    parser.add_argument("--speed", type=_size, metavar="HxW", help="also measure frames per second")
+    parser.add_argument("--speed_frames", type=int, default=24, metavar="N")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument("--update", metavar="FILE.md")
+    args = parser.parse_args(argv)
+    try:
+        for name in ("clips", "frames", "speed_frames"):
+            if getattr(args, name) < 1:
+                raise UsageError(f"--{name} must be at least 1; received {getattr(args, name)}")
+        photographs = _photographs(args.photographs, args.clips, args.size, args.frames)
+        results = []
+        with atomic_write(args.output) as output:
+            for preset in args.preset:
+                restorer = Restorer(preset)
+                result = {"preset": preset, "clips": len(photographs), "frames": args.frames}
+                if args.speed:
+                    pace = speed(restorer, photographs, args.speed_frames, args.speed)
+                    result["speed"] = pace
+                result["measured"] = measure(restorer, photographs, args.frames, args.size)
+                results.append(result)
+            output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+        print(table(results))
+        if args.update:
+            update(args.update, "video", table(results))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _photographs(folder, count, size, frames):
+    """As many large enough photographs of a folder, evenly chosen."""
+    right = max(abs(motion[0]) for motion in MOTIONS.values()) * frames
+    down = max(abs(motion[1]) for motion in MOTIONS.values()) * frames
+    fitting = []
+    for path in find_images(folder):
+        with Image.open(path) as image:
+            if image.width >= size[1] + right and image.height >= size[0] + down:
+                fitting.append(path)
+    if len(fitting) < count:
+        raise UsageError(f"{folder} holds {len(fitting)} photographs that are large enough")
+    step = len(fitting) / count
+    return [read_rgb(fitting[int(n * step)]) for n in range(count)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The flags of `mspfn restore` that are for videos alone."""
+
+import argparse
+
+from mspfn_tf.errors import UsageError
+
+_FLAGS = {
+    "codec": "--codec",
+    "crf": "--crf",
+    "encoder": "-e",
+    "start": "--start",
+    "duration": "--duration",
+    "temporal": "--temporal",
+}
+
+
+def add_arguments(parser):
+    group = parser.add_argument_group("videos")
+    group.add_argument(
+        "--codec",
+        metavar="NAME",
+        help="FFmpeg's name of an encoder (default: libx264; libvpx-vp9 for .webm)",
+    )
+    group.add_argument(
+        "--crf",
+        type=float,
+        metavar="N",
+        help="constant quality of the encoder, smaller is better (default: 18 for libx264)",
+    )
+    group.add_argument(
+        "-e",
+        dest="encoder",
+        action="append",
+        type=_option,
+        metavar="KEY=VALUE",
+        help="further option of the encoder, such as preset=slow; may be given several times",
+    )
+    group.add_argument("--start", type=float, metavar="S", help="begin S seconds into the video")
+    group.add_argument("--duration", type=float, metavar="S", help="restore S seconds")
+    group.add_argument(
+        "--temporal",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="average frames along the motion of the scene: less flicker (default: yes)",
+    )
+
+
+def settings(args, videos):
+    """The arguments of `restore_video` that the flags say.
+
+    Args:
+        args: the parsed command line.
+        videos: whether there is a video to restore.
+
+    Raises:
+        UsageError: a flag breaks its rule, there is no video that it could be for, or PyAV is not
+            installed.
+    """
+    given = [flag for name, flag in _FLAGS.items() if getattr(args, name) is not None]
+    if not videos:
+        if given:
+            raise UsageError(f"{given[0]} is for videos: there is none to restore")
+        return {}
+    from mspfn_tf.video_files import check_encoder, check_seconds
+
+    check_encoder(args.codec)
+    check_seconds("--start", args.start)
+    check_seconds("--duration", args.duration)
+    return {
+        "codec": args.codec,
+        "crf": args.crf,
+        "options": dict(args.encoder or ()),
+        "start": args.start,
+        "duration": args.duration,
+        "temporal": args.temporal is not False,
+    }
+
+
+def _option(text):
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as preset=slow; got {text!r}")
+    return key, value

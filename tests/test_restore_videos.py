@@ -1,0 +1,125 @@
+"""`mspfn restore` with videos."""
+
+import argparse
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf.commands import restore
+from mspfn_tf.errors import UsageError
+
+pytest.importorskip("av")
+
+from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model that halves the light, so that what was restored can be seen."""
+    path = tmp_path_factory.mktemp("model") / "half.keras"
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.Rescaling(0.5)(image)).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """in/clip.mp4, in/deep/nameless (a video), in/photo.png, in/notes.txt"""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    clip = write_video(tmp_path / "in" / "clip.mp4", moving_window(5, (48, 64)), sound=True)
+    (tmp_path / "in" / "deep" / "nameless").write_bytes(clip.read_bytes())
+    Image.fromarray(moving_window(1, (48, 64))[0]).save(tmp_path / "in" / "photo.png")
+    (tmp_path / "in" / "notes.txt").write_text("rain")
+    return tmp_path / "in"
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    restore.add_arguments(parser)
+    return restore.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def is_half(before, after):
+    levels = read_video(after)["frames"].astype(float), read_video(before)["frames"] / 2
+    return np.abs(levels[0] - levels[1]).mean() < 4
+
+
+def test_one_video(tmp_path, folder, model, capsys):
+    target = tmp_path / "out" / "clean.mkv"
+    assert run(folder / "clip.mp4", "--output", target, "--model", model, "--no-temporal") == 0
+    assert "clean.mkv (5 frames, " in capsys.readouterr().out
+    assert is_half(folder / "clip.mp4", target)
+
+
+def test_folder_of_videos_and_pictures(tmp_path, folder, model, capsys):
+    arguments = (folder, "--output", tmp_path / "out", "--model", model, "--format", "jpg")
+    assert run(*arguments, "--compare") == 0
+    found = sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")
+    )
+    names = ["clip.mp4", "clip_compare.mp4", "deep/nameless.mkv", "deep/nameless_compare.mkv"]
+    assert [name for name in found if not name.startswith(".")] == [
+        *names,
+        "photo.jpg",
+        "photo_compare.jpg",
+    ]
+    assert is_half(folder / "clip.mp4", tmp_path / "out" / "deep" / "nameless.mkv")
+    written = capsys.readouterr()
+    assert "3 restored, 1 left out" in written.out and "notes.txt (no picture)" in written.err
+    assert run(*arguments, "--compare", "--resume") == 0
+    assert "0 restored, 3 skipped" in capsys.readouterr().out
+
+
+def test_flags(tmp_path, folder, model):
+    clip = folder / "clip.mp4"
+    base = (clip, "--model", model, "--output")
+    flags = ("--codec", "ffv1", "-e", "level=3", "-e", "slices=4", "--start", 0.04)
+    assert run(*base, tmp_path / "a.mkv", *flags, "--duration", 0.08) == 0
+    found = read_video(tmp_path / "a.mkv")
+    assert found["codec"] == "ffv1" and len(found["frames"]) == 2
+    for quality in (10, 45):
+        assert run(*base, tmp_path / f"{quality}.mp4", "--crf", quality) == 0
+    assert (tmp_path / "10.mp4").stat().st_size > (tmp_path / "45.mp4").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (("--codec", "x999"), "codec x999: FFmpeg has no such encoder"),
+        (("--start", "-1"), "--start must be seconds from 0 up; received -1"),
+        (("--duration", "nan"), "--duration must be seconds"),
+        (("--output", "out.avi"), "cannot write '.avi' videos"),
+        (("--output", "out.png"), "cannot write '.png' videos"),
+    ],
+)
+def test_wrong_flags(tmp_path, folder, model, flags, message):
+    output = () if flags[0] == "--output" else ("--output", tmp_path / "out.mp4")
+    with pytest.raises(UsageError, match=message):
+        run(folder / "clip.mp4", "--model", model, *output, *flags)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_flags_for_videos_where_there_is_none(tmp_path, folder, model):
+    with pytest.raises(UsageError, match="--crf is for videos: there is none"):
+        run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--crf", 3)
+    with pytest.raises(UsageError, match="--temporal is for videos"):
+        run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--no-temporal")
+
+
+def test_options_are_pairs(capsys):
+    parser = argparse.ArgumentParser()
+    restore.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["a.mp4", "--output", "b.mp4", "-e", "preset"])
+    assert "expected KEY=VALUE, such as preset=slow; got 'preset'" in capsys.readouterr().err
+
+
+def test_a_damaged_video_is_named_and_the_others_go_on(tmp_path, folder, model, capsys):
+    data = (folder / "clip.mp4").read_bytes()
+    (folder / "broken.mp4").write_bytes(data[: len(data) // 2])
+    assert run(folder, "--output", tmp_path / "out", "--model", model) == 1
+    written = capsys.readouterr()
+    assert "broken.mp4: cannot be read as a video" in written.err
+    assert "3 restored" in written.err and "1 failed" in written.err

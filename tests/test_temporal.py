@@ -1,0 +1,180 @@
+"""Blending over time, on clips whose truth is known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf import metrics, temporal
+from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
+from mspfn_tf.temporal import TemporalBlend
+from tests.video_clips import moving_window, rained_on
+
+
+def blended(rainy, derained, **arguments):
+    blend, result = TemporalBlend(**arguments), []
+    for number, pair in enumerate(zip(rainy, derained, strict=True)):
+        result += blend.push(*pair)
+        assert len(result) == max(0, number + 1 - blend.radius)
+    result += blend.flush()
+    assert blend.flush() == []
+    return np.stack(result)
+
+
+def badly_derained(rainy, clean):
+    """As a network does: most of the rain is gone, of some streaks a part is left."""
+    return np.rint(clean + 0.3 * (rainy.astype(np.float32) - clean)).astype(np.uint8)
+
+
+def psnr(clean, frames):
+    return float(np.mean([metrics.psnr(a, b) for a, b in zip(clean, frames, strict=True)]))
+
+
+def flicker(clean, frames, step=(0, 0)):
+    """Mean difference of neighbouring frames, of the same points of the scene."""
+    y, x = step
+    height, width = frames.shape[1:3]
+    error = frames.astype(np.float32) - clean
+    return np.abs(error[1:, : height - y, : width - x] - error[:-1, y:, x:]).mean()
+
+
+@pytest.mark.parametrize("step", [(0, 0), (1, 3), (2, 0)])
+def test_less_flicker_and_better_frames(step):
+    clean = moving_window(8, (120, 160), step)
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    result = blended(rainy, single)
+    assert result.shape == clean.shape and result.dtype == np.uint8
+    assert psnr(clean, result) > psnr(clean, single) + 1
+    assert flicker(clean, result, step) < 0.5 * flicker(clean, single, step)
+
+
+def test_motion_by_parts_of_pixels_and_zoom():
+    scene = Image.fromarray(draw_scene(np.random.default_rng(3), (240, 320)))
+
+    def view(zoom, x, y):
+        matrix = (zoom, 0, x, 0, zoom, y)
+        return np.asarray(scene.transform((160, 120), Image.Transform.AFFINE, matrix, 3))
+
+    for clean in (
+        np.stack([view(1, 20 + 1.4 * n, 30 + 0.7 * n) for n in range(8)]),
+        np.stack([view(1 - 0.01 * n, 20 + 0.8 * n, 30 + 0.6 * n) for n in range(8)]),
+    ):
+        rainy = rained_on(clean)
+        single = badly_derained(rainy, clean)
+        assert psnr(clean, blended(rainy, single)) > psnr(clean, single) + 0.3
+
+
+def test_what_moves_through_the_scene_leaves_no_ghost():
+    clean = moving_window(8, (120, 160))
+    for number, frame in enumerate(clean):
+        frame[50:80, 20 + 12 * number : 50 + 12 * number] = (190, 30, 40)
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    result = blended(rainy, single)
+    passed = np.s_[4, 52:78, 20:110]  # where the thing is, was, and will be
+    assert psnr(clean[passed][None], result[passed][None]) > psnr(
+        clean[passed][None], single[passed][None]
+    )
+    errors = [np.abs(x[passed].astype(int) - clean[passed]) for x in (result, single)]
+    assert np.percentile(errors[0], 99.5) <= np.percentile(errors[1], 99.5)
+
+
+def test_dry_videos_stay_as_they_are():
+    clean = moving_window(8, (120, 160), (1, 2))
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 1, clean.shape), 0, 255)
+    noisy = np.rint(noisy).astype(np.uint8)
+    assert np.array_equal(blended(noisy, noisy), noisy)
+    # A network that takes texture for rain does so in all frames alike.
+    smooth = np.stack(
+        [np.asarray(Image.fromarray(f).resize((80, 60)).resize((160, 120))) for f in clean]
+    )
+    assert np.abs(blended(clean, smooth).astype(int) - smooth).mean() < 0.2
+
+
+def test_nothing_is_mixed_over_a_cut():
+    first, second = moving_window(4, (120, 160)), moving_window(4, (120, 160), seed=9)
+    clean = np.concatenate([first, second])
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    result = blended(rainy, single)
+    for before, after, truth in zip(single, result, clean, strict=True):
+        assert metrics.psnr(truth, after) > metrics.psnr(truth, before)
+
+
+@pytest.mark.parametrize("moved", [(0, 0), (3, -5), (-12, 7), (0, 20)])
+def test_motion_is_told(moved):
+    scene = draw_scene(np.random.default_rng(2), (260, 340))
+    one = scene[40:240, 40:300]
+    other = scene[40 + moved[0] : 240 + moved[0], 40 + moved[1] : 300 + moved[1]]
+    spectra = [temporal._spectra(temporal._levels(frame)) for frame in (one, other)]
+    # The scene comes into the frame by `moved`: its points lie so much further up and left.
+    found = 2 * temporal._displacements(*spectra)
+    assert np.abs(np.median(found, (0, 1)) + moved).max() < 0.3
+    motion = temporal._per_block(-temporal._displacements(*spectra), one.shape[:2]) / 2
+    assert np.abs(np.median(motion, (0, 1)) - moved).max() <= 0.5
+
+
+def test_moved_blocks_stay_in_the_frame():
+    plane = np.arange(37 * 53, dtype=np.uint8).reshape(37, 53)
+    same = temporal._moved(plane, np.zeros((5, 7, 2), int))
+    assert np.array_equal(same, plane)
+    displacements = np.full((2, 2, 2), 1000.0)  # one for each window
+    for sign in (1, -1):
+        motion = temporal._per_block(sign * displacements, plane.shape)
+        assert temporal._moved(temporal._Halfway(plane), motion).shape == plane.shape
+    displacements[...] = (0.75, -1.5)  # of the reduced luma: 1.5 and -3 pixels
+    motion = temporal._per_block(displacements, plane.shape)
+    smooth = (np.add.outer(2 * np.arange(37), 3 * np.arange(53)) % 256).astype(np.uint8)
+    smooth = np.minimum(smooth, 240)
+    moved = temporal._moved(temporal._Halfway(smooth), motion)
+    assert moved[10, 20] == smooth[10, 20] + 3 - 9
+
+
+def test_halfway():
+    plane = np.array([[0, 10, 20, 30, 255, 255, 0, 0]], np.uint8)
+    halfway = temporal._Halfway(plane)
+    assert halfway[0, 0] is plane
+    assert halfway[0, 1].tolist() == [[4, 15, 12, 143, 255, 128, 0, 0]]
+    assert np.array_equal(halfway[1, 0], plane) and np.array_equal(halfway[1, 1], halfway[0, 1])
+    level = np.full((6, 5, 3), 0.25, np.float32)
+    assert np.allclose(temporal._Halfway(level)[1, 1], 0.25)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 9), (31, 64), (33, 35), (70, 41)])
+def test_any_size(size):
+    rng = np.random.default_rng(0)
+    rainy = rng.integers(0, 256, (5, *size, 3), np.uint8)
+    derained = rng.integers(0, 256, (5, *size, 3), np.uint8)
+    assert blended(rainy, derained).shape == rainy.shape
+    assert np.array_equal(blended(derained[:1], derained[:1]), derained[:1])
+
+
+def test_floating_point_frames():
+    clean = moving_window(6, (64, 80), (0, 1))
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    expected = blended(rainy, single)
+    result = blended(rainy.astype(np.float32) / 255, single.astype(np.float32) / 255)
+    assert result.dtype == np.float32
+    assert np.abs(result * 255 - expected).max() < 2.5  # half pixels are not rounded
+    assert np.abs(result * 255 - expected).mean() < 0.3
+
+
+def test_no_more_frames_are_held_than_are_needed():
+    blend = TemporalBlend(radius=1)
+    frame = np.zeros((64, 64, 3), np.uint8)
+    for _ in range(10):
+        blend.push(frame, frame)
+    assert len(blend._frames) == 3 and len(blend._motions) <= 3
+
+
+def test_what_is_refused():
+    frame = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="`radius` must be at least 1. Received: 0"):
+        TemporalBlend(0)
+    blend = TemporalBlend()
+    with pytest.raises(ValueError, match="must be alike"):
+        blend.push(frame, frame.astype(np.float32))
+    blend.push(frame, frame)
+    with pytest.raises(ValueError, match=r"one size. Received: \[16, 32, 3\] after \[32, 32, 3\]"):
+        blend.push(frame[:16], frame[:16])

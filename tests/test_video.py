@@ -1,0 +1,448 @@
+"""Videos: what goes in comes out, without the rain."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.video import is_video, restore_video, video_target
+from mspfn_tf.video_files import VideoReader
+
+av = pytest.importorskip("av")
+
+from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
+
+CHAPTERS = [
+    {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000), "metadata": {"title": "a"}},
+    {"id": 2, "start": 200, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "b"}},
+]
+BT709 = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
+
+
+def same(picture):
+    return picture
+
+
+def write_titled(path, **arguments):
+    frames = moving_window(10, (64, 80), (1, 2))
+    return write_video(
+        path, frames, sound=True, title="Rain", chapters=CHAPTERS, tags=BT709, **arguments
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mkv", ".mov"])
+def test_everything_besides_the_rain_is_kept(tmp_path, suffix):
+    source = write_titled(tmp_path / "rain.mp4", aspect=Fraction(4, 3), rotation=90)
+    report = restore_video(same, source, tmp_path / f"clean{suffix}")
+    assert report.frames == 10
+    before, after = read_video(source), read_video(tmp_path / f"clean{suffix}")
+    for name in ("size", "rate", "aspect", "colours", "rotation", "title", "chapters", "pix_fmt"):
+        assert after[name] == before[name], name
+    assert [kind for kind, _ in after["streams"]] == ["video", "audio"]
+    assert [data for _, data in after["sound"]] == [data for _, data in before["sound"]]
+    # Matroska has no times before zero: all streams are moved together.
+    shift = after["sound"][0][0] - before["sound"][0][0]
+    assert shift < Fraction(1, 40) and (suffix == ".mkv" or shift == 0)
+    for time_before, time_after in zip(before["times"], after["times"], strict=True):
+        assert abs(time_after - time_before - shift) <= Fraction(1, 1000)
+    difference = after["frames"].astype(int) - before["frames"]
+    assert np.abs(difference).mean() < 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"clean{suffix}", "rain.mp4"]
+
+
+def test_language_of_the_sound(tmp_path):
+    source = write_titled(tmp_path / "rain.mkv")
+    for name in ("clean.mkv", "clean.mp4"):
+        restore_video(same, source, tmp_path / name)
+        assert ("audio", "deu") in read_video(tmp_path / name)["streams"]
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_variable_frame_rate(tmp_path, suffix, temporal):
+    times = [0, 40, 120, 130, 500, 520, 1000]
+    source = write_video(
+        tmp_path / f"rain{suffix}",
+        moving_window(7, (48, 64)),
+        times=times,
+        time_base=Fraction(1, 1000),
+    )
+    restore_video(same, source, tmp_path / f"clean{suffix}", temporal=temporal)
+    found = read_video(tmp_path / f"clean{suffix}")["times"]
+    assert found == read_video(source)["times"] == [Fraction(t, 1000) for t in times]
+
+
+def test_the_network_sees_upright_frames(tmp_path):
+    frames = moving_window(4, (48, 80))
+    frames[:, :24, :40] = (255, 0, 0)  # top left as stored
+    source = write_video(tmp_path / "rain.mp4", frames, rotation=-90)  # shown turned clockwise
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    restore_video(restorer, source, tmp_path / "clean.mp4", comparison=tmp_path / "both.mp4")
+    assert seen[0].shape == (80, 48, 3)
+    corner = seen[0][5:35, 29:43].astype(int)  # now top right
+    assert np.abs(corner - (255, 0, 0)).max() < 12
+    after = read_video(tmp_path / "clean.mp4")
+    assert after["size"] == (48, 80) and after["rotation"] == -90
+    assert np.abs(after["frames"][0, 5:19, 5:35].astype(int) - (255, 0, 0)).max() < 12
+    both = read_video(tmp_path / "both.mp4")
+    assert both["size"] == (96, 80)  # beside each other once it is turned
+    assert np.abs(np.rot90(both["frames"][0], -1)[:, :48].astype(int) - seen[0]).mean() < 5
+
+
+COLOURS = np.array(
+    [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 120, 40]], np.uint8
+)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le"])
+@pytest.mark.parametrize("matrix, limits", [(1, 1), (1, 2), (5, 1), (6, 2), (9, 1)])
+def test_colours(tmp_path, matrix, limits, pix_fmt):
+    patches = COLOURS.reshape(2, 3, 3).repeat(16, 0).repeat(16, 1)
+    source = write_video(
+        tmp_path / "rain.mp4",
+        patches[None].repeat(2, 0),
+        pix_fmt=pix_fmt,
+        tags={"colorspace": matrix, "color_range": limits},
+    )
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    restore_video(restorer, source, tmp_path / "clean.mp4", crf=1)
+    deep = pix_fmt.endswith("10le")
+    assert seen[0].dtype == (np.float32 if deep else np.uint8)
+    levels = np.rint(seen[0] * 255) if deep else seen[0]
+    assert np.abs(levels[8::16, 8::16].reshape(-1, 3) - COLOURS.astype(int)).max() <= 2
+    before, after = read_video(source), read_video(tmp_path / "clean.mp4")
+    assert after["colours"] == before["colours"] and after["pix_fmt"] == before["pix_fmt"]
+    middle = np.s_[0, 8::16, 8::16]
+    assert np.abs(after["frames"][middle].astype(int) - before["frames"][middle]).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64)])
+@pytest.mark.parametrize("target", ["clean.mp4", "clean.webm"])
+def test_odd_sizes(tmp_path, size, target):
+    source = write_video(tmp_path / "rain.mkv", moving_window(3, size), "ffv1")
+    assert read_video(source)["pix_fmt"] == "yuv420p"
+    restore_video(same, source, tmp_path / target)
+    before, after = read_video(source), read_video(tmp_path / target)
+    assert after["size"] == size
+    difference = np.abs(after["frames"].astype(int) - before["frames"])
+    assert (
+        difference.mean() < 5 and difference[:, -1].mean() < 8 and difference[:, :, -1].mean() < 8
+    )
+
+
+def test_small_frames(tmp_path):
+    for size in ((2, 2), (16, 2), (20, 34)):
+        source = write_video(
+            tmp_path / "rain.mkv", moving_window(6, (64, 64))[:, : size[0], : size[1]]
+        )
+        restore_video(same, source, tmp_path / "clean.mkv", overwrite=True)
+        assert read_video(tmp_path / "clean.mkv")["size"] == size
+
+
+def test_part_of_a_video(tmp_path):
+    source = write_titled(tmp_path / "rain.mp4")
+    shade = {}
+
+    def restorer(picture):
+        shade[len(shade)] = picture.mean()
+        return picture
+
+    report = restore_video(restorer, source, tmp_path / "part.mkv", start=0.16, duration=0.12)
+    assert report.frames == 3
+    before, after = read_video(source), read_video(tmp_path / "part.mkv")
+    assert np.abs(after["frames"].astype(int) - before["frames"][4:7]).mean() < 4
+    first = after["times"][0]  # Matroska begins with what the sound needs before
+    assert first < Fraction(1, 40)
+    assert [t - first for t in after["times"]] == [0, Fraction(40, 1000), Fraction(80, 1000)]
+    assert after["chapters"] == [
+        (0, Fraction(4, 100), {"title": "a"}),
+        (Fraction(4, 100), Fraction(12, 100), {"title": "b"}),
+    ]
+    inside = [data for t, data in before["sound"] if Fraction(16, 100) <= t < Fraction(28, 100)]
+    assert [data for _, data in after["sound"]] == inside
+
+
+def test_comparison(tmp_path):
+    source = write_titled(tmp_path / "rain.mp4")
+    restore_video(lambda p: 255 - p, source, tmp_path / "a.mp4", comparison=tmp_path / "b.mp4")
+    both, clean = read_video(tmp_path / "b.mp4"), read_video(tmp_path / "a.mp4")
+    assert both["size"] == (64, 160)
+    assert np.abs(both["frames"][:, :, 80:].astype(int) - clean["frames"]).mean() < 4
+    before = read_video(source)["frames"]
+    assert np.abs(both["frames"][:, :, :80].astype(int) - before).mean() < 4
+    assert len(both["sound"]) == len(clean["sound"]) > 0
+
+
+def test_encoder_options(tmp_path):
+    source = write_video(tmp_path / "rain.mp4", moving_window(6, (64, 80), (1, 2)))
+    sizes = {}
+    for crf in (8, 40):
+        restore_video(same, source, tmp_path / f"{crf}.mp4", crf=crf)
+        sizes[crf] = (tmp_path / f"{crf}.mp4").stat().st_size
+    assert sizes[8] > 2 * sizes[40]
+    restore_video(same, source, tmp_path / "a.mkv", codec="ffv1", options={"level": "3"})
+    assert read_video(tmp_path / "a.mkv")["codec"] == "ffv1"
+    with pytest.raises(UsageError, match="libx264 has no option presset"):
+        restore_video(same, source, tmp_path / "x.mp4", options={"presset": "fast"})
+    with pytest.raises(UsageError, match="no such encoder"):
+        restore_video(same, source, tmp_path / "x.mp4", codec="x999")
+    with pytest.raises(UsageError, match="aac: an encoder for audio"):
+        restore_video(same, source, tmp_path / "x.mp4", codec="aac")
+    with pytest.raises(UsageError, match="x.webm: .webm files cannot hold libx264"):
+        restore_video(same, source, tmp_path / "x.webm", codec="libx264")
+    with pytest.raises(UsageError, match="cannot write '.avi' videos, only .m4v"):
+        restore_video(same, source, tmp_path / "x.avi")
+    with pytest.raises(UsageError, match="does not take"):
+        restore_video(same, source, tmp_path / "x.mp4", options={"crf": "many"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["40.mp4", "8.mp4", "a.mkv", "rain.mp4"]
+
+
+def test_subtitles(tmp_path):
+    video = write_video(tmp_path / "plain.mkv", moving_window(10, (48, 64)))
+    with av.open(str(video)) as plain, av.open(str(tmp_path / "rain.mkv"), "w") as file:
+        copy = file.add_stream_from_template(plain.streams.video[0], opaque=True)
+        texts = file.add_mux_stream("subrip", time_base=Fraction(1, 1000))
+        texts.metadata["language"] = "fra"
+        for packet in plain.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                file.mux(packet)
+        for start, text in ((0, b"Il pleut"), (200, b"encore")):
+            packet = av.Packet(text)
+            packet.stream, packet.time_base = texts, Fraction(1, 1000)
+            packet.pts = packet.dts = start
+            packet.duration = 150
+            file.mux(packet)
+    restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.mkv")
+    with av.open(str(tmp_path / "clean.mkv")) as file:
+        (texts,) = file.streams.subtitles
+        assert texts.language == "fra"
+        found = [(p.pts, p.duration, bytes(p)) for p in file.demux(texts) if p.dts is not None]
+    assert found == [(0, 150, b"Il pleut"), (200, 150, b"encore")]
+    report = restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.webm")
+    (dropped,) = report.dropped
+    assert re.fullmatch(r"stream 1 \(subtitle, .*\), which .webm files cannot hold", dropped)
+
+
+def test_bad_files(tmp_path):
+    whole = write_titled(tmp_path / "rain.mp4")
+    data = whole.read_bytes()
+    target = tmp_path / "clean.mp4"
+
+    def check(name, content, message):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UsageError, match=message) as caught:
+            restore_video(same, path, target)
+        assert str(path) in str(caught.value)
+        assert not target.exists()
+
+    check("no.mp4", None, "no such file")
+    check("text.mp4", b"not a video at all" * 100, "cannot be read as a video")
+    check("empty.mkv", b"", "cannot be read as a video")
+    check("headless.mp4", data[: len(data) // 2], "cannot be read as a video")
+    with av.open(str(tmp_path / "sound.m4a"), "w", format="mp4") as file:
+        audio = file.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        frame.sample_rate = 48000
+        file.mux(audio.encode(frame))
+        file.mux(audio.encode(None))
+    check("sound.m4a", None, "holds no video")
+    long = write_video(tmp_path / "long.mp4", moving_window(60, (48, 64), (0, 2)))
+    ahead = tmp_path / "ahead.mp4"
+    restore_video(same, long, ahead)  # with its index in front
+    content = ahead.read_bytes()
+    check("cut.mp4", content[: len(content) * 3 // 4], r"cut off, its frames end at .* of 2\.4 s")
+    restore_video(same, tmp_path / "cut.mp4", target, duration=0.4)
+    assert len(read_video(target)["frames"]) == 10
+
+
+def test_wrong_arguments(tmp_path):
+    source = write_video(tmp_path / "rain.mp4", moving_window(3, (48, 64)))
+    with pytest.raises(UsageError, match="start must be seconds"):
+        restore_video(same, source, tmp_path / "x.mp4", start=-1)
+    with pytest.raises(UsageError, match="no frame can be decoded after 60 s"):
+        restore_video(same, source, tmp_path / "x.mp4", start=60)
+    (tmp_path / "there.mp4").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        restore_video(same, source, tmp_path / "there.mp4")
+    assert (tmp_path / "there.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])
+def test_nothing_is_left_of_what_was_interrupted(tmp_path, error):
+    source = write_video(tmp_path / "rain.mp4", moving_window(12, (48, 64)))
+    count = 0
+
+    def restorer(picture):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise error("stop")
+        return picture
+
+    before = threading.active_count()
+    with pytest.raises(error, match="stop"):
+        restore_video(restorer, source, tmp_path / "clean.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["rain.mp4"]
+    assert threading.active_count() == before
+
+
+def test_interrupted_by_the_caller(tmp_path):
+    source = write_video(tmp_path / "rain.mp4", moving_window(12, (48, 64)))
+
+    def progress(done, total):
+        assert total == 12
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(same, source, tmp_path / "clean.mp4", progress=progress)
+    assert [p.name for p in tmp_path.iterdir()] == ["rain.mp4"]
+
+
+def test_few_frames_are_held(tmp_path):
+    source = write_video(tmp_path / "rain.mp4", moving_window(80, (48, 64)), sound=True)
+    decoded, done, most = 0, 0, 0
+    convert = VideoReader._converted
+
+    def counted(self, frame):
+        nonlocal decoded, most
+        decoded += 1
+        most = max(most, decoded - done)
+        return convert(self, frame)
+
+    def progress(count, total):
+        nonlocal done
+        done = count
+        time.sleep(0.01)  # what writes is the slowest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoReader, "_converted", counted)
+        restore_video(same, source, tmp_path / "clean.mp4", progress=progress)
+    assert decoded == done == 80
+    assert most <= 18
+
+
+def test_reading_restoring_and_writing_overlap(tmp_path):
+    source = write_video(tmp_path / "rain.mp4", moving_window(6, (48, 64)))
+    names = {}
+    convert = VideoReader._converted
+
+    def converted(self, frame):
+        names.setdefault("decode", set()).add(threading.current_thread())
+        return convert(self, frame)
+
+    def restorer(picture):
+        names.setdefault("restore", set()).add(threading.current_thread())
+        return picture
+
+    def progress(count, total):
+        names.setdefault("write", set()).add(threading.current_thread())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoReader, "_converted", converted)
+        restore_video(restorer, source, tmp_path / "clean.mp4", progress=progress)
+    # The first frame is decoded before the threads start.
+    threads = names["decode"] - {threading.main_thread()}, names["restore"], names["write"]
+    assert [len(found) for found in threads] == [1, 1, 1] and len(set.union(*threads)) == 3
+
+
+def test_mutated_files_end_in_an_answer(tmp_path):
+    originals = [
+        write_titled(tmp_path / "a.mp4").read_bytes(),
+        write_titled(tmp_path / "b.mkv").read_bytes(),
+    ]
+    rng = np.random.default_rng(4)
+    answers = {"restored": 0, "refused": 0}
+    for n in range(60):
+        data = bytearray(originals[n % 2])
+        if n % 3 == 0:
+            del data[rng.integers(len(data)) :]
+        for _ in range(rng.integers(1, 40)):
+            if data:
+                data[rng.integers(len(data))] = rng.integers(256)
+        (tmp_path / "mutated").write_bytes(data)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                restore_video(same, tmp_path / "mutated", tmp_path / "out.mp4", overwrite=True)
+            answers["restored"] += 1
+        except UsageError as error:
+            assert str(tmp_path) in str(error)
+            answers["refused"] += 1
+    assert answers["restored"] > 0 and answers["refused"] > 0
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_is_video(tmp_path):
+    frames = moving_window(3, (48, 64))
+    for name, codec in (
+        ("a.mp4", "libx264"),
+        ("a.mov", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.avi", "mpeg4"),
+        ("a.ts", "libx264"),
+        ("a.mpg", "mpeg2video"),
+        ("a.flv", "libx264"),
+        ("a.wmv", "wmv2"),
+        ("a.mxf", "mpeg2video"),
+        ("a.m2ts", "libx264"),
+    ):
+        write_video(tmp_path / name, frames, codec)
+        (tmp_path / name).rename(tmp_path / "nameless")
+        assert is_video(tmp_path / "nameless"), name
+    for name in ("a.jpg", "a.png", "a.gif", "a.webp", "a.avif", "a.tif", "a.bmp"):
+        Image.fromarray(frames[0]).save(tmp_path / name)
+        assert not is_video(tmp_path / name), name
+    (tmp_path / "text").write_text("G" * 2000)
+    (tmp_path / "empty").write_bytes(b"")
+    for path in (tmp_path / "text", tmp_path / "empty", tmp_path, tmp_path / "missing"):
+        assert not is_video(path)
+
+
+def test_other_containers_are_read(tmp_path):
+    for name, codec in (("a.avi", "mpeg4"), ("a.ts", "libx264"), ("a.mpg", "mpeg2video")):
+        source = write_video(tmp_path / name, moving_window(8, (48, 64)), codec)
+        target = video_target(tmp_path / f"{name[2:]}.{name[2:]}")
+        assert target.suffix == ".mkv"
+        assert restore_video(same, source, target).frames == 8
+        after = read_video(target)
+        assert after["size"] == (48, 64) and after["rate"] == 25
+        steps = np.diff([float(t) for t in after["times"]])
+        assert np.abs(steps - 0.04).max() <= 0.001
+
+
+def test_without_pyav():
+    script = (
+        "import sys; sys.modules['av'] = None\n"
+        "from mspfn_tf.video import is_video, restore_video\n"
+        "assert not is_video('setup.cfg')\n"
+        "restore_video(None, 'setup.cfg', 'x.mp4')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=os.getcwd()
+    )
+    assert re.search(r'UsageError: videos need PyAV: pip install "mspfn_tf\[video\]"', done.stderr)
+    assert not os.path.exists("x.mp4")
