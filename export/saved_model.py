@@ -165,7 +165,9 @@ def _decoded(index, content, max_pixels):
     import tensorflow as tf
 
     def number(start, length):
-        digits = tf.cast(tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8), tf.int64)
+        digits = tf.cast(
+            tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8), tf.int64
+        )
         return tf.reduce_sum(digits * 256 ** tf.range(length - 1, -1, -1, dtype=tf.int64))
 
     def refuse(condition, *why):
@@ -183,9 +185,7 @@ def _decoded(index, content, max_pixels):
 
     is_png = starts(b"\x89PNG\r\n\x1a\n") & (tf.strings.length(content) >= 33)
     is_jpeg = starts(b"\xff\xd8\xff")
-    with tf.control_dependencies(
-        [refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]
-    ):
+    with tf.control_dependencies([refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]):
         content = tf.identity(content)
     # An animated PNG announces itself before its first picture.
     head = tf.strings.substr(content, 0, 4096)
