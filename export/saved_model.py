@@ -165,12 +165,14 @@ def _decoded(index, content, max_pixels):
     import tensorflow as tf
 
     def number(start, length):
-        digits = tf.cast(tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8), tf.int64)
+        digits = tf.cast(
+            tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8), tf.int64
+        )
         return tf.reduce_sum(digits * 256 ** tf.range(length - 1, -1, -1, dtype=tf.int64))
 
     def refuse(condition, *why):
         what = ["rainy_bytes[", index, "] ", *why]
-        return tf.debugging.Assert(condition, [tf.strings.join(map(_text, what))])
+        return tf.debugging.Assert(condition, [tf.strings.join([_text(part) for part in what])])
 
     def attempt(function, nothing):
         """What `function` makes of `content`; `nothing` where it fails."""
@@ -183,13 +185,11 @@ def _decoded(index, content, max_pixels):
 
     is_png = starts(b"\x89PNG\r\n\x1a\n") & (tf.strings.length(content) >= 33)
     is_jpeg = starts(b"\xff\xd8\xff")
-    with tf.control_dependencies(
-        [refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]
-    ):
+    with tf.control_dependencies([refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]):
         content = tf.identity(content)
     # An animated PNG announces itself before its first picture.
-    head = tf.strings.substr(content, 0, 4096)
-    animated = is_png & tf.strings.regex_full_match(head, r"(?s)(?-U)\C*acTL\C*")
+    head = tf.strings.split(tf.strings.substr(content, 0, 2**16), "IDAT")[0]
+    animated = is_png & (tf.size(tf.strings.split(head, "acTL")) > 1)
     unknown = tf.zeros([3], tf.int32)
     size = tf.cond(
         is_png,

@@ -16,15 +16,46 @@ from mspfn_tf.errors import UsageError
 
 # Operators that keep state, and that is all they do. Others that keep state are refused.
 _HARMLESS = frozenset(
-    """
-    Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp Case CheckNumerics
-    CheckNumericsV2 DatasetToSingleElement DisableCopyOnRead Empty GuaranteeConst If
-    RandomStandardNormal RandomUniform RandomUniformInt RangeDataset ReadVariableOp ReduceDataset
-    ResourceGather ResourceGatherNd StatefulPartitionedCall StatelessRandomGetAlg TensorArrayCloseV3
-    TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3
-    TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3 TensorDataset TensorSliceDataset
-    TruncatedNormal VarHandleOp VarIsInitializedOp VariableShape While
-    """.split()
+    [
+        "Assert",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "AssignVariableOp",
+        "Case",
+        "CheckNumerics",
+        "CheckNumericsV2",
+        "DatasetToSingleElement",
+        "DisableCopyOnRead",
+        "Empty",
+        "GuaranteeConst",
+        "If",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "RangeDataset",
+        "ReadVariableOp",
+        "ReduceDataset",
+        "ResourceGather",
+        "ResourceGatherNd",
+        "StatefulPartitionedCall",
+        "StatelessRandomGetAlg",
+        "TensorArrayCloseV3",
+        "TensorArrayConcatV3",
+        "TensorArrayGatherV3",
+        "TensorArrayReadV3",
+        "TensorArrayScatterV3",
+        "TensorArraySizeV3",
+        "TensorArraySplitV3",
+        "TensorArrayV3",
+        "TensorArrayWriteV3",
+        "TensorDataset",
+        "TensorSliceDataset",
+        "TruncatedNormal",
+        "VarHandleOp",
+        "VarIsInitializedOp",
+        "VariableShape",
+        "While",
+    ]
 )
 # Operators that say they keep no state, and yet reach beyond the graph.
 _REACHING = re.compile(
@@ -96,10 +127,7 @@ def _operators(graph: Any) -> Iterator[str]:
     }
     nodes = [node for node in graph.graph_def.node if node.name not in savers]
     saving = {
-        name
-        for node in graph.graph_def.node
-        if node.name in savers
-        for name in _called((node,))
+        name for node in graph.graph_def.node if node.name in savers for name in _called((node,))
     }
     reached = {*graph.object_graph_def.concrete_functions, *_called(nodes)}
     reached |= {node.op for node in nodes}

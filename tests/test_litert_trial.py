@@ -105,7 +105,12 @@ def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatc
     path = tmp_path / "a.tflite"
     picture = np.zeros((40, 40, 3), np.uint8)
     at = tensor_of(content, 4)
-    places = [(0, len(content)), (0, 400), (at - 2000, at + 2000), (len(content) - 6000, len(content))]
+    places = [
+        (0, len(content)),
+        (0, 400),
+        (at - 2000, at + 2000),
+        (len(content) - 6000, len(content)),
+    ]
     for index in range(COUNT):
         first, last = places[index % len(places)]
         path.write_bytes(mutated(content, random, (max(0, first), last)))

@@ -45,11 +45,15 @@ def reads(rainy):
 
 
 def calls_python(rainy):
-    return {"derained": tf.ensure_shape(tf.py_function(lambda x: x, [rainy], tf.float32), [None] * 4)}
+    return {
+        "derained": tf.ensure_shape(tf.py_function(lambda x: x, [rainy], tf.float32), [None] * 4)
+    }
 
 
 def calls_numpy(rainy):
-    return {"derained": tf.ensure_shape(tf.numpy_function(lambda x: x, [rainy], tf.float32), [None] * 4)}
+    return {
+        "derained": tf.ensure_shape(tf.numpy_function(lambda x: x, [rainy], tf.float32), [None] * 4)
+    }
 
 
 def hidden_in_a_loop(rainy):
@@ -93,7 +97,9 @@ def test_the_function_that_saves_may_not_be_called(saved, tmp_path):
     file = tmp_path / "evil" / "saved_model.pb"
     message = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     graph = message.meta_graphs[0].graph_def
-    (saving,) = [f.signature.name for f in graph.library.function if "traced_save" in f.signature.name]
+    (saving,) = [
+        f.signature.name for f in graph.library.function if "traced_save" in f.signature.name
+    ]
     (serving,) = [f for f in graph.library.function if "wrapper_uint8" in f.signature.name]
     node = serving.node_def.add(name="save", op="StatefulPartitionedCall")
     node.attr["f"].func.name = saving
