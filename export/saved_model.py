@@ -172,7 +172,7 @@ def _decoded(index, content, max_pixels):
 
     def refuse(condition, *why):
         what = ["rainy_bytes[", index, "] ", *why]
-        return tf.debugging.Assert(condition, [tf.strings.join(map(_text, what))])
+        return tf.debugging.Assert(condition, [tf.strings.join([_text(part) for part in what])])
 
     def attempt(function, nothing):
         """What `function` makes of `content`; `nothing` where it fails."""
@@ -188,8 +188,8 @@ def _decoded(index, content, max_pixels):
     with tf.control_dependencies([refuse(is_png | is_jpeg, "is neither a JPEG nor a PNG file")]):
         content = tf.identity(content)
     # An animated PNG announces itself before its first picture.
-    head = tf.strings.substr(content, 0, 4096)
-    animated = is_png & tf.strings.regex_full_match(head, r"(?s)(?-U)\C*acTL\C*")
+    head = tf.strings.split(tf.strings.substr(content, 0, 2**16), "IDAT")[0]
+    animated = is_png & (tf.size(tf.strings.split(head, "acTL")) > 1)
     unknown = tf.zeros([3], tf.int32)
     size = tf.cond(
         is_png,

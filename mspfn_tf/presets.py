@@ -6,6 +6,7 @@ when weights are shipped.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
@@ -66,14 +67,38 @@ PRESETS = {
 }
 
 
+damaged_cards: dict[str, str] = {}
+"""What is wrong with the model cards that cannot be read, by preset: importing the package says
+nothing yet, asking for the weights of such a preset does."""
+
+
 def _card(name):
     path = WEIGHTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        weights, scores = card.get("weights"), card.get("scores")
+        for entry in (weights, (weights or {}).get("tflite")):
+            if entry is not None and not (
+                isinstance(entry["file"], str)
+                and Path(entry["file"]).name == entry["file"]
+                and isinstance(entry["sha256"], str)
+            ):
+                raise ValueError("a file or its sha256 is no text")
+        for score in (scores or {}).values():
+            if not all(math.isfinite(float(score[key])) for key in ("psnr", "ssim")):
+                raise ValueError("a score is no number")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        damaged_cards[name] = f"{path} is damaged ({error!r}): install the package again"
+        return {}
+    return card
 
 
 for _name, _preset in PRESETS.items():
-    _preset["weights"] = _card(_name).get("weights")
-    _preset["scores"] = _card(_name).get("scores")
+    _found = _card(_name)
+    _preset["weights"] = _found.get("weights")
+    _preset["scores"] = _found.get("scores")
 
 DEFAULT_PRESET = next(
     name
@@ -102,6 +127,8 @@ def weights_path(name):
         UsageError: unknown preset, or one without shipped weights.
     """
     weights = PRESETS[known_preset(name)]["weights"]
+    if name in damaged_cards:
+        raise UsageError(damaged_cards[name])
     if weights is None:
         shipped = ", ".join(n for n, preset in PRESETS.items() if preset["weights"]) or "none"
         raise UsageError(
@@ -115,6 +142,30 @@ def tflite_path(name):
     """The shipped .tflite file of preset `name`, or None where none is shipped."""
     weights = PRESETS[known_preset(name)]["weights"] or {}
     return WEIGHTS / weights["tflite"]["file"] if "tflite" in weights else None
+
+
+def verify_shipped():
+    """Compares every shipped file with the SHA-256 in its model card.
+
+    Returns:
+        (lines that name the files that are as they were shipped, lines that say what is wrong).
+    """
+    good, bad = [], list(damaged_cards.values())
+    for preset in PRESETS.values():
+        weights = preset["weights"]
+        for entry in (weights, (weights or {}).get("tflite")):
+            if entry is None:
+                continue
+            path = WEIGHTS / entry["file"]
+            try:
+                check_shipped_bytes(path, path.read_bytes())
+            except OSError as error:
+                bad.append(f"cannot read {path}: {error.strerror}. Install the package again")
+            except UsageError as error:
+                bad.append(str(error))
+            else:
+                good.append(f"{entry['sha256']}  {entry['file']}")
+    return good, bad
 
 
 def check_shipped(path):

@@ -9,6 +9,8 @@ What the published graph does differently, and this mapping undoes:
   step from a zero state, the forget gate and the rows of the hidden state never reach the output.
 """
 
+import math
+import os
 import re
 
 import numpy as np
@@ -53,6 +55,9 @@ def load_reference_checkpoint(model, prefix):
             f"width={model.width}, hidden={model.hidden}); nothing was loaded.\n"
             + "\n".join(problems)
         )
+    unfit = [path for path, value in values.items() if not np.isfinite(value).all()]
+    if unfit:
+        raise UsageError(f"{prefix}: {', '.join(unfit[:8])} are not finite; nothing was loaded")
     for variable in model.weights:
         variable.assign(values[variable.path])
 
@@ -63,8 +68,19 @@ def _read(prefix):
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
+        _check_extent(prefix, shapes, reader.get_variable_to_dtype_map())
         found = {name: reader.get_tensor(name) for name in shapes if not _IGNORED.search(name)}
-    except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+    except UsageError:
+        raise
+    except (
+        tf.errors.OpError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        OSError,
+        MemoryError,
+    ) as error:
         raise UsageError(
             f"{prefix} is not a readable TensorFlow 1 checkpoint: {error}. Pass its prefix, the "
             "path without .index or .data-00000-of-00001"
@@ -76,6 +92,27 @@ def _read(prefix):
             f"{', '.join(sorted(scopes)) or 'no variables'}"
         )
     return {name.split("/", 1)[1]: value for name, value in found.items()}
+
+
+def _check_extent(prefix, shapes, dtypes):
+    """Refuses variables that are declared larger than the files, before memory is taken for
+    them, and what are no numbers."""
+    folder, name = os.path.split(os.fspath(prefix))
+    size = sum(
+        entry.stat().st_size
+        for entry in os.scandir(folder or ".")
+        if entry.name == name or entry.name.startswith(f"{name}.")
+    )
+    declared = 0
+    for variable, shape in shapes.items():
+        if not (dtypes[variable].is_floating or dtypes[variable].is_integer):
+            raise UsageError(f"{prefix}: {variable} is of type {dtypes[variable].name}, no number")
+        declared += math.prod(shape) * dtypes[variable].size
+        if declared > size or any(length < 0 for length in shape):
+            raise UsageError(
+                f"{prefix} is refused: {variable} of shape {list(shape)} is declared larger than "
+                f"the files, which have {size:,} bytes"
+            )
 
 
 def _block_word(variables):

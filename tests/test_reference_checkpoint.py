@@ -1,11 +1,17 @@
 """The importer of the authors' TensorFlow 1 checkpoints: all or nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mspfn_tf import MSPFN, load_reference_checkpoint
 from mspfn_tf.cli import main
+from mspfn_tf.errors import UsageError
 from mspfn_tf.model_files import load_model
+from mspfn_tf.reference_checkpoint import _check_extent
+from tests.mutated_models import COUNT, bounded, mutated, random_of
 from tests.reference_recipe import variables, write_checkpoint
 
 SMALL = {"width": 8, "hidden": (4, 6, 8)}
@@ -138,3 +144,35 @@ def test_convert_command_refuses(tmp_path, capsys):
     assert main([*command, str(tmp_path / "out.keras")]) == 2
     assert "mspfn_giant" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_checkpoints_load_or_give_a_message(tmp_path):
+    prefix = checkpoint(tmp_path)
+    model = small_model("M17N1")
+    files = [f"{prefix}.index", f"{prefix}.data-00000-of-00001"]
+    whole = {file: Path(file).read_bytes() for file in files}
+    random = random_of(26)
+    seen = {"loaded": 0, "message": 0}
+    for index in range(COUNT):
+        file = files[index % 4 == 3]
+        Path(file).write_bytes(mutated(whole[file], random))
+        with bounded():
+            try:
+                load_reference_checkpoint(model, prefix)
+                seen["loaded"] += 1
+            except UsageError as error:
+                assert str(prefix) in str(error)
+                seen["message"] += 1
+        Path(file).write_bytes(whole[file])
+    print(seen)
+    assert seen["message"] and sum(seen.values()) == COUNT
+
+
+def test_variables_larger_than_the_files_are_refused(tmp_path):
+    shapes = {"generator/rnn1/weight": [2**20, 2**20]}
+    types = {"generator/rnn1/weight": tf.float32}
+    (tmp_path / "a.index").write_bytes(b"123")
+    with pytest.raises(UsageError, match="declared larger than the files, which have 3 bytes"):
+        _check_extent(tmp_path / "a", shapes, types)
+    with pytest.raises(UsageError, match="of type string, no number"):
+        _check_extent(tmp_path / "a", {"b": []}, {"b": tf.string})

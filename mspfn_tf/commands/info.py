@@ -1,6 +1,7 @@
 """`mspfn info`: presets, parameters, multiply-adds, scores, versions."""
 
 import importlib.metadata
+import sys
 
 HELP = "list presets with parameters, multiply-adds and scores, and the versions in use"
 
@@ -9,12 +10,21 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "ai-edge-litert", "nu
 
 def add_arguments(parser):
     parser.add_argument("--preset", help="only this one, with its arguments and weights")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every shipped file with its SHA-256; exit status 1 if one differs",
+    )
 
 
 def run(arguments):
     from mspfn_tf import __version__
-    from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
+    from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, damaged_cards, known_preset
 
+    if arguments.verify:
+        return _verify()
+    for problem in damaged_cards.values():
+        print(f"mspfn info: {problem}", file=sys.stderr)
     names = list(PRESETS) if arguments.preset is None else [known_preset(arguments.preset)]
     print(f"mspfn_tf {__version__}; default preset: {DEFAULT_PRESET}")
     for name in names:
@@ -37,3 +47,15 @@ def run(arguments):
             version = "not installed"
         print(f"  {package} {version}")
     return 0
+
+
+def _verify():
+    from mspfn_tf.presets import verify_shipped
+
+    good, bad = verify_shipped()
+    for line in good:
+        print(line)
+    for line in bad:
+        print(f"mspfn info: {line}", file=sys.stderr)
+    print(f"{len(good)} files are as they were shipped, {len(bad)} are not")
+    return 1 if bad else 0
