@@ -1,6 +1,7 @@
 """MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
 
 import dataclasses
+import inspect
 import json
 import os
 from typing import Any, Self
@@ -14,6 +15,7 @@ from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
 from mspfn_tf.presets import PRESETS, weights_path
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
+from mspfn_tf.weights_file import check_declared, inspect_weights
 from mspfn_tf.weights_file import load_weights as fill
 
 
@@ -184,6 +186,9 @@ class MSPFN(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        unknown = config.keys() - inspect.signature(cls).parameters.keys()
+        if unknown:
+            raise UsageError(f"MSPFN has no argument {', '.join(sorted(unknown))}")
         return cls(**config)
 
     def call(self, inputs, training=None, mask=None):
@@ -223,7 +228,10 @@ class MSPFN(keras.Model):
                 f"from_preset takes a preset ({', '.join(PRESETS)}) or a folder with config.json; "
                 f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
             )
-        model = cls(**{**arguments_in(source.path / "config.json"), **overrides})
+        arguments = arguments_in(source.path / "config.json")
+        if source.weights_file.is_file():
+            check_declared(arguments, inspect_weights(source.weights_file), source.weights_file)
+        model = cls.from_config({**arguments, **overrides})
         if load_weights:
             fill(model, source.weights_file)
         return model
