@@ -1,16 +1,21 @@
 """Training patches per second from a prepared set: `python -m benchmarks.input_pipeline`.
 
     python -m benchmarks.input_pipeline --dataset rain800 --data_dir DIR [--threads 2] [--carriers]
+    python -m benchmarks.input_pipeline --fresh_rain
 
 float32 batches, with decoded pictures cached, and without a cache at 1 to 16 crops per decoded
 pair. `--carriers` compares Grain, which training uses, with Keras' PyDataset and with `tf.data`.
-The first epoch, which fills the cache, is not timed.
+The first epoch, which fills the cache, is not timed. `--fresh_rain` measures the drawing of rain on
+patches of 192x192, in seconds of processor time, so that other work on the machine counts little.
 """
 
 import argparse
 import os
 import time
 
+import numpy as np
+
+from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.patch_stream import open_stream, read_ahead, tf_dataset
 
 
@@ -24,6 +29,23 @@ def speeds(batches, batch_size, seconds):
             break
     elapsed = time.perf_counter() - started
     return count / elapsed, count / (time.process_time() - processor)
+
+
+def fresh_rain_speeds(size=192, count=300):
+    """Yields (what, patches per second of processor time) for each way of drawing rain."""
+    rng = np.random.default_rng(0)
+    patches = [rng.integers(0, 256, (size, size, 3), np.uint8) for _ in range(8)]
+    streaks = [np.uint8(255 * (rng.random((400, 600)) > 0.97)) for _ in range(4)]
+    for what, rain in (
+        ("procedural", FreshRain(1.0)),
+        ("with streak pictures", FreshRain(1.0, streaks)),
+        ("RainMix", FreshRain(1.0, mix=1.0)),
+        ("RainMix of streak pictures", FreshRain(1.0, streaks, mix=1.0)),
+    ):
+        began = time.process_time()
+        for index in range(count):
+            rain.draw(patches[index % len(patches)], np.random.default_rng(index))
+        yield what, count / (time.process_time() - began)
 
 
 def py_dataset_batches(stream, patch_size, threads):
@@ -45,13 +67,22 @@ def py_dataset_batches(stream, patch_size, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="rain800")
-    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--fresh_rain", action="store_true", help="measure the drawing of rain")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--patch_size", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5, help="time of each measurement")
     parser.add_argument("--carriers", action="store_true", help="also PyDataset and tf.data")
     args = parser.parse_args()
+    if args.fresh_rain:
+        print("| fresh rain on patches of 192x192 | patches/s of processor time |")
+        print("|---|---|")
+        for what, speed in fresh_rain_speeds():
+            print(f"| {what} | {speed:,.0f} |", flush=True)
+        return
+    if not args.data_dir:
+        parser.error("--data_dir is missing")
 
     def run(name, cache_bytes, crops, carrier="Grain"):
         stream = open_stream(

@@ -15,6 +15,7 @@ from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
 from mspfn_tf.presets import PRESETS, weights_path
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
+from mspfn_tf.weights_file import check_declared, inspect_weights
 from mspfn_tf.weights_file import load_weights as fill
 
 MOST_PARAMETERS = 200_000_000
@@ -234,8 +235,11 @@ class MSPFN(keras.Model):
                 f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
             )
         config_file = source.path / "config.json"
+        arguments = arguments_in(config_file)
+        if source.weights_file.is_file():
+            check_declared(arguments, inspect_weights(source.weights_file), source.weights_file)
         try:
-            model = cls.from_config({**arguments_in(config_file), **overrides})
+            model = cls.from_config({**arguments, **overrides})
         except (ValueError, TypeError) as error:  # Keras has errors of its own
             raise UsageError(f"{config_file} describes no MSPFN: {error}") from error
         if load_weights:

@@ -1,8 +1,8 @@
 """Keras models from presets, folders and files."""
 
+from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from mspfn_tf.errors import UsageError
@@ -10,7 +10,7 @@ from mspfn_tf.keras_file import load_keras_file
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.source import resolve
-from mspfn_tf.weights_file import config_in, load_weights
+from mspfn_tf.weights_file import inspect_weights, load_weights
 
 
 def load_model(source: Any) -> keras.Model:
@@ -46,29 +46,19 @@ def load_model(source: Any) -> keras.Model:
     )
 
 
-def _network_of(path):
+def _network_of(path: Path) -> MSPFN:
     """A model with the arguments that a weights file carries, or as many weights."""
-    config = config_in(path)
-    if config:
+    contents = inspect_weights(path)
+    if contents.config:
+        arguments = dict(contents.config)
         for key in ("dtype", "trainable"):
-            config.pop(key, None)
-        return MSPFN.from_config(config)
-    count = 0
-
-    def add(name, item):
-        nonlocal count
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
-            count += item.size
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(add)
-    except RuntimeError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
+            arguments.pop(key, None)
+        return MSPFN.from_config(arguments)
     for name, preset in PRESETS.items():
-        if preset["parameters"] == count:
+        if preset["parameters"] == contents.weights:
             return MSPFN.from_preset(name, load_weights=False)
     raise UsageError(
-        f"{path} holds {count:,} weights and does not say of which network; the presets have "
+        f"{path} holds {contents.weights:,} weights and does not say of which network; the presets "
+        "have "
         + ", ".join(f"{preset['parameters']:,} ({name})" for name, preset in PRESETS.items())
     )

@@ -9,12 +9,11 @@ import pytest
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
+from mspfn_tf.training.pair_source import PairSource, check_mixture
 from mspfn_tf.training.patch_stream import (
     DecodedCache,
-    PairSource,
     PatchStream,
     open_stream,
-    parse_mixture,
     read_ahead,
     tf_dataset,
 )
@@ -53,14 +52,19 @@ def stream(count=5, batch_size=4, seed=1, **arguments):
 
 
 def test_mixtures():
-    assert parse_mixture("rain800") == [("rain800", 1.0)]
-    assert parse_mixture("a:1, b/heavy:3") == [("a", 0.25), ("b/heavy", 0.75)]
+    assert check_mixture("rain800") == {"rain800": 1.0}
+    assert check_mixture({"a": 1, "b/heavy-2.0": 3}) == {"a": 1.0, "b/heavy-2.0": 3.0}
+    mixed = PatchStream([Pairs(3), Pairs(3)], [0.25, 0.75], 4, 0)
+    sources = [row.source for step in range(256) for row in mixed.rows(step)]
+    assert collections.Counter(sources) == {0: 256, 1: 768}
 
 
-@pytest.mark.parametrize("spec", ["", "a,,b", "a:0", "a:-1", "a:x", ":2", "a:inf", "a:nan", "a,a"])
-def test_bad_mixtures(spec):
-    with pytest.raises(UsageError, match="dataset"):
-        parse_mixture(spec)
+def test_crops_per_pair_follow_from_what_fits_the_cache(data_dir):
+    decoded = 6 * 10 * 24 * 32
+    for cache, crops in ((decoded, 1), (decoded - 1, 4)):
+        opened = open_stream("tiny", data_dir, cache_bytes=cache, batch_size=4, seed=0)
+        assert opened.crops_per_pair == crops and opened.cache.budget == cache
+    assert open_stream("tiny", data_dir, crops_per_pair=9, batch_size=4, seed=0).crops_per_pair == 9
 
 
 def test_reads_back_what_was_prepared_in_both_formats(data_dir):
@@ -87,7 +91,8 @@ def test_array_record_needs_no_tensorflow(data_dir):
     code = (
         "from without_tensorflow import hide_tensorflow; hide_tensorflow()\n"
         "from mspfn_tf.training.patch_stream import open_stream\n"
-        f"stream = open_stream('tiny:2,grouped/heavy', {str(data_dir)!r}, batch_size=2, seed=0)\n"
+        f"sets, folder = {{'tiny': 2, 'grouped/heavy': 1}}, {str(data_dir)!r}\n"
+        "stream = open_stream(sets, folder, batch_size=2, seed=0)\n"
         "assert stream.batch(3, 16)[0].shape == (2, 16, 16, 3)\n"
     )
     tests = Path(__file__).parent

@@ -1,8 +1,16 @@
+import builtins
 import dataclasses
+import functools
+import itertools
 import json
 import os
+import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -13,8 +21,8 @@ import tensorflow as tf
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
-from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, trainer
-from mspfn_tf.training.checkpoints import Checkpoints
+from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, reports, trainer
+from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
 from mspfn_tf.training.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
 from mspfn_tf.training.recipe import Recipe
 from tests.pair_sets import prepare, smooth_pair
@@ -61,13 +69,13 @@ def log_of(folder, kind):
     return [entry for entry in map(json.loads, lines) if kind in entry]
 
 
-# === The recipe ===
+# === Optimizers ===
 
 
 def test_published_recipe_is_the_default_of_the_full_networks():
     for preset in ("mspfn", "mspfn_m17n1"):
         published = Recipe(preset=preset, dataset="a", data_dir="b", workdir="c")
-        assert (published.batch_size, published.patch_size) == (12, "96")
+        assert (published.batch_size, published.patch_size) == (12, (96,))
         assert (published.ema, published.clip_norm, published.edge_weight) == (0, 0, 0.05)
         schedule = make_schedule(published)
         for step in (0, 1, 12_345, 20_000, 100_000):
@@ -112,29 +120,49 @@ def test_muon_makes_orthogonal_steps_and_leaves_the_ends_to_adam(folder):
     assert again.exclude_layers == optimizer.exclude_layers
 
 
-def test_stages_share_the_steps(folder):
-    stages = recipe(folder, "x", patch_size="64,96,128", steps=10).stages()
-    assert stages == [(0, 3, 64), (3, 6, 96), (6, 10, 128)]
+def test_gradients_are_clipped_by_their_common_norm():
+    gradients = [np.float32([[3.0, 0.0]]), np.float32([4.0])]
+    norm = global_norm(gradients)
+    assert float(norm) == pytest.approx(5)
+    for limit, factor in ((0.0, 1.0), (2.5, 0.5), (5.0, 1.0), (50.0, 1.0)):
+        for gradient, result in zip(gradients, clipped(gradients, norm, limit), strict=True):
+            np.testing.assert_allclose(result, factor * gradient, rtol=1e-6)
+    for result in clipped([np.zeros(3, np.float32)], np.float32(0), 1.0):
+        np.testing.assert_array_equal(result, np.zeros(3))
 
 
-@pytest.mark.parametrize(
-    "field, value, words",
-    [
-        ("patch_size", "60", "multiples of 8"),
-        ("patch_size", "big", "multiples of 8"),
-        ("schedule", "linear", "published, cosine"),
-        ("strategy", "parameter_server", "auto, one_device, mirrored, multi_worker, tpu"),
-        ("steps", 0, "must be positive"),
-        ("ema", 1.0, "below 1"),
-        ("batch_size", -4, "must not be negative"),
-        ("model_arguments", "{", "--model_arguments"),
-        ("dataset", "", "--dataset is missing"),
-        ("on_nan", "ignore", "stop, skip"),
-    ],
-)
-def test_wrong_flags_are_named(folder, field, value, words):
-    with pytest.raises(UsageError, match=words):
-        recipe(folder, "x", **{field: value})
+def test_the_step_clips(folder):
+    """With plain descent, so that the size of the step is that of the gradient."""
+    moved = {}
+    for limit in (0.0, 1e-3):
+        with Trainer(
+            recipe(folder, f"clip{limit}", clip_norm=limit, validate_every=0)
+        ).start() as t:
+            t.optimizer = keras.optimizers.SGD(1.0)
+            t.optimizer.build(t.model.trainable_variables)
+            t.runner.compile(t.model, t.optimizer, 4, t.runner.loss, limit)
+            before = [variable.numpy() for variable in t.model.trainable_variables]
+            norm = t.train_step(*t.stream.batch(0, 16))["gradient_norm"]
+            steps = [
+                variable.numpy() - old
+                for variable, old in zip(t.model.trainable_variables, before, strict=True)
+            ]
+            moved[limit] = np.sqrt(sum(np.sum(step**2) for step in steps))
+            assert moved[limit] == pytest.approx(min(norm, limit or norm), rel=1e-3)
+    assert moved[0.0] > 10 * moved[1e-3]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_adamw_decays_weights(folder, decay):
+    fields = {"optimizer": "adamw", "weight_decay": decay, "ema": 0.0, "schedule": "cosine"}
+    optimizer = make_optimizer(recipe(folder, "x", learning_rate=1e-2, warmup_steps=0, **fields))
+    variable = keras.Variable(np.full((2, 3), 5.0, np.float32))
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.zeros((2, 3))], [variable])
+    np.testing.assert_allclose(variable.numpy(), 5 * (1 - 1e-2 * decay), rtol=1e-6)
+
+
+# === What is refused ===
 
 
 @pytest.mark.parametrize(
@@ -142,7 +170,7 @@ def test_wrong_flags_are_named(folder, field, value, words):
     [
         ({"preset": "mspfm"}, "mspfn_mobile"),
         ({"dataset": "rain999"}, "mspfn prepare rain999"),
-        ({"model_arguments": '{"wide": 4}'}, "wide"),
+        ({"model_arguments": {"wide": 4}}, "wide"),
         ({"init_weights": "missing.weights.h5"}, "missing.weights.h5"),
         ({"teacher": "missing"}, "missing"),
     ],
@@ -155,11 +183,11 @@ def test_what_cannot_work_fails_before_training(folder, fields, words):
 
 def test_unwritable_and_full_folders_fail_before_training(folder, monkeypatch):
     Path(folder, "file").touch()
-    with pytest.raises(UsageError, match="file/run cannot be written"):
+    with pytest.raises(UsageError, match="cannot write to .*file/run"):
         Trainer(recipe(folder, "file/run")).start()
-    usage = trainer.shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UsageError, match="make room or lower --keep_checkpoints"):
+    usage = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UsageError, match="make room or lower keep_checkpoints"):
         Trainer(recipe(folder, "full")).start()
     monkeypatch.undo()
 
@@ -167,7 +195,9 @@ def test_unwritable_and_full_folders_fail_before_training(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.np, "savez", full)
-    with pytest.raises(UsageError, match="cannot save step 0: .*No space left on device"):
+    with pytest.raises(
+        UsageError, match="cannot write the checkpoint of step 0: No space left on device"
+    ):
         Trainer(recipe(folder, "filled")).start()
 
 
@@ -183,7 +213,7 @@ def test_batch_must_be_divisible_by_the_replicas(folder):
     trainer = Trainer(recipe(folder, "divided"))
     trainer.start()
     trainer.runner.replicas = 3
-    with pytest.raises(UsageError, match="--batch_size 4 must be divisible by the 3 replicas"):
+    with pytest.raises(UsageError, match="batch_size 4 must be divisible by the 3 replicas"):
         trainer.runner.check_batch_size(4)
 
 
@@ -231,6 +261,8 @@ def test_three_steps_are_those_of_the_published_script(folder):
 
 def test_devices_and_workers_do_not_show(folder, replicas):
     assert replicas["workers"] == [0, 0]
+    # SIGTERM reached worker 1 alone, after TensorFlow had set handlers of its own.
+    assert replicas["stopped"] == [[INTERRUPTED, INTERRUPTED], [0, 0]]
     runs = {name: json.loads((folder / f"{name}.json").read_text()) for name in
             ("one", "two", "four", "worker0", "worker1")}  # fmt: skip
     assert [run["replicas"] for run in runs.values()] == [1, 2, 4, 2, 2]
@@ -282,45 +314,157 @@ def test_continues_on_jax_without_tensorflow(folder, killed):
     assert not np.array_equal(jax["model/0000"], first["model/0000"])
 
 
-def test_damaged_checkpoint_falls_back_with_a_warning(tmp_path):
-    files = Checkpoints(tmp_path, keep=2)
-    assert files.load_newest() is None
-    for step in (1, 2, 3):
-        files.save(step, {"a": np.arange(1000) + step}, {"best": None})
-    assert [path.name for path in files.paths()] == ["step-00000002.npz", "step-00000003.npz"]
-    newest = files.paths()[-1]
-    whole = newest.read_bytes()
-    changed = bytearray(whole)
-    changed[len(whole) // 2] ^= 1
-    for damaged in (whole[:-100], whole[:50], b"", bytes(changed)):
-        newest.write_bytes(damaged)
-        with pytest.warns(UserWarning, match="step-00000003.npz is damaged"):
-            arrays, state = files.load_newest()
-        assert state["step"] == 2 and arrays["a"][0] == 2
-    newest.write_bytes(whole)
-    assert files.load_newest()[1]["step"] == 3
-
-
-def test_full_disk_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
-    files = Checkpoints(tmp_path, keep=1)
-    files.save(1, {"a": np.arange(9)}, {})
-
-    def full(file, **arrays):
-        file.write(b"half a file")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints.np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        files.save(2, {"a": np.arange(9)}, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.npz"]
-    assert files.load_newest()[1]["step"] == 1
-
-
 def test_another_configuration_is_refused_with_the_difference(folder, killed):
-    with pytest.raises(UsageError, match="--seed: 0 there, 3 now") as error:
+    with pytest.raises(UsageError, match="seed: 0 there, 3 now") as error:
         Trainer(recipe(folder, "peaceful", seed=3, batch_size=8, log_every=1)).start()
-    assert "--batch_size: 4 there, 8 now" in str(error.value)
+    assert "batch_size: 4 there, 8 now" in str(error.value)
     assert "log_every" not in str(error.value)
+
+
+def test_a_started_trainer_holds_its_folder(folder):
+    holder = Trainer(recipe(folder, "held", validate_every=0)).start()
+    with pytest.raises(UsageError, match=f"in use by mspfn train, process {os.getpid()}"):
+        Trainer(recipe(folder, "held", validate_every=0)).start()
+    holder.close()
+    Trainer(recipe(folder, "held", validate_every=0)).start().close()
+    with pytest.raises(UsageError, match="seed"):
+        Trainer(recipe(folder, "held", validate_every=0, seed=1)).start()
+    Trainer(recipe(folder, "held", validate_every=0)).start().close()
+
+
+def test_auto_precision_is_noted_and_kept(folder, monkeypatch):
+    chosen = iter(["bfloat16", "float32"])
+    monkeypatch.setattr(trainer, "choose_precision", lambda backend, gpus: next(chosen))
+    fields = {"precision": "auto", "validate_every": 0}
+    with Trainer(recipe(folder, "auto", **fields)).start() as first:
+        assert first.recipe.precision == "bfloat16"
+        assert first.model.get_layer("shallow_full").compute_dtype == "bfloat16"
+    config = json.loads((folder / "auto/config.json").read_text())
+    assert config["recipe"]["precision"] == "bfloat16"
+    with Trainer(recipe(folder, "auto", **fields)).start() as again:
+        assert again.recipe.precision == "bfloat16"  # also on a machine that would choose another
+    with pytest.raises(UsageError, match="precision: 'bfloat16' there, 'float32' now"):
+        Trainer(recipe(folder, "auto", validate_every=0)).start()
+
+
+def test_a_lone_worker_says_for_whom_it_waits_and_ends(folder, monkeypatch, capsys):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    cluster = {"worker": [f"localhost:{port}", "elsewhere:2222"]}
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(UsageError, match="gave up after 0.01 minutes .* worker 1 .elsewhere:2222"):
+        Trainer(recipe(folder, "lone", start_timeout=0.01)).run()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        timer = threading.Timer(1, os.kill, (os.getpid(), number))
+        timer.start()
+        assert Trainer(recipe(folder, "lone")).run() == INTERRUPTED
+        timer.join()
+        out = capsys.readouterr().out
+        assert "waiting for worker 1 (elsewhere:2222) since" in out
+        assert f"{number.name}: stopped while waiting for worker 1" in out
+    assert not list((folder / "lone").rglob("*.npz"))
+
+
+# === Every write may fail ===
+
+
+class Counting(Runner):
+    """Trains in no time: every step adds 1 to the weights."""
+
+    def train_step(self, batch):
+        for variable in self.model.trainable_variables:
+            variable.assign_add(keras.ops.ones_like(variable))
+        self.optimizer.iterations.assign_add(1)
+        return {"loss": 1.0, "psnr": 20.0, "gradient_norm": 1.0}
+
+    def _place(self, rainy, clean, first_row):
+        return rainy, clean
+
+    def batches(self, stream, start, stop, patch_size, threads):
+        return iter(range(start, stop))
+
+    def predict(self, rainy):
+        return rainy
+
+
+class Full:
+    """The `at`-th write (1, 2, ...) finds the disk full."""
+
+    def __init__(self, monkeypatch, at):
+        self.at, self.count = at, 0
+        for owner, name in (
+            (os, "fsync"), (os, "replace"), (Path, "touch"), (Path, "mkdir"), (np, "savez"),
+            (Path, "write_text"), (keras.Model, "save_weights"), (json, "dump"),
+        ):  # fmt: skip
+            self.wrap(monkeypatch, owner, name)
+        opened = builtins.open
+
+        def open_(file, mode="r", *arguments, **options):
+            stream = opened(file, mode, *arguments, **options)
+            if mode == "a":
+                write = stream.write
+                stream.write = lambda text: (self.check(file), write(text))
+            return stream
+
+        monkeypatch.setattr(reports, "open", open_, raising=False)
+
+    def wrap(self, monkeypatch, owner, name):
+        function = getattr(owner, name)
+
+        def wrapped(*arguments, **options):
+            self.check(name)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    def check(self, what):
+        self.count += 1
+        if self.count == self.at:
+            raise OSError(28, "No space left on device", str(what))
+
+
+def test_every_write_that_fails_is_told_and_the_run_goes_on_from_there(folder, monkeypatch):
+    monkeypatch.setattr(trainer, "make_runner", lambda *arguments: Counting())
+    # What takes time and writes nothing is made once.
+    for name in ("_make_model", "_open_stream", "_open_evaluators"):
+        made = functools.cache(getattr(Trainer, name))
+        monkeypatch.setattr(Trainer, name, lambda self, made=made: made(first))
+    fields = {"steps": 2, "checkpoint_every": 1, "log_every": 1, "validate_every": 2, "ema": 0.0}
+    first = Trainer(recipe(folder, "full", **fields))
+
+    def run(name):
+        for weights in first._make_model().weights:
+            weights.assign(keras.ops.zeros_like(weights))
+        return Trainer(recipe(folder, name, **fields))
+
+    failed = 0
+    for at in itertools.count(1):
+        name = f"full{at}"
+        with monkeypatch.context() as patched:
+            full = Full(patched, at)
+            try:
+                status = run(name).run()
+            except UsageError as error:
+                assert re.search(r"cannot write.*No space left on device", str(error)), at
+                saved = sorted((folder / name / "checkpoints").glob("step-*.npz"))
+                if saved:
+                    assert f"last good checkpoint: {saved[-1]}" in str(error), (at, str(error))
+                status = None
+                failed += 1
+        assert not list((folder / name).rglob(".partial-*")), at
+        if full.count < at:
+            assert status == 0
+            break
+        assert status is None, at
+        for path in (folder / name / "checkpoints").glob("step-*.npz"):
+            checkpoints.read(path)
+        assert run(name).run() == 0
+        last = checkpoints.read(folder / name / "checkpoints/step-00000002.npz")[0]
+        assert np.all(last["model/0000"] == 2) and last["optimizer/0000"] == 2
+        assert [e["step"] for e in log_of(folder / name, "loss")] == [1, 2], at
+    assert failed > 25
 
 
 # === Watching ===
@@ -343,13 +487,13 @@ class Recorder(keras.callbacks.Callback):
 def test_a_whole_run_with_everything_on(folder, capsys):
     pytest.importorskip("tensorboard")
     options = {
-        "patch_size": "16,24", "schedule": "cosine", "warmup_steps": 2, "optimizer": "adamw",
-        "tensorboard": True, "precision": "bfloat16", "dataset": "tiny:2",
+        "patch_size": (16, 24), "schedule": "cosine", "warmup_steps": 2, "optimizer": "adamw",
+        "tensorboard": True, "precision": "bfloat16", "dataset": {"tiny": 2},
     }  # fmt: skip
     run = recipe(folder, "whole", **options)
     late = Trainer(dataclasses.replace(run, max_minutes=1e-6))
     assert late.run() == INTERRUPTED and late.step == 1
-    assert "--max_minutes 1e-06: saved at step 1" in capsys.readouterr().out
+    assert "time limit of 1e-06 minutes: saved at step 1" in capsys.readouterr().out
     stopping = Recorder(stop_at=4)
     assert Trainer(run, [stopping]).run() == INTERRUPTED
     assert "stopped by a callback: saved at step 4" in capsys.readouterr().out
@@ -359,7 +503,7 @@ def test_a_whole_run_with_everything_on(folder, capsys):
     assert [batch for batch, _ in recorder.batches] == [5, 7, 9, 11]
     assert [epoch for epoch, _ in recorder.epochs] == [1, 2]
     assert trainer.best["psnr"] == max(psnr for _, psnr in recorder.epochs)
-    workdir = trainer.workdir
+    workdir = trainer.folder.path
     assert [entry["step"] for entry in log_of(workdir, "loss")] == [1, 2, 4, 6, 8, 10, 12]
     assert {entry["patch_size"] for entry in log_of(workdir, "loss")} == {16, 24}
     assert list(workdir.glob("tensorboard/events*"))
@@ -389,6 +533,28 @@ def test_student_learns_from_its_teacher(folder, killed):
     assert half.train_step(*batch)["loss"] == pytest.approx((float(free) + 1.05e-3) / 2, rel=1e-4)
 
 
+class Darkness:
+    """An evaluator of a task: how dark the derained picture of a white one is."""
+
+    def scores(self, predict):
+        return {"val_darkness": float(1 - predict(np.ones((1, 16, 16, 3), np.float32)).mean())}
+
+    def panels(self, predict):
+        yield "darkness", [np.zeros((16, 16, 3), np.uint8)]
+
+
+def test_further_evaluators_are_logged_and_called_back(folder, capsys):
+    recorder = Recorder()
+    run = recipe(folder, "judged", steps=2, validate_every=1)
+    assert Trainer(run, [recorder], [Darkness()]).run() == 0
+    judged = log_of(folder / "judged", "val_psnr")
+    assert len(judged) == 2 and all("val_darkness" in entry for entry in judged)
+    assert "val_darkness" in capsys.readouterr().out
+    twice = Trainer(recipe(folder, "twice", steps=1, validate_every=1), [], [Darkness()] * 2)
+    with pytest.raises(UsageError, match="two evaluators give val_darkness"):
+        twice.run()
+
+
 class Poisoned:
     """A stream whose batch `step` holds a NaN."""
 
@@ -413,9 +579,9 @@ def test_nan(folder, monkeypatch, capsys, on_nan):
     status = trainer.run()
     out = capsys.readouterr().out
     assert "at step 6" in out and "step-00000004.npz" in out and "tiny/train/train" in out
-    _, state = trainer.checkpoints.load_newest()
+    _, state = trainer.folder.checkpoints.load_newest()
     if on_nan == "stop":
         assert status == 1 and state["step"] == 4
     else:
-        assert status == 0 and state == {"skipped": [6], "best": None, "step": 12}
+        assert status == 0 and (state["skipped"], state["step"]) == ([6], 12)
         assert trainer.runner.to_numpy(trainer.model.optimizer.iterations) == 11

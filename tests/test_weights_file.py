@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mspfn_tf import MSPFN, PRESETS, presets
+from mspfn_tf.errors import UsageError
 from mspfn_tf.model_files import load_model
 from mspfn_tf.presets import DEFAULT_PRESET, WEIGHTS, weights_path
-from mspfn_tf.weights_file import load_weights, save_weights
+from mspfn_tf.weights_file import _fewest_weights, load_weights, save_weights
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
 
@@ -105,6 +106,174 @@ def test_a_changed_weights_file_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setitem(PRESETS, "mspfn_nano", entry)
     with pytest.raises(ValueError, match="damaged or was changed"):
         load_weights(model, path)
+
+
+# === Files from strangers ===
+
+
+@pytest.fixture
+def tiny(model, tmp_path):
+    path = tmp_path / "tiny.weights.h5"
+    save_weights(model, path)
+    return path
+
+
+def refused(path, words):
+    for load in (load_model, lambda file: load_weights(MSPFN(**TINY), file)):
+        with pytest.raises(UsageError, match=words):
+            load(path)
+
+
+def first_kernel(file):
+    found = []
+    file.visititems(
+        lambda name, item: found.append(name) if getattr(item, "ndim", 0) == 4 else None
+    )
+    return found[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(model, tiny, value, tmp_path):
+    with h5py.File(tiny, "r+") as file:
+        file[first_kernel(file)][0, 0, 0, 0] = value
+    before = [np.array(variable) for variable in model.weights]
+    refused(tiny, "holds NaN or infinity")
+    with pytest.raises(UsageError, match="holds NaN"):
+        load_weights(model, tiny)
+    for variable, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, old)  # the model stays as it was
+    spoilt = MSPFN(**TINY)
+    spoilt.get_layer("rain").kernel.assign(spoilt.get_layer("rain").kernel * value)
+    for dtype in ("float32", "float16"):
+        with pytest.raises(UsageError, match="is not written: .* holds NaN or infinity"):
+            save_weights(spoilt, tmp_path / "spoilt.weights.h5", dtype)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.weights.h5"]
+
+
+def test_arrays_declared_larger_than_the_file(tiny):
+    with h5py.File(tiny, "r+") as file:
+        name = first_kernel(file)
+        del file[name]
+        file.create_dataset(name, shape=(10**6, 10**6), chunks=(100, 100), dtype="float32")
+    refused(tiny, "declared larger than the file")
+
+
+def test_zeros_that_compress_well_are_no_weights(tiny):
+    with h5py.File(tiny, "r+") as file:
+        file.create_dataset("layers/zeros", data=np.zeros(10**7, np.float32), compression="gzip")
+    refused(tiny, "declared larger than the file")
+
+
+@pytest.mark.parametrize(
+    "point, words",
+    [
+        (lambda file: h5py.ExternalLink("other.h5", "/x"), "is a link"),
+        (lambda file: h5py.SoftLink("/layers"), "is a link"),
+        (lambda file: file["layers"], "is there twice"),  # a group that holds itself
+    ],
+)
+def test_pointers(tiny, point, words):
+    with h5py.File(tiny, "r+") as file:
+        file["layers/more"] = point(file)
+    refused(tiny, words)
+
+
+def test_arrays_in_other_files(tiny, tmp_path):
+    with h5py.File(tiny, "r+") as file:
+        file.create_dataset("other", (4,), "f4", external=[(str(tmp_path / "raw"), 0, 16)])
+    refused(tiny, "points to other files")
+
+
+def test_what_is_no_array_of_numbers(tiny):
+    with h5py.File(tiny, "r+") as file:
+        file["text"] = "words"
+    refused(tiny, "no array of numbers")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 20_000},
+        {"blocks": 10**6},
+        {"rcabs": [10**5, 0, 0]},
+        {"hidden": [10**7, 4, 4]},
+        {"recurrent_steps": 10**9},
+        {"width": 1e300},
+    ],
+)
+def test_a_network_larger_than_its_file_is_not_built(tiny, changes, tmp_path, monkeypatch):
+    config = {**json.loads(json.dumps(MSPFN(**TINY).get_config())), **changes}
+    with h5py.File(tiny, "r+") as file:
+        file.attrs["mspfn_config"] = json.dumps(config)
+    monkeypatch.setattr(MSPFN, "__init__", lambda *arguments, **options: pytest.fail("built"))
+    with pytest.raises(UsageError, match="declares a network with at least"):
+        load_model(tiny)
+    run = tmp_path / "run"
+    run.mkdir()
+    tiny.rename(run / "model.weights.h5")
+    with h5py.File(run / "model.weights.h5", "r+") as file:
+        del file.attrs["mspfn_config"]
+    (run / "config.json").write_text(json.dumps({"model": config}))
+    with pytest.raises(UsageError, match="declares a network with at least"):
+        MSPFN.from_preset(run)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *[preset["arguments"] for preset in PRESETS.values() if preset["parameters"] < 2e6],
+        TINY,
+        {"width": 4, "blocks": 1, "rcabs": (0, 0, 0), "hidden": None, "reduction": None},
+        {"width": 8, "blocks": 3, "rcabs": (1, 0, 2), "stem": 2, "upsampling": "subpixel"},
+        {"width": 8, "blocks": 1, "upsampling": "nearest", "recurrent_steps": 3},
+        {"width": 8, "blocks": 2, "upsampling": "smooth", "attention": "picture"},
+    ],
+)
+def test_no_network_of_ours_is_thought_too_large(arguments):
+    config = json.loads(json.dumps(MSPFN(**arguments).get_config()))
+    count = MSPFN(**arguments).count_params()
+    assert 0.1 * count < _fewest_weights(config) <= count
+
+
+def test_presets_are_not_thought_too_large():
+    for preset in PRESETS.values():
+        assert _fewest_weights(preset["arguments"]) <= preset["parameters"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", '"x"', '{"width": "8"}', '{"wide": 8}', '{"width": [8]}', "\0",
+             '{"rcabs": 3}', '{"hidden": "abc"}', '{"blocks": true}', "[" * 10_000],
+)  # fmt: skip
+def test_configurations_of_other_types(tiny, text):
+    with h5py.File(tiny, "r+") as file:
+        file.attrs["mspfn_config"] = np.bytes_(text)
+    with pytest.raises(UsageError):
+        load_model(tiny)
+
+
+def test_mutated_files_end_in_a_message_or_a_network(tiny):
+    """Seeded: bytes changed, ranges zeroed, ends cut off. The long form of it runs 500."""
+    whole = tiny.read_bytes()
+    model = MSPFN(**TINY)
+    rng = np.random.default_rng(0)
+    ends = {"loaded": 0, "refused": 0}
+    for kind in range(60):
+        data = bytearray(whole)
+        if kind % 3 == 0:
+            for place in rng.integers(len(data), size=8):
+                data[place] = rng.integers(256)
+        elif kind % 3 == 1:
+            start = rng.integers(2048 if kind % 2 else len(data))
+            data[start : start + 64] = bytes(64)
+        else:
+            data = data[: rng.integers(len(data))]
+        tiny.write_bytes(data)
+        try:
+            load_weights(model, tiny)
+            ends["loaded"] += 1
+        except UsageError:
+            ends["refused"] += 1
+    assert min(ends.values()) > 5
 
 
 @pytest.mark.parametrize("name", PRESETS)

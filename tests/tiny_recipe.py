@@ -1,11 +1,10 @@
 """A recipe for training runs of a second or two, for the tests."""
 
-import json
 from pathlib import Path
 
 from mspfn_tf.training.recipe import Recipe
 
-TINY = json.dumps({"width": 4, "blocks": 1, "rcabs": [1, 0, 0], "hidden": None})
+TINY = {"width": 4, "blocks": 1, "rcabs": [1, 0, 0], "hidden": None}
 
 
 def recipe(folder, workdir, **fields):
@@ -19,7 +18,7 @@ def recipe(folder, workdir, **fields):
             "workdir": str(Path(folder, workdir)),
             "steps": 12,
             "batch_size": 4,
-            "patch_size": "16",
+            "patch_size": 16,
             "learning_rate": 2e-3,
             "ema": 0.9,
             "clip_norm": 0.05,

@@ -117,17 +117,40 @@ def replicas(folder):
     assert wait(on("one", 1, "one_device", {})) == 0
     assert wait(on("two", 2, "mirrored", {})) == 0
     assert wait(on("four", 4, "mirrored", {})) == 0
+    workers = [
+        on(f"worker{index}", 1, "auto", environment, "workers")
+        for index, environment in enumerate(two_workers())
+    ]
+    return {"workers": [wait(pid) for pid in workers], "stopped": stopped(folder)}
+
+
+def two_workers():
+    """The environments of two workers on free ports."""
     ports = []
     for _ in range(2):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             ports.append(f"localhost:{free.getsockname()[1]}")
-    workers = []
     for index in range(2):
         task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
-        environment = {"TF_CONFIG": json.dumps(task)}
-        workers.append(on(f"worker{index}", 1, "auto", environment, "workers"))
-    return {"workers": [wait(pid) for pid in workers]}
+        yield {"TF_CONFIG": json.dumps(task)}
+
+
+def stopped(folder):
+    """SIGTERM to one of two workers; then both go on."""
+    runs = []
+    for callbacks in ([SignalAt(4, signal.SIGTERM)], []):
+        workers = []
+        for index, environment in enumerate(two_workers()):
+
+            def body(environment=environment, callbacks=callbacks if index == 1 else ()):
+                os.environ.update(environment)
+                run = recipe(folder, "stopped", steps=12, checkpoint_every=12, validate_every=0)
+                return Trainer(run, callbacks).run()
+
+            workers.append(fork(body))
+        runs.append([wait(pid) for pid in workers])
+    return runs
 
 
 if __name__ == "__main__":

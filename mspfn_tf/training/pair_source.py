@@ -5,6 +5,11 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import hashlib
 import io
+import math
+import numbers
+import os
+import re
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -14,36 +19,26 @@ from mspfn_tf.files import sha256
 from mspfn_tf.prepared_sets import Examples
 
 
-def parse_mixture(spec):
-    """Splits a dataset specification into its parts.
+def check_mixture(dataset: str | Mapping[str, float]) -> dict[str, float]:
+    """The sets of a mixture and their weights, name -> weight, in the order given.
 
     Args:
-        spec: `name`, `name/config`, or several with weights: `rain800:1,synthetic_rain/heavy:2`.
-
-    Returns:
-        A list of (name, share); the shares are positive and sum to 1.
+        dataset: `"name"` or `"name/config"` of one set, or a mapping from such names to positive
+            weights.
 
     Raises:
-        UsageError: an empty name, a weight that is no positive number, or a name given twice.
+        UsageError: no set, an empty name, or a weight that is no positive number.
     """
-    parts = []
-    for part in spec.split(","):
-        name, colon, weight = part.strip().partition(":")
-        try:
-            weight = float(weight) if colon else 1.0
-        except ValueError:
-            weight = 0.0
-        if not name or not 0 < weight < float("inf"):
-            raise UsageError(
-                f"dataset '{spec}': '{part}' should be NAME or NAME:WEIGHT with a positive weight, "
-                "such as rain800:1,synthetic_rain/heavy:2"
-            )
-        parts.append((name, weight))
-    names = [name for name, _ in parts]
-    if len(set(names)) < len(names):
-        raise UsageError(f"dataset '{spec}' names a set twice: add up its weights instead")
-    total = sum(weight for _, weight in parts)
-    return [(name, weight / total) for name, weight in parts]
+    sets = {dataset: 1.0} if isinstance(dataset, str) else dataset
+    if not isinstance(sets, Mapping) or not sets:
+        raise UsageError(f"dataset {dataset!r}: must be a name, or names with their weights")
+    for name, weight in sets.items():
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+            raise UsageError(f"dataset {name!r}: should be NAME or NAME/CONFIG of a prepared set")
+        number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
+        if not number or not 0 < weight < math.inf:
+            raise UsageError(f"dataset {name!r}: its weight {weight!r} must be a positive number")
+    return {name: float(weight) for name, weight in sets.items()}
 
 
 class PairSource:
@@ -60,16 +55,16 @@ class PairSource:
         UsageError: the set is not prepared there, is damaged, or has no such split.
     """
 
-    def __init__(self, name, split, data_dir):
+    def __init__(self, name: str, split: str, data_dir: str | os.PathLike):
         self._examples = Examples(name, split, data_dir)
         self.dataset = name
         self.split = split
         self._files = sorted(self._examples.folder.glob(f"*-{split}.*"))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         example = self._examples[index]
         rainy, clean = (_decode(example[key]) for key in ("rainy", "clean"))
         if rainy.shape != clean.shape:
@@ -78,17 +73,18 @@ class PairSource:
             )
         return rainy, clean
 
-    def name(self, index):
+    def name(self, index: int) -> str:
+        """`dataset/split/name` of a pair, for messages."""
         name = self._examples[index].get("name", str(index).encode())
         name = name.decode() if isinstance(name, bytes) else str(name)
         return f"{self.dataset}/{self.split}/{name}"
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 over the names (with the version) and contents of the split's record files."""
         facts = [(file.parent.name, file.name, sha256(file)) for file in self._files]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
-    def sizes(self, most=4096):
+    def sizes(self, most: int = 4096) -> np.ndarray:
         """(height, width) of the pairs, or of `most` evenly spread ones: an int array [N, 2].
 
         Read from the image headers alone.

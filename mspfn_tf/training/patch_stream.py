@@ -1,21 +1,25 @@
 """Training patches as a pure function of (seed, step).
 
-A pair set is read by random access; which pair, which crop and which of the 8 flips and rotations
-make row r of batch s follows from the seed and from s and r alone. So a run continues at any step
-without replaying what came before, every worker or replica takes its own rows of the same global
-batch, and the same code feeds every backend.
+A pair set is read by random access; which pair, which crop, which of the 8 flips and rotations and
+which fresh rain make row r of batch s follows from the seed and from s and r alone. So a run
+continues at any step without replaying what came before, every worker or replica takes its own rows
+of the same global batch, and the same code feeds every backend.
 Nothing here needs TensorFlow when the set was prepared as array_record.
 """
 
 import collections
 import functools
+import os
 import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
-from mspfn_tf.training.pair_source import PairSource, parse_mixture
+from mspfn_tf.training.fresh_rain import FreshRain
+from mspfn_tf.training.pair_source import PairSource, check_mixture
 
 # Examples over which a mixture keeps its exact shares (to one example).
 _MIXTURE_BLOCK = 1024
@@ -25,20 +29,31 @@ _WINDOW = 64
 _MIXTURE, _ORDER, _CROPS, _RAIN = range(4)
 
 
-def _random(*key):
+class Pairs(Protocol):
+    """What patches are cut from: `pairs[i]` is (rainy, clean), `uint8 [H, W, 3]` each."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def name(self, index: int) -> str: ...
+
+
+def _random(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
 class DecodedCache:
     """Decoded pairs of several sources, the least recently used dropped beyond `budget` bytes."""
 
-    def __init__(self, budget):
+    def __init__(self, budget: int):
         self.budget = budget
         self.used = 0
-        self._pairs = collections.OrderedDict()
+        self._pairs: collections.OrderedDict[tuple[int, int], tuple] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, source, index):
+    def get(self, source: Pairs, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """`source[index]`, decoded now or before."""
         key = (id(source), index)
         with self._lock:
             if key in self._pairs:
@@ -56,8 +71,14 @@ class DecodedCache:
         return pair
 
 
-Row = collections.namedtuple("Row", "source pair top left transform")
-Row.__doc__ = """Where one patch comes from: indices, corner as fractions in [0, 1), 0..7."""
+class Row(NamedTuple):
+    """Where one patch comes from: indices, corner as fractions in [0, 1), transform 0..7."""
+
+    source: int
+    pair: int
+    top: float
+    left: float
+    transform: int
 
 
 class PatchStream:
@@ -69,26 +90,28 @@ class PatchStream:
     once per so many patches.
 
     Args:
-        sources: list of `PairSource`, or of anything with `len`, `[i]` and `name(i)` like it.
+        sources: list of `PairSource`, or of anything that reads like it.
         shares: their shares, summing to 1.
         batch_size: examples of a (global) batch.
         seed: int.
         cache_bytes: budget of the decoded pairs kept in memory (uint8).
         crops_per_pair: patches taken from a pair before it may leave the cache.
-        fresh_rain: `FreshRain`, which rains anew on some of the patches, or None.
-        upright: whether patches are only mirrored, not turned by 90 degrees, so that rain falls.
+        fresh_rain: `FreshRain`, which rains anew on some of the patches, or None. It rains on the
+            turned patch, so that rain falls from above in any case.
+        upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
+            the pairs falls from above (or from below), too.
     """
 
     def __init__(
         self,
-        sources,
-        shares,
-        batch_size,
-        seed,
-        cache_bytes=2**31,
-        crops_per_pair=1,
-        fresh_rain=None,
-        upright=False,
+        sources: Sequence[Pairs],
+        shares: Sequence[float],
+        batch_size: int,
+        seed: int,
+        cache_bytes: int = 2**31,
+        crops_per_pair: int = 1,
+        fresh_rain: FreshRain | None = None,
+        upright: bool = False,
     ):
         self.sources = list(sources)
         self.batch_size = batch_size
@@ -121,7 +144,7 @@ class PatchStream:
         width = min(_WINDOW, pairs - window * _WINDOW)  # the last window may be smaller
         return int(self._order(source, epoch)[window * _WINDOW + visit % width])
 
-    def rows(self, step, rows=slice(None)):
+    def rows(self, step: int, rows: slice = slice(None)) -> list[Row]:
         """Where the patches of batch `step`, or of a slice of it, come from: a list of `Row`."""
         # Drawn for the whole batch, so that a slice of it sees the same numbers.
         random = _random(self.seed, _CROPS, step)
@@ -138,14 +161,13 @@ class PatchStream:
             result.append(Row(source, pair, *corners[row], int(transforms[row])))
         return result
 
-    def _batch_row(self, rows, index):
-        return range(self.batch_size)[rows][index]
-
-    def names(self, step):
+    def names(self, step: int) -> list[str]:
         """The pairs of batch `step`, by name."""
         return [self.sources[row.source].name(row.pair) for row in self.rows(step)]
 
-    def batch(self, step, patch_size, rows=slice(None)):
+    def batch(
+        self, step: int, patch_size: int, rows: slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Batch `step`, or a slice of its rows.
 
         Returns:
@@ -154,8 +176,9 @@ class PatchStream:
         A pair smaller than the patch is continued by reflection.
         """
         chosen = self.rows(step, rows)
+        numbers = range(self.batch_size)[rows]
         patches = np.empty((2, len(chosen), patch_size, patch_size, 3), np.uint8)
-        for index, row in enumerate(chosen):
+        for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
             pair = self.cache.get(self.sources[row.source], row.pair)
             height, width = (max(side, patch_size) for side in pair[0].shape[:2])
             top = int(row.top * (height - patch_size + 1))
@@ -167,7 +190,7 @@ class PatchStream:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = turned(crop, row.transform)
             if self.fresh_rain is not None:
-                rng = _random(self.seed, _RAIN, step, self._batch_row(rows, index))
+                rng = _random(self.seed, _RAIN, step, number)
                 rainy = self.fresh_rain.draw(patches[1, index], rng)
                 if rainy is not None:
                     patches[0, index] = rainy
@@ -183,14 +206,46 @@ def _largest_remainder(shares):
     return counts
 
 
-def open_stream(spec, data_dir, split="train", **arguments):
-    """The `PatchStream` of a dataset specification (see `parse_mixture`)."""
-    names, shares = zip(*parse_mixture(spec), strict=True)
-    sources = [PairSource(name, split, data_dir) for name in names]
-    return PatchStream(sources, shares, **arguments)
+def open_stream(
+    dataset: str | Mapping[str, float],
+    data_dir: str | os.PathLike,
+    split: str = "train",
+    crops_per_pair: int = 0,
+    cache_bytes: int = 2**31,
+    **arguments: Any,
+) -> PatchStream:
+    """The `PatchStream` of prepared sets.
+
+    Args:
+        dataset: name of a set, or names with their weights.
+        data_dir: folder that `mspfn prepare` filled.
+        split: which split of them.
+        crops_per_pair: as in `PatchStream`; 0: 1 if the decoded pairs fit the cache, else 4.
+        cache_bytes: as in `PatchStream`.
+        **arguments: further ones of `PatchStream`.
+
+    Raises:
+        UsageError: a set is not prepared or has no such split.
+    """
+    mixture = check_mixture(dataset)
+    sources = [PairSource(name, split, data_dir) for name in mixture]
+    if not crops_per_pair:
+        pixels = sum(source.sizes().prod(axis=1).mean() * len(source) for source in sources)
+        crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each
+    shares = np.array(list(mixture.values())) / sum(mixture.values())
+    return PatchStream(
+        sources, shares, cache_bytes=cache_bytes, crops_per_pair=crops_per_pair, **arguments
+    )
 
 
-def read_ahead(stream, start, stop, patch_size, rows=slice(None), threads=2):
+def read_ahead(
+    stream: PatchStream,
+    start: int,
+    stop: int,
+    patch_size: int,
+    rows: slice = slice(None),
+    threads: int = 2,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches `start` .. `stop` - 1 of a `PatchStream` in order, computed ahead by threads.
 
     What training reads, on every backend. Grain carries it: its threads may be dropped at any step,
@@ -219,7 +274,16 @@ def read_ahead(stream, start, stop, patch_size, rows=slice(None), threads=2):
     return iter(batches.to_iter_dataset(ahead))
 
 
-def tf_dataset(stream, start, stop, patch_size, pipeline=0, pipelines=1, replicas=1, threads=2):
+def tf_dataset(
+    stream: PatchStream,
+    start: int,
+    stop: int,
+    patch_size: int,
+    pipeline: int = 0,
+    pipelines: int = 1,
+    replicas: int = 1,
+    threads: int = 2,
+) -> Any:
     """A `tf.data.Dataset` of the batches `start` .. `stop` - 1, in order.
 
     For `fit` and loops of your own, with the numbers of a `tf.distribute.InputContext` as

@@ -1,10 +1,20 @@
-"""What a training run is: one frozen dataclass, whose fields are the flags of `mspfn train`."""
+"""What a training run is: one frozen dataclass."""
 
 import dataclasses
+import hashlib
 import json
+import math
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.training.pair_source import parse_mixture
+from mspfn_tf.files import sha256
+from mspfn_tf.presets import PRESETS
+from mspfn_tf.source import resolve
+from mspfn_tf.training.pair_source import check_mixture
 
 # The published script (design: Adam 0.9/0.999/1e-8, 5e-4 * 0.8^(step / 20000) + 1e-6).
 PUBLISHED = {
@@ -36,138 +46,172 @@ RECIPES = {
 SCHEDULES = ("published", "cosine")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
+_REQUIRED = ("dataset", "data_dir", "workdir")
+_POSITIVE = (
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "threads",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "log_every",
+    "validation_images",
+    "validation_size",
+    "start_timeout",
+)
+_PATHS = ("data_dir", "workdir", "streaks", "teacher", "init_weights")
+# Fields that may change when a run continues, but not from worker to worker.
+_OF_ALL_WORKERS = ("steps", "checkpoint_every", "log_every", "validate_every")
 
-def _flag(help, default=None, **metadata):
+
+def _field(help: str, default: Any = None, **metadata: Any) -> Any:
     """A field of `Recipe`; `default=None` means: what the preset's entry in RECIPES says."""
     return dataclasses.field(default=default, metadata={**metadata, "help": help})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The configuration of a training run; see `mspfn train --help` for each field.
+    """The configuration of a training run; the `help` of each field tells what it is.
+
+    `mspfn train --help` prints them: every field is a flag. Fields of several values take Python's
+    own: `dataset="rain800"` or `{"rain800": 3, "synthetic_rain/mixed": 1}` (name -> weight),
+    `patch_size=96` or `(64, 96)`, `model_arguments={"width": 24}`. They are kept as a dict, a
+    tuple and a dict; paths are kept as text.
 
     Raises:
-        UsageError: a value that cannot work, naming the flag.
+        UsageError: a value that cannot work, naming the field.
     """
 
-    preset: str = _flag("network to train", "mspfn_mobile")
-    dataset: str = _flag("NAME, NAME/CONFIG or a mixture rain800:1,synthetic_rain/heavy:2")
-    data_dir: str = _flag("folder that `mspfn prepare` filled", same_run=False)
-    workdir: str = _flag("folder of this run; run again with it to resume", same_run=False)
-    fresh_rain: float = _flag(
+    preset: str = _field("network to train", "mspfn_mobile")
+    dataset: Mapping[str, float] = _field("prepared set, or several with their weights")
+    data_dir: str = _field("folder that `mspfn prepare` filled", same_run=False)
+    workdir: str = _field("folder of this run; run again with it to resume", same_run=False)
+    fresh_rain: float = _field(
         "share of the patches, 0..1, in whose clean half synthetic rain is drawn anew", 0.0
     )
-    streaks: str = _flag("folder of streak pictures that fresh rain may use", "")
-    symmetries: str = _flag(
+    streaks: str = _field("folder of streak pictures that fresh rain may use", "")
+    rain_mix: float = _field(
+        "share of the fresh rain, 0..1, whose streaks RainMix warps and mixes", 0.0
+    )
+    symmetries: str = _field(
         "flips and rotations of the patches: all 8, or the 4 that keep rain upright",
         "all",
         choices=("all", "upright"),
     )
-    steps: int = _flag("training steps")
-    batch_size: int = _flag("patches of a batch, over all replicas together")
-    patch_size: str = _flag("side of the patches; 64,96,128 gives each an equal share", "96")
-    learning_rate: float = _flag("learning rate at its highest")
-    schedule: str = _flag("course of the learning rate", choices=SCHEDULES)
-    warmup_steps: int = _flag("steps over which the learning rate rises from 0 (cosine)")
-    optimizer: str = _flag("optimizer", "adam", choices=("adam", "adamw", "muon"))
-    weight_decay: float = _flag("weight decay of adamw and muon", 1e-4)
-    clip_norm: float = _flag("largest norm of the whole gradient; 0: no clipping")
-    ema: float = _flag("decay of the moving average of the weights; 0: none")
-    loss: str = _flag("derain: Charbonnier and edges; psnr", "derain", choices=("derain", "psnr"))
-    edge_weight: float = _flag("weight of the edge loss", 0.05)
-    ssim_weight: float = _flag("weight of 1 - SSIM beside the psnr loss, in dB", 0.0)
-    precision: str = _flag("compute type", "float32", choices=("float32", "bfloat16"))
-    teacher: str = _flag("preset or model file whose output the student also learns", "")
-    teacher_weight: float = _flag("share of the teacher's part in the loss, 0..1", 0.5)
-    init_weights: str = _flag("weights file to start from", "")
-    model_arguments: str = _flag("JSON object of arguments that override the preset's", "")
-    seed: int = _flag("seed of the first weights and of the data order", 0)
-    crops_per_pair: int = _flag(
+    steps: int = _field("training steps")
+    batch_size: int = _field("patches of a batch, over all replicas together")
+    patch_size: Sequence[int] = _field("side of the patches; several get an equal share each", 96)
+    learning_rate: float = _field("learning rate at its highest")
+    schedule: str = _field("course of the learning rate", choices=SCHEDULES)
+    warmup_steps: int = _field("steps over which the learning rate rises from 0 (cosine)")
+    optimizer: str = _field("optimizer", "adam", choices=("adam", "adamw", "muon"))
+    weight_decay: float = _field("weight decay of adamw and muon", 1e-4)
+    clip_norm: float = _field("largest norm of the whole gradient; 0: no clipping")
+    ema: float = _field("decay of the moving average of the weights; 0: none")
+    loss: str = _field("derain: Charbonnier and edges; psnr", "derain", choices=("derain", "psnr"))
+    edge_weight: float = _field("weight of the edge loss", 0.05)
+    ssim_weight: float = _field("weight of 1 - SSIM beside the psnr loss, in dB", 0.0)
+    precision: str = _field(
+        "compute type; auto: bfloat16 on CPUs that have it, with TensorFlow",
+        "float32",
+        choices=("float32", "bfloat16", "auto"),
+    )
+    teacher: str = _field("preset or model file whose output the student also learns", "")
+    teacher_weight: float = _field("share of the teacher's part in the loss, 0..1", 0.5)
+    init_weights: str = _field("weights file to start from", "")
+    model_arguments: Mapping[str, Any] = _field("arguments that override the preset's", None)
+    seed: int = _field("seed of the first weights and of the data order", 0)
+    crops_per_pair: int = _field(
         "patches per decoded pair; 0: 1 if the set fits the cache, else 4", 0
     )
-    cache_mb: int = _flag("memory for decoded pairs, MiB", 2048, same_run=False)
-    threads: int = _flag("threads of the input pipeline", 2, same_run=False)
-    strategy: str = _flag("devices", "auto", choices=STRATEGIES, same_run=False)
-    deterministic: bool = _flag("force deterministic kernels (GPU; slower)", False, same_run=False)
-    checkpoint_every: int = _flag("steps between checkpoints", 500, same_run=False)
-    keep_checkpoints: int = _flag("newest checkpoints kept", 3, same_run=False)
-    log_every: int = _flag("steps between reports", 50, same_run=False)
-    validate_every: int = _flag("steps between validations; 0: none", 1000, same_run=False)
-    validation_dataset: str = _flag("set(s) to validate on; default: the training ones", "")
-    validation_images: int = _flag("pairs of each validation set", 32)
-    validation_size: int = _flag("side of the centre crops validated", 256)
-    on_nan: str = _flag("what to do when the loss is not finite", "stop", choices=("stop", "skip"))
-    max_minutes: float = _flag("stop, saved, after so many minutes; 0: no limit", 0, same_run=False)
-    tensorboard: bool = _flag("write TensorBoard scalars and panels", False, same_run=False)
+    cache_mb: int = _field("memory for decoded pairs, MiB", 2048, same_run=False)
+    threads: int = _field("threads of the input pipeline", 2, same_run=False)
+    strategy: str = _field("devices", "auto", choices=STRATEGIES, same_run=False)
+    start_timeout: float = _field(
+        "minutes that several workers wait for each other at the start", 10.0, same_run=False
+    )
+    deterministic: bool = _field("force deterministic kernels (GPU; slower)", False, same_run=False)
+    checkpoint_every: int = _field("steps between checkpoints", 500, same_run=False)
+    keep_checkpoints: int = _field("newest checkpoints kept", 3, same_run=False)
+    log_every: int = _field("steps between reports", 50, same_run=False)
+    validate_every: int = _field("steps between validations; 0: none", 1000, same_run=False)
+    validation_dataset: Mapping[str, float] = _field(
+        "set(s) to validate on; default: the training ones", None
+    )
+    validation_images: int = _field("pairs of each validation set", 32)
+    validation_size: int = _field("side of the centre crops validated", 256)
+    on_nan: str = _field("what to do when the loss is not finite", "stop", choices=("stop", "skip"))
+    max_minutes: float = _field(
+        "stop, saved, after so many minutes; 0: no limit", 0.0, same_run=False
+    )
+    tensorboard: bool = _field("write TensorBoard scalars and panels", False, same_run=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in RECIPES.get(self.preset, PUBLISHED).items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        for name in ("dataset", "data_dir", "workdir"):
+                self._set(name, value)
+        for name in _REQUIRED:
             if not getattr(self, name):
-                raise UsageError(f"--{name} is missing")
+                raise UsageError(f"{name} is missing")
+        for name in _PATHS:
+            self._set(name, os.fspath(getattr(self, name) or ""))
+        self._set("dataset", check_mixture(self.dataset))
+        if self.validation_dataset:
+            self._set("validation_dataset", check_mixture(self.validation_dataset))
+        else:
+            self._set("validation_dataset", None)
+        self._set("patch_size", _sizes(self.patch_size))
+        self._set("model_arguments", _arguments(self.model_arguments))
         for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata.get("choices")
-            if choices and value not in choices:
-                raise UsageError(f"--{field.name} '{value}': choose from {', '.join(choices)}")
-            if field.type in (int, float) and value < 0:
-                raise UsageError(f"--{field.name} {value}: must not be negative")
-        for name in (
-            "steps",
-            "batch_size",
-            "learning_rate",
-            "threads",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) == 0:
-                raise UsageError(f"--{name} 0: must be positive")
-        for name in (
-            "keep_checkpoints",
-            "log_every",
-            "validation_images",
-            "validation_size",
-        ):
-            if getattr(self, name) == 0:
-                raise UsageError(f"--{name} 0: must be positive")
-        if self.fresh_rain > 1:
-            raise UsageError(f"--fresh_rain {self.fresh_rain:g}: a share, at most 1")
-        if self.ema >= 1 or self.teacher_weight > 1:
-            raise UsageError("--ema must be below 1, --teacher_weight at most 1")
+            self._check(field)
+        if self.fresh_rain > 1 or self.rain_mix > 1 or self.teacher_weight > 1:
+            raise UsageError("fresh_rain, rain_mix and teacher_weight are shares, at most 1")
+        if self.ema >= 1:
+            raise UsageError(f"ema {self.ema:g}: must be below 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:
-            raise UsageError(
-                f"--warmup_steps {self.warmup_steps}: must be below --steps {self.steps}"
-            )
-        parse_mixture(self.dataset)
-        self.stages()
-        self.arguments()
+            raise UsageError(f"warmup_steps {self.warmup_steps}: must be below steps {self.steps}")
 
-    def stages(self):
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check(self, field: dataclasses.Field) -> None:
+        value, choices = getattr(self, field.name), field.metadata.get("choices")
+        if choices and value not in choices:
+            raise UsageError(f"{field.name} {value!r}: choose from {', '.join(choices)}")
+        kinds = {int: numbers.Integral, float: numbers.Real, bool: bool}
+        if field.type not in kinds:
+            return
+        kind = kinds[field.type]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise UsageError(
+                f"{field.name} must be {field.type.__name__}; received {value!r} of type "
+                f"{type(value).__name__}"
+            )
+        self._set(field.name, field.type(value))
+        if field.type is bool:
+            return
+        if not math.isfinite(value):
+            raise UsageError(f"{field.name} {value}: must be finite")
+        if value < 0:
+            raise UsageError(f"{field.name} {value}: must not be negative")
+        if value == 0 and field.name in _POSITIVE:
+            raise UsageError(f"{field.name} 0: must be positive")
+
+    def stages(self) -> list[tuple[int, int, int]]:
         """The parts of the run: a list of (first step, step after the last, patch size)."""
-        try:
-            sizes = [int(size) for size in str(self.patch_size).split(",")]
-        except ValueError:
-            sizes = [0]
-        for size in sizes:
-            if size <= 0 or size % 8:
-                raise UsageError(
-                    f"--patch_size {self.patch_size}: must be multiples of 8, such as 96 or 64,96"
-                )
+        sizes = self.patch_size
         ends = [self.steps * (index + 1) // len(sizes) for index in range(len(sizes))]
         return list(zip([0, *ends[:-1]], ends, sizes, strict=True))
 
-    def arguments(self):
-        """The model arguments that override the preset's, as a dict."""
-        try:
-            arguments = json.loads(self.model_arguments or "{}")
-        except json.JSONDecodeError as error:
-            raise UsageError(f"--model_arguments {self.model_arguments}: {error}") from error
-        if not isinstance(arguments, dict):
-            raise UsageError(f"--model_arguments {self.model_arguments}: must be a JSON object")
-        return arguments
+    def identity(self) -> dict[str, Any]:
+        """What must stay the same when a run continues, as JSON keeps it.
 
-    def identity(self):
-        """What must stay the same when a run continues, as a dict."""
+        It says what things are, not how they are spelled: files and folders by the SHA-256 of what
+        they hold, weights of a mixture by the shares, the network by all of its arguments.
+
+        Raises:
+            UsageError: a file or folder that is named does not exist.
+        """
         fields = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -175,4 +219,89 @@ class Recipe:
         }
         if self.schedule == "published" and len(self.stages()) == 1:
             del fields["steps"]  # nothing depends on where such a run ends: it may be prolonged
-        return fields
+        total = sum(self.dataset.values())
+        fields["dataset"] = [[name, weight / total] for name, weight in self.dataset.items()]
+        fields["validation_dataset"] = sorted(self.validation_dataset or self.dataset)
+        fields["model_arguments"] = {**_preset_arguments(self.preset), **self.model_arguments}
+        if self.preset not in PRESETS:
+            fields["preset"] = ""
+        fields["streaks"] = _folder_digest(self.streaks)
+        for name in ("teacher", "init_weights"):
+            fields[name] = _weights_digest(getattr(self, name))
+        return json.loads(json.dumps(fields))
+
+    def agreement(self) -> dict[str, Any]:
+        """What must be the same on all workers of a run: its identity and what they do together."""
+        return {**self.identity(), **{name: getattr(self, name) for name in _OF_ALL_WORKERS}}
+
+
+def differences(one: Mapping, other: Mapping, names: tuple[str, str]) -> list[str]:
+    """A line for every field in which two identities differ.
+
+    Args:
+        one, other: as `Recipe.identity` gives them.
+        names: where each stands, such as ("there", "now").
+    """
+    return [
+        f"  {key}: {one.get(key)!r} {names[0]}, {other.get(key)!r} {names[1]}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    sizes = (value,) if isinstance(value, numbers.Integral) else value
+    if (
+        not isinstance(sizes, Sequence)
+        or not sizes
+        or not all(isinstance(s, numbers.Integral) and s > 0 and s % 8 == 0 for s in sizes)
+    ):
+        raise UsageError(
+            f"patch_size {value!r}: must be a positive multiple of 8, such as 96, or several"
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    try:
+        if value is not None and not isinstance(value, Mapping):
+            raise TypeError("must be a dict")
+        return json.loads(json.dumps(dict(value or {})))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model_arguments {value!r}: {error}") from error
+
+
+def _preset_arguments(preset: str) -> dict[str, Any]:
+    if preset in PRESETS:
+        return dict(PRESETS[preset]["arguments"])
+    path = Path(preset, "config.json")
+    try:
+        config = json.loads(path.read_text())
+        arguments = config.get("model", config)
+        return {key: arguments[key] for key in arguments if key not in ("dtype", "trainable")}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"preset {preset!r}: neither one of {', '.join(PRESETS)} nor a folder with the "
+            "config.json of a network"
+        ) from error
+
+
+def _weights_digest(source: str) -> str:
+    """The SHA-256 of the weights that a preset, a folder of a run or a file holds; "" of ""."""
+    try:
+        return resolve(source).digest or "" if source else ""
+    except OSError as error:
+        raise UsageError(f"no weights in {source}: {error.strerror}") from error
+
+
+def _folder_digest(folder: str) -> str:
+    """The SHA-256 of the files below a folder and of their names; "" of ""."""
+    if not folder:
+        return ""
+    root = Path(folder)
+    if not root.is_dir():
+        raise UsageError(f"streaks {folder}: no such folder")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -8,20 +8,25 @@ import datetime
 import importlib.util
 import json
 import math
+import os
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import keras
+import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.sheets import side_by_side
+from mspfn_tf.training.run_folder import RunFolder
+
+_VALIDATION = {"step", "best", "val_psnr", "val_ssim", "val_input_psnr", "val_input_ssim"}
 
 
 class ProgressLine(keras.callbacks.Callback):
     """Prints loss, PSNR, speed and time left; on a terminal the line is written over."""
 
-    def __init__(self, steps):
+    def __init__(self, steps: int):
         super().__init__()
         self.steps = steps
         self.live = sys.stdout.isatty()
@@ -38,10 +43,13 @@ class ProgressLine(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         best = "  (best)" if logs["best"] else ""
+        others = [
+            f", {name} {value:.4g}" for name, value in logs.items() if name not in _VALIDATION
+        ]
         self._print(
             f"step {logs['step']:.0f}/{self.steps}  validation: psnr {logs['val_psnr']:.3f} dB, "
             f"ssim {logs['val_ssim']:.4f} (rainy {logs['val_input_psnr']:.3f}, "
-            f"{logs['val_input_ssim']:.4f}){best}",
+            f"{logs['val_input_ssim']:.4f}){''.join(others)}{best}",
         )
 
     def _print(self, line, end="\n"):
@@ -52,17 +60,23 @@ class JsonLog(keras.callbacks.Callback):
     """Appends every report to `log.jsonl`, one JSON object a line.
 
     Args:
-        path: the file. Lines of steps after `step`, from before an interruption, are dropped.
+        folder: the run's. Lines of steps after `step`, from before an interruption, are dropped.
         step: the steps done at the start.
+
+    Raises:
+        UsageError: the file cannot be written, here or later.
     """
 
-    def __init__(self, path, step):
+    def __init__(self, folder: RunFolder, step: int):
         super().__init__()
-        self.path = Path(path)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        with atomic_write(self.path, overwrite=True) as temporary:
-            kept = [line for line in lines if _step_of(line) <= step]
-            temporary.write_text("".join(f"{line}\n" for line in kept))
+        self.folder = folder
+        path = folder.log
+        lines = []
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        with folder.writing(path), atomic_write(path, overwrite=True) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_train_batch_end(self, batch, logs=None):
         self._append(logs)
@@ -77,15 +91,16 @@ class JsonLog(keras.callbacks.Callback):
             for name, value in logs.items()
             if math.isfinite(value)
         }
-        with open(self.path, "a") as file:
+        path = self.folder.log
+        with self.folder.writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(logs) + "\n")
 
 
-def _step_of(line):
+def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return float("inf")  # a line that was cut short
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a line that was cut short
 
 
 class TensorBoardLog(keras.callbacks.Callback):
@@ -96,10 +111,14 @@ class TensorBoardLog(keras.callbacks.Callback):
         panels: function yielding (name, [rainy, derained, clean]), uint8 [H, W, 3] each.
     """
 
-    def __init__(self, folder, panels):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        panels: Callable[[], Iterable[tuple[str, list[np.ndarray]]]],
+    ):
         super().__init__()
         if importlib.util.find_spec("tensorboard") is None:
-            raise UsageError('--tensorboard needs TensorBoard: pip install "mspfn_tf[tensorboard]"')
+            raise UsageError('tensorboard needs TensorBoard: pip install "mspfn_tf[tensorboard]"')
         import tensorflow as tf
 
         self._tf = tf

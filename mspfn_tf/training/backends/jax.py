@@ -17,10 +17,10 @@ class JaxRunner(Runner):
         import jax
 
         if strategy not in ("auto", "one_device", "mirrored"):
-            raise UsageError(f"--strategy {strategy} needs the TensorFlow backend; on JAX use auto")
+            raise UsageError(f"strategy {strategy} needs the TensorFlow backend; on JAX use auto")
         if deterministic and jax.default_backend() == "gpu":
             raise UsageError(
-                "--deterministic on JAX: set XLA_FLAGS=--xla_gpu_deterministic_ops=true instead"
+                "deterministic on JAX: set XLA_FLAGS=--xla_gpu_deterministic_ops=true instead"
             )
         if workdir is not None:
             # What took minutes to compile is found again when the run resumes.
@@ -29,6 +29,7 @@ class JaxRunner(Runner):
             )
         devices = jax.devices()[:1] if strategy == "one_device" else jax.devices()
         self.replicas = len(devices)
+        self.gpus = len(devices) if jax.default_backend() == "gpu" else 0
         self._distribution = None
         if self.replicas > 1:
             self._distribution = keras.distribution.DataParallel(devices=devices)

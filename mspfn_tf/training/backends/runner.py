@@ -1,26 +1,31 @@
-"""What the runners of all backends share.
-
-A runner does one training step: `scope()` for making variables, `compile(...)`, `batches(...)`,
-`place(rainy, clean)` for a given global batch, `train_step(batch)` and `predict(rainy)`. The loss
-is always the mean over the *global* batch, and gradients are clipped by the norm of the whole,
-summed gradient, so that the number of devices does not show in the results.
-"""
+"""What the runners of all backends share."""
 
 import contextlib
 import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.training.patch_stream import read_ahead
+from mspfn_tf.training.patch_stream import PatchStream, read_ahead
 
 
-def global_norm(gradients):
+def global_norm(gradients: Sequence) -> Any:
     """Euclidean norm of all gradients together."""
     return ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
 
 
-def clipped(gradients, norm, limit):
+def clipped(gradients: Sequence, norm: Any, limit: float) -> Sequence:
+    """The gradients, scaled so that their global norm is at most `limit` (0: no limit).
+
+    Args:
+        gradients: tensors.
+        norm: their `global_norm`.
+        limit: largest norm.
+    """
     if not limit:
         return gradients
     scale = ops.minimum(1.0, limit / ops.maximum(norm, 1e-12))
@@ -28,26 +33,66 @@ def clipped(gradients, norm, limit):
 
 
 class Runner:
-    """What the runners share. `replicas`: devices of all workers; `chief`: this process writes."""
+    """Makes the training step of one backend.
+
+    In the order of use: `connect()`, `scope()` for making variables, `compile(...)`, `batches(...)`
+    or `place(rainy, clean)`, `train_step(batch)`, `predict(rainy)`. The loss is always the mean
+    over the *global* batch, and gradients are clipped by the norm of the whole, summed gradient, so
+    that the number of devices does not show in the results.
+
+    Attributes:
+        replicas: devices of all workers.
+        workers: processes that train together.
+        chief: whether this one writes.
+        gpus: GPUs among the replicas of this process.
+        rows: the rows of the global batch that this process takes.
+    """
 
     replicas = 1
     workers = 1
     chief = True
+    gpus = 0
+    rows = slice(None)
 
-    def scope(self):
+    def connect(
+        self,
+        agreement: Mapping[str, Any],
+        minutes: float,
+        stop: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Joins the other workers, where there are any; before it no device is known.
+
+        Args:
+            agreement: what must be the same on all workers, as JSON can hold it.
+            minutes: how long to wait for them.
+            stop: why to give up waiting; None to go on.
+
+        Raises:
+            UsageError: workers are missing, or have another agreement.
+            Stopped: `stop` said so.
+        """
+
+    def scope(self) -> contextlib.AbstractContextManager:
         """Context in which the variables of model and optimizer are made."""
         return contextlib.nullcontext()
 
-    def check_batch_size(self, batch_size):
+    def check_batch_size(self, batch_size: int) -> None:
         """Raises `UsageError` if the replicas cannot share a batch evenly."""
         if batch_size % self.replicas:
             raise UsageError(
-                f"--batch_size {batch_size} must be divisible by the {self.replicas} replicas"
+                f"batch_size {batch_size} must be divisible by the {self.replicas} replicas"
             )
 
     def compile(
-        self, model, optimizer, batch_size, loss, clip_norm=0.0, teacher=None, teacher_weight=0.0
-    ):
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        batch_size: int,
+        loss: keras.losses.Loss,
+        clip_norm: float = 0.0,
+        teacher: keras.Model | None = None,
+        teacher_weight: float = 0.0,
+    ) -> None:
         """Prepares `train_step`.
 
         Args:
@@ -65,7 +110,32 @@ class Runner:
         self.teacher_weight = teacher_weight
         self._build()
 
-    def _measures(self, derained, clean, taught):
+    def _build(self) -> None:
+        """Compiles the step of this backend."""
+
+    def batches(
+        self, stream: PatchStream, start: int, stop: int, patch_size: int, threads: int
+    ) -> Iterator:
+        """Yields the batches start .. stop - 1 of a `PatchStream`, ready for `train_step`."""
+        for rainy, clean in read_ahead(stream, start, stop, patch_size, self.rows, threads):
+            yield self._place(rainy, clean, self.rows.start or 0)
+
+    def place(self, rainy: np.ndarray, clean: np.ndarray) -> Any:
+        """A given global batch, float32 [batch, S, S, 3] each, made ready for `train_step`."""
+        return self._place(rainy, clean, 0)
+
+    def _place(self, rainy: np.ndarray, clean: np.ndarray, first_row: int) -> Any:
+        raise NotImplementedError
+
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        """One step; scalars that may still be computed: loss, psnr, gradient_norm."""
+        raise NotImplementedError
+
+    def predict(self, rainy: np.ndarray) -> np.ndarray:
+        """The derained pictures, float32 as the rainy ones [batch, H, W, 3]."""
+        raise NotImplementedError
+
+    def _measures(self, derained: Any, clean: Any, taught: Any) -> tuple[Any, Any]:
         """Loss, and RGB PSNR (dB) of the clipped output, of these rows as parts of the mean."""
         losses = self.loss.call(clean, derained)
         if taught is not None:
@@ -75,28 +145,16 @@ class Runner:
         psnr = (-10.0 / math.log(10.0)) * ops.log(ops.maximum(error, 1e-10))
         return ops.sum(losses) / self.batch_size, ops.sum(psnr) / self.batch_size
 
-    def any_worker(self, flag):
+    def any_worker(self, flag: bool) -> bool:
         """Whether `flag` is true on any of the workers."""
         return flag
 
-    def write_back(self):
+    def write_back(self) -> None:
         """Brings the Keras variables up to date with the training."""
 
-    def to_numpy(self, variable):
-        """The value of a Keras variable."""
-        return ops.convert_to_numpy(variable)
-
-    def read_back(self):
+    def read_back(self) -> None:
         """Takes over Keras variables that were assigned from outside."""
 
-    rows = slice(None)
-    """The rows of the global batch that this process takes."""
-
-    def batches(self, stream, start, stop, patch_size, threads):
-        """Yields the batches start .. stop - 1 of a `PatchStream`, ready for `train_step`."""
-        for rainy, clean in read_ahead(stream, start, stop, patch_size, self.rows, threads):
-            yield self._place(rainy, clean, self.rows.start or 0)
-
-    def place(self, rainy, clean):
-        """A given global batch, made ready for `train_step`."""
-        return self._place(rainy, clean, 0)
+    def to_numpy(self, variable: keras.Variable) -> np.ndarray:
+        """The value of a Keras variable."""
+        return ops.convert_to_numpy(variable)

@@ -1,10 +1,13 @@
 """The training step on TensorFlow, under any `tf.distribute` strategy."""
 
-import json
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
+from mspfn_tf.training.workers import Cluster, gather
 
 
 class TensorFlowRunner(Runner):
@@ -19,16 +22,26 @@ class TensorFlowRunner(Runner):
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
         if deterministic:
             tf.config.experimental.enable_op_determinism()
-        self.strategy = _tf_strategy(strategy)
+        self._name = strategy
+        self._cluster = None
+        if strategy in ("auto", "multi_worker"):
+            self._cluster = Cluster.from_environment()
+            if self._cluster is not None:
+                self._name = "multi_worker"
+                self.workers = len(self._cluster.addresses)
+                self.chief = self._cluster.index == 0
+            elif strategy == "multi_worker":
+                raise UsageError("strategy multi_worker needs the environment variable TF_CONFIG")
+
+    def connect(self, agreement, minutes, stop=lambda: None):
+        import tensorflow as tf
+
+        if self.workers > 1:
+            gather(self._cluster, agreement, minutes, stop)
+        with _ended_by_signals() if self._cluster else contextlib.nullcontext():
+            self.strategy = _make_strategy(self._name)
         self.replicas = self.strategy.num_replicas_in_sync
-        resolver = self.strategy.cluster_resolver
-        self._worker = 0
-        if resolver is not None and resolver.task_type in ("chief", "worker"):
-            cluster = resolver.cluster_spec().as_dict()
-            chiefs = len(cluster.get("chief", []))
-            self.workers = chiefs + len(cluster.get("worker", []))
-            self._worker = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
-            self.chief = self._worker == 0
+        self.gpus = len(tf.config.list_logical_devices("GPU"))
 
     def scope(self):
         return self.strategy.scope()
@@ -37,7 +50,8 @@ class TensorFlowRunner(Runner):
         import tensorflow as tf
 
         share = self.batch_size // self.workers
-        self.rows = slice(self._worker * share, (self._worker + 1) * share)
+        worker = self._cluster.index if self._cluster else 0
+        self.rows = slice(worker * share, (worker + 1) * share)
 
         def replica_step(rainy, clean):
             variables = self.model.trainable_variables
@@ -103,14 +117,30 @@ class TensorFlowRunner(Runner):
         return self._predict(rainy).numpy()
 
 
-def _tf_strategy(name):
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within it SIGTERM and Ctrl-C end the process: TensorFlow connects deaf to Python's handlers.
+
+    Nothing has been trained that could be lost. TensorFlow sets handlers of its own on the way.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+    except ValueError:  # not the main thread, which alone may set them
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _make_strategy(name):
     import tensorflow as tf
 
-    gpus = tf.config.list_logical_devices("GPU") if name in ("mirrored", "one_device") else []
     if name == "auto":
-        if json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster"):
-            name = "multi_worker"
-        elif os.environ.get("TPU_NAME"):
+        if os.environ.get("TPU_NAME"):
             name = "tpu"
         else:
             gpus = tf.config.list_logical_devices("GPU")
@@ -118,11 +148,10 @@ def _tf_strategy(name):
     if name == "one_device":
         return tf.distribute.get_strategy()
     if name == "mirrored":
+        gpus = tf.config.list_logical_devices("GPU")
         devices = gpus or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multi_worker":
-        if not os.environ.get("TF_CONFIG"):
-            raise UsageError("--strategy multi_worker needs the environment variable TF_CONFIG")
         return tf.distribute.MultiWorkerMirroredStrategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
@@ -131,5 +160,5 @@ def _tf_strategy(name):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise UsageError(f"--strategy tpu: no TPU found ({error}); set TPU_NAME") from error
+        raise UsageError(f"strategy tpu: no TPU found ({error}); set TPU_NAME") from error
     return tf.distribute.TPUStrategy(resolver)

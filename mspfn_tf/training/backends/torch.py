@@ -13,11 +13,8 @@ class TorchRunner(Runner):
         import torch
 
         if strategy not in ("auto", "one_device"):
-            raise UsageError(f"--strategy {strategy} needs the TensorFlow or the JAX backend")
+            raise UsageError(f"strategy {strategy} needs the TensorFlow or the JAX backend")
         torch.use_deterministic_algorithms(deterministic)
-
-    def _build(self):
-        pass
 
     def _place(self, rainy, clean, first_row):
         return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)

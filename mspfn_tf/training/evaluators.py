@@ -1,22 +1,42 @@
-"""The fixed pictures that a training run is judged by."""
+"""What judges a training run on the way: anything that scores a network, such as fixed pictures."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.training.pair_source import PairSource, parse_mixture
+from mspfn_tf.training.pair_source import PairSource, check_mixture
 
 _PANELS = 4
 _IDENTICAL = 60.0  # dB that a rain-free picture left as it was counts, instead of infinity
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From rainy to derained pictures, float32 [batch, H, W, 3] in [0, 1], sides multiples of 8."""
+
+
+class Evaluator(Protocol):
+    """Judges the network at every validation; it holds the averaged weights then."""
+
+    def scores(self, predict: Predict) -> Mapping[str, float]:
+        """Scores by name, which no other evaluator may use; they go to the logs and callbacks."""
+        ...
+
+    def panels(self, predict: Predict) -> Iterable[tuple[str, list[np.ndarray]]]:
+        """Pictures for TensorBoard: (name, pictures beside each other, uint8 [H, W, 3])."""
+        ...
 
 
 class ValidationSet:
     """Centre crops of pairs spread evenly over the validation split of one or more sets.
 
-    All crops have one size, so that the network is compiled once.
+    All crops have one size, so that the network is compiled once. Every set counts alike, however
+    many pairs it has.
 
     Args:
-        spec: dataset specification; its weights do not matter here.
+        dataset: name of a set, or names with weights; the weights do not matter here.
         data_dir: folder of the prepared sets.
         count: pairs of each set, or as many as it has.
         size: side of the crops, or as large as the smallest picture allows.
@@ -25,9 +45,15 @@ class ValidationSet:
         UsageError: a set is not prepared or has no validation split.
     """
 
-    def __init__(self, spec, data_dir, count, size):
+    def __init__(
+        self,
+        dataset: str | Mapping[str, float],
+        data_dir: str | os.PathLike,
+        count: int,
+        size: int,
+    ):
         self.names, pairs, weights = [], [], []
-        for name, _ in parse_mixture(spec):
+        for name in check_mixture(dataset):
             source = PairSource(name, "validation", data_dir)
             chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
             weights += [1 / len(chosen)] * len(chosen)
@@ -42,28 +68,23 @@ class ValidationSet:
             top, left = ((length - side) // 2 for length in image.shape[:2])
             return image[top : top + side, left : left + side]
 
-        # Every set counts alike, however many pairs it has.
         self._weights = np.array(weights) / sum(weights)
         self._rainy, self._clean = (np.stack([centre(p[i]) for p in pairs]) for i in (0, 1))
         self._input_scores = self._mean_scores(self._rainy)
 
-    def _mean_scores(self, images):
+    def _mean_scores(self, images: Iterable[np.ndarray]) -> list[float]:
         scores = [
             (min(metrics.psnr(clean, image), _IDENTICAL), metrics.ssim(clean, image))
             for clean, image in zip(self._clean, images, strict=True)
         ]
         return (self._weights @ np.array(scores)).tolist()
 
-    def _derained(self, predict, count=None):
+    def _derained(self, predict: Predict, count: int | None = None) -> Iterator[np.ndarray]:
         for rainy in self._rainy[:count]:
             yield predict(np.float32(rainy[None]) / np.float32(255))[0]
 
-    def scores(self, predict):
-        """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures.
-
-        Args:
-            predict: function from rainy to derained, float32 [1, H, W, 3] in [0, 1].
-        """
+    def scores(self, predict: Predict) -> dict[str, float]:
+        """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures."""
         psnr, ssim = self._mean_scores(self._derained(predict))
         input_psnr, input_ssim = self._input_scores
         return {
@@ -73,7 +94,7 @@ class ValidationSet:
             "val_input_ssim": input_ssim,
         }
 
-    def panels(self, predict):
+    def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained, clean]), uint8 each, of the first few pictures."""
         for index, derained in enumerate(self._derained(predict, _PANELS)):
             image = np.uint8(np.clip(derained, 0, 1) * 255 + 0.5)

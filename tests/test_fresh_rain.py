@@ -1,0 +1,170 @@
+"""Rain drawn inside the input pipeline: a function of seed, step and row, and of nothing else."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import structural_similarity as reference_ssim
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.losses import structural_similarity
+from mspfn_tf.training.fresh_rain import FreshRain, rain_mix, read_streaks
+from mspfn_tf.training.patch_stream import PatchStream
+from tests.pair_sets import smooth_pair
+
+
+class Pairs:
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return smooth_pair(index, 48, 56)
+
+    def name(self, index):
+        return str(index)
+
+
+STREAKS = [np.uint8(255 * (np.random.default_rng(0).random((40, 60)) > 0.95))]
+RAINS = {
+    "procedural": FreshRain(0.6),
+    "mixed": FreshRain(0.6, mix=1.0),
+    "of files": FreshRain(0.6, STREAKS, mix=0.5),
+}
+
+
+def stream(rain, seed=1, **arguments):
+    return PatchStream([Pairs()], [1.0], 6, seed, fresh_rain=rain, **arguments)
+
+
+@pytest.mark.parametrize("rain", RAINS.values(), ids=RAINS)
+def test_rain_follows_from_seed_step_and_row(rain):
+    first = stream(rain)
+    batches = [first.batch(step, 32) for step in range(4)]
+    resumed = stream(rain, cache_bytes=0)  # begins at a later step, and reads ahead out of order
+    for step in (3, 1):
+        np.testing.assert_array_equal(resumed.batch(step, 32), batches[step])
+    for rows in (slice(0, 3), slice(3, 6), slice(1, 6, 2)):
+        part = resumed.batch(2, 32, rows)
+        np.testing.assert_array_equal(part, np.stack(batches[2])[:, rows])
+    assert not np.array_equal(stream(rain, seed=2).batch(1, 32)[0], batches[1][0])
+
+
+def test_rain_falls_on_its_share_and_leaves_the_clean_half_alone():
+    dry, wet = stream(None), stream(FreshRain(0.5))
+    changed = []
+    for step in range(20):
+        (rainy, clean), (own, same) = wet.batch(step, 32), dry.batch(step, 32)
+        np.testing.assert_array_equal(clean, same)
+        changed += [not np.array_equal(*pair) for pair in zip(rainy, own, strict=True)]
+    assert 0.35 < np.mean(changed) < 0.65
+    rainy, _ = stream(FreshRain(0.0)).batch(0, 32)
+    np.testing.assert_array_equal(rainy, dry.batch(0, 32)[0])
+
+
+def test_rows_see_different_rain():
+    class Same(Pairs):
+        def __getitem__(self, index):
+            gray = np.full((32, 32, 3), 90, np.uint8)
+            return gray, gray
+
+    rainy, clean = PatchStream([Same()], [1.0], 6, 0, fresh_rain=FreshRain(1.0)).batch(0, 32)
+    assert len({patch.tobytes() for patch in rainy}) == 6
+    assert len({patch.tobytes() for patch in clean}) == 1
+
+
+def test_upright_makes_no_quarter_turns():
+    all_of_them, upright = (
+        {row.transform for step in range(30) for row in stream(None, upright=up).rows(step)}
+        for up in (False, True)
+    )
+    assert all_of_them == set(range(8)) and upright == {0, 2, 4, 6}
+
+    class Columns(Pairs):
+        def __getitem__(self, index):
+            column = np.uint8(np.arange(48) * 5)[None, :, None]
+            image = np.broadcast_to(column, (48, 48, 3))
+            return image, image
+
+    straight = PatchStream([Columns()], [1.0], 6, 0, upright=True)
+    for step in range(5):
+        patches, _ = straight.batch(step, 32)
+        assert np.ptp(patches, axis=1).max() == 0  # columns stay columns
+
+
+# === RainMix ===
+
+
+def layer():
+    rng = np.random.default_rng(0)
+    streaks = np.zeros((64, 80), np.float32)
+    for column in range(4, 80, 8):
+        top = rng.integers(40)
+        streaks[top : top + 20, column] = 0.8
+    return streaks
+
+
+def test_rain_mix_keeps_range_energy_and_shape():
+    streaks = layer()
+    for seed in range(50):
+        mixed = rain_mix(streaks, np.random.default_rng(seed))
+        assert mixed.shape == streaks.shape and mixed.dtype == np.float32
+        assert mixed.min() >= 0 and mixed.max() <= 1
+        energy = np.mean(mixed**2) / np.mean(streaks**2)
+        assert 0.5 < energy <= 1.001  # less only where it is clipped
+    np.testing.assert_array_equal(streaks, layer())
+    nothing = rain_mix(np.zeros((16, 16), np.float32), np.random.default_rng(0))
+    assert not nothing.any()
+
+
+def test_rain_mix_moves_rain():
+    streaks = layer()
+    mixed = [rain_mix(streaks, np.random.default_rng(seed)) for seed in range(40)]
+    new = [(image[streaks == 0] > 0.05).mean() for image in mixed]
+    assert np.median(new) > 0.05  # rain where there was none
+    assert len({image.tobytes() for image in mixed}) == 40
+    again = rain_mix(streaks, np.random.default_rng(7))
+    np.testing.assert_array_equal(again, mixed[7])
+
+
+def test_mixed_rain_only_brightens():
+    clean = smooth_pair(0, 48, 48)[1]
+    for seed in range(20):
+        rainy = FreshRain(1.0, mix=1.0).draw(clean, np.random.default_rng(seed))
+        assert rainy.dtype == np.uint8 and rainy.shape == clean.shape
+        assert np.all(rainy >= clean) and np.any(rainy > clean)
+
+
+def test_streak_pictures(tmp_path):
+    assert read_streaks("") == []
+    with pytest.raises(UsageError, match="no such folder"):
+        read_streaks(tmp_path / "missing")
+    with pytest.raises(UsageError, match="no pictures"):
+        read_streaks(tmp_path)
+    for name, level in (("b.png", 200), ("a.png", 100)):
+        Image.fromarray(np.full((8, 9, 3), level, np.uint8)).save(tmp_path / name)
+    pictures = read_streaks(tmp_path)
+    assert [picture.shape for picture in pictures] == [(8, 9)] * 2
+    assert [picture[0, 0] for picture in pictures] == [100, 200]
+
+
+# === The loss that sees structure ===
+
+
+def test_structural_similarity_is_that_of_scikit_image_without_rounding():
+    rng = np.random.default_rng(0)
+    clean = np.stack([smooth_pair(index, 40, 48)[1] for index in range(3)]) / np.float32(255)
+    noise = rng.normal(0, [[[[0.01]]], [[[0.05]]], [[[0.2]]]], clean.shape)
+    other = np.clip(clean + noise, 0, 1).astype(np.float32)
+    ours = np.array(structural_similarity(clean, other))
+    luma = np.array([0.299, 0.587, 0.114])
+    for index in range(3):
+        whole, mapped = reference_ssim(
+            np.float64(clean[index]) @ luma,
+            np.float64(other[index]) @ luma,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            full=True,
+        )
+        assert ours[index] == pytest.approx(mapped[5:-5, 5:-5].mean(), abs=2e-4)
+    assert np.array(structural_similarity(clean, clean)) == pytest.approx(1.0, abs=1e-5)

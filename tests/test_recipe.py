@@ -1,0 +1,147 @@
+"""The configuration of a run: Python's values, what is refused, what a run is known by."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.training import Recipe
+from mspfn_tf.training.recipe import differences
+from tests.tiny_recipe import recipe
+
+
+def of(**fields):
+    return Recipe(**{"dataset": "rain800", "data_dir": "tfds", "workdir": "run", **fields})
+
+
+def test_stages_share_the_steps(tmp_path):
+    stages = recipe(tmp_path, "x", patch_size=(64, 96, 128), steps=10).stages()
+    assert stages == [(0, 3, 64), (3, 6, 96), (6, 10, 128)]
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("patch_size", 60, "multiple of 8"),
+        ("patch_size", "96", "multiple of 8"),
+        ("patch_size", (), "multiple of 8"),
+        ("schedule", "linear", "published, cosine"),
+        ("strategy", "parameter_server", "auto, one_device, mirrored, multi_worker, tpu"),
+        ("steps", 0, "must be positive"),
+        ("ema", 1.0, "below 1"),
+        ("batch_size", -4, "must not be negative"),
+        ("model_arguments", "{", "model_arguments"),
+        ("dataset", "", "^dataset is missing"),
+        ("on_nan", "ignore", "stop, skip"),
+    ],
+)
+def test_wrong_fields_are_named(tmp_path, field, value, words):
+    with pytest.raises(UsageError, match=words):
+        recipe(tmp_path, "x", **{field: value})
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("steps", "100", "steps must be int; received '100' of type str"),
+        ("batch_size", True, "batch_size must be int"),
+        ("tensorboard", 1, "tensorboard must be bool"),
+        ("learning_rate", float("nan"), "must be finite"),
+        ("dataset", {}, "^dataset is missing"),
+        ("dataset", {"a": 0}, "weight 0 must be a positive number"),
+        ("dataset", {"a": float("inf")}, "must be a positive number"),
+        ("dataset", "rain800:2,a:1", "should be NAME or NAME/CONFIG"),
+        ("dataset", "../elsewhere", "should be NAME or NAME/CONFIG"),
+        ("dataset", ["a"], "a name, or names with their weights"),
+        ("validation_dataset", {"a": -1}, "must be a positive number"),
+        ("patch_size", (64, 0), "multiple of 8"),
+        ("model_arguments", {"width": {1}}, "model_arguments"),
+        ("fresh_rain", 1.5, "at most 1"),
+        ("rain_mix", 1.5, "at most 1"),
+        ("symmetries", "some", "all, upright"),
+        ("start_timeout", 0, "must be positive"),
+    ],
+)
+def test_wrong_values_are_named_without_dashes(field, value, words):
+    with pytest.raises(UsageError, match=words) as error:
+        of(**{field: value})
+    assert "--" not in str(error.value)
+
+
+def test_python_values_are_kept_as_they_are_meant():
+    one = of(patch_size=np.int64(96), steps=np.int64(2000))
+    assert one.patch_size == (96,) and type(one.steps) is int
+    several = of(dataset={"a": 3, "b/heavy": 1}, patch_size=[64, 96])
+    assert several.dataset == {"a": 3.0, "b/heavy": 1.0} and several.patch_size == (64, 96)
+    assert several.model_arguments == {} and several.validation_dataset is None
+    assert dataclasses.replace(several, seed=1).dataset == several.dataset
+
+
+def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
+    plain = of().identity()
+    assert plain == json.loads(json.dumps(plain))
+    same = (
+        {"dataset": {"rain800": 7}},
+        {"validation_dataset": {"rain800": 1}},
+        {"patch_size": (96,)},
+        {"model_arguments": {"width": of().identity()["model_arguments"]["width"]}},
+        {"data_dir": "elsewhere", "workdir": "other", "threads": 9, "log_every": 1},
+        {"start_timeout": 1, "max_minutes": 5},
+    )
+    for fields in same:
+        assert of(**fields).identity() == plain, fields
+    others = (
+        {"dataset": {"rain800": 1, "a": 1}},
+        {"patch_size": 64},
+        {"model_arguments": {"width": 16}},
+        {"seed": 1},
+        {"fresh_rain": 0.5},
+        {"rain_mix": 0.5},
+        {"symmetries": "upright"},
+        {"ssim_weight": 1.0},
+        {"precision": "bfloat16"},
+    )
+    for fields in others:
+        assert of(**fields).identity() != plain, fields
+    shares = of(dataset={"a": 1, "b": 2}).identity()
+    assert shares == of(dataset={"a": 2, "b": 4}).identity()
+
+
+def test_files_are_known_by_what_they_hold(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.weights.h5").write_bytes(b"weights")
+        (folder / "streaks").mkdir()
+        (folder / "streaks/one.png").write_bytes(b"streaks")
+    for field in ("teacher", "init_weights", "streaks"):
+        one, two = (of(**{field: tmp_path / name}).identity() for name in ("one", "two"))
+        assert one == two != of().identity()
+        assert str(tmp_path) not in json.dumps(one)
+        with pytest.raises(UsageError, match="nowhere"):
+            of(**{field: tmp_path / "nowhere"}).identity()
+    file = of(teacher=str(tmp_path / "one" / "model.weights.h5")).identity()
+    assert file["teacher"] == of(teacher=tmp_path / "two").identity()["teacher"]
+    (tmp_path / "two/model.weights.h5").write_bytes(b"others")
+    assert file["teacher"] != of(teacher=tmp_path / "two").identity()["teacher"]
+    (tmp_path / "two/streaks/one.png").rename(tmp_path / "two/streaks/renamed.png")
+    one, two = (
+        of(streaks=tmp_path / name / "streaks").identity()["streaks"] for name in ("one", "two")
+    )
+    assert one != two  # which picture is drawn goes by their order
+
+
+def test_a_published_run_may_be_prolonged_and_a_cosine_not(tmp_path):
+    published = {"preset": "mspfn", "steps": 10}
+    assert "steps" not in of(**published).identity()
+    assert "steps" in of(**published, patch_size=(64, 96)).identity()
+    assert of(steps=2000).identity()["steps"] == 2000
+
+
+def test_differences_are_told_by_field():
+    lines = differences({"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3}, ("there", "now"))
+    assert lines == ["  b: 2 there, 3 now"]
+    assert of(steps=2000).agreement()["checkpoint_every"] == 500
