@@ -74,10 +74,12 @@ def live_bytes(operators: Sequence[tuple[Sequence[Any], Sequence[Any]]], size: d
         for name in (*inputs, *outputs):
             last[name] = index
     live, most = 0.0, 0.0
+    produced: set[Any] = set()
     for index, (inputs, outputs) in enumerate(operators):
         live += sum(size.get(name, 0) for name in outputs)
+        produced.update(outputs)
         most = max(most, live)
-        for name in {*inputs, *outputs}:
+        for name in {*inputs, *outputs} & produced:
             if last[name] == index:
                 live -= size.get(name, 0)
     return most

@@ -24,6 +24,7 @@ from mspfn_tf.saved_model_check import check_saved_model
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source, resolve
 
+_ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
 RUNTIMES = ("litert", "keras", "saved_model")
 
 MOST_FIXED_PIXELS = 2**26
@@ -450,6 +451,8 @@ class LiteRTRuntime(Runtime):
 
     def _locked(self):
         if os.getpid() != self._process:
+            # Its end would wait for threads that did not come along.
+            _ABANDONED.append((self._interpreter, self._runners))
             self._open()
         return self._lock
 
