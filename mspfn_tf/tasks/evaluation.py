@@ -405,7 +405,7 @@ def _written(run, done, failed, output, configuration):
         "count": len(images),
         "truth": "labels" if run.pictures.labels else "the network's output on clean pictures",
         **{key: configuration.get(key) for key in ("model", "weights_sha256", "task_network")},
-        "versions": versions,
+        "scores": versions,
     }
     if run.pictures.has_clean:
         scores["protocol"] = "matlab_y"
@@ -422,11 +422,13 @@ def _written(run, done, failed, output, configuration):
     }
     sheet = _sheet(run, indices, images)
     write_picture(output / "task_sheet.png", sheet, overwrite=True)
-    with atomic_write(output / "task_scores.csv", overwrite=True) as path:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            columns = csv.DictWriter(file, images[0])
-            columns.writeheader()
-            columns.writerows(images)
+    with (
+        atomic_write(output / "task_scores.csv", overwrite=True) as path,
+        open(path, "w", encoding="utf-8", newline="") as file,
+    ):
+        columns = csv.DictWriter(file, images[0])
+        columns.writeheader()
+        columns.writerows(images)
     with atomic_write(output / "task_scores.json", overwrite=True) as path:
         text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
@@ -443,7 +445,7 @@ def describe(scores: Mapping) -> str:
     }[scores["task"]]
     lines = [f"{scores['count']} pictures, {scores['task']}, truth: {scores['truth']}"]
     lines.append(f"{'':<12}" + "".join(f"{name:>16}" for name in (*columns, "psnr", "ssim")))
-    for version, figures in scores["versions"].items():
+    for version, figures in scores["scores"].items():
         pair = scores.get({"rainy": "input", "derained": "output"}.get(version), {})
         values = [figures[name] for name in columns] + [pair.get("psnr"), pair.get("ssim")]
         cells = ["-" if value is None else f"{float(value):.3f}" for value in values]
