@@ -82,7 +82,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.tasks.adapters import find_adapter
     from mspfn_tf.tasks.evaluation import TaskPictures, describe, evaluate_task
     from mspfn_tf.tasks.networks import open_network

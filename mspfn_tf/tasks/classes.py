@@ -8,14 +8,18 @@ from mspfn_tf.errors import UsageError
 # cocodataset.org: the 80 classes that COCO's detection task uses, in the order of their numbers.
 # TFDS's `coco` has them in the same order.
 _COCO80 = (
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,"
-    "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,"
-    "backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,"
-    "baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,"
-    "bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
-    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,"
-    "oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
-).split(",")
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
+    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat",
+    "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack",
+    "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball",
+    "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket",
+    "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair",
+    "couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse",
+    "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier",
+    "toothbrush",
+)  # fmt: skip
 # COCO's own numbers run to 90, with gaps; networks of TensorFlow's detection zoo use them.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
@@ -26,7 +30,7 @@ def _coco90():
 
 
 CLASSES: dict[str, tuple[str | None, ...]] = {
-    "coco80": tuple(_COCO80),
+    "coco80": _COCO80,
     "coco90": tuple(_coco90()),
     # Brostow et al. 2008, in the eleven classes that SegNet made of them.
     "camvid": (
@@ -75,8 +79,8 @@ def class_names(which: str | Sequence[str | None]) -> tuple[str | None, ...]:
     path = Path(which)
     if not path.is_file():
         raise UsageError(
-            f"classes '{which}': neither one of {', '.join(CLASSES)}, nor a text file with one name "
-            "per line"
+            f"classes '{which}': neither one of {', '.join(CLASSES)}, nor a text file with one "
+            "name per line"
         )
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     # An empty line, or one of question marks (as in the label files of LiteRT), keeps a number.
