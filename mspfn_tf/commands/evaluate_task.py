@@ -137,7 +137,7 @@ def _json_object(text):
 def _labels(args):
     if args.labels is None:
         return None
-    from mspfn_tf.tasks.labels import BoxLabels, MaskLabels
+    from mspfn_tf.labels import BoxLabels, MaskLabels
 
     if args.task == "segmentation":
         return MaskLabels(args.labels)
@@ -145,8 +145,8 @@ def _labels(args):
 
 
 def _class_map(which):
+    from mspfn_tf.class_names import CLASS_MAPS
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.tasks.classes import CLASS_MAPS
 
     if which is None or which in CLASS_MAPS:
         return CLASS_MAPS.get(which)
@@ -162,8 +162,8 @@ def _class_map(which):
 
 
 def _task(args):
+    from mspfn_tf.class_names import class_names
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.tasks.classes import class_names
     from mspfn_tf.tasks.evaluation import DetectionTask, SegmentationTask
 
     if args.task == "detection":

@@ -16,35 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.labels import Boxes, as_boxes, box_areas
 
 SCORE_THRESHOLD = 0.6
 MATCH_IOU = 0.5
 _COCO_FIGURES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
-
-
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """The true boxes of a picture.
-
-    Attributes:
-        boxes: `float32 [N, 4]`: left, top, right, bottom in pixels.
-        classes: N class names.
-        crowd: `bool [N]`, boxes around many objects at once.
-        area: `float32 [N]` in pixels, by which COCO tells small from large; default: of the boxes.
-    """
-
-    boxes: np.ndarray
-    classes: tuple[str, ...]
-    crowd: np.ndarray = None
-    area: np.ndarray = None
-
-    def __post_init__(self):
-        boxes = _as_boxes(self.boxes)
-        object.__setattr__(self, "boxes", boxes)
-        if self.crowd is None:
-            object.__setattr__(self, "crowd", np.zeros(len(boxes), bool))
-        if self.area is None:
-            object.__setattr__(self, "area", _areas(boxes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +40,7 @@ class Detections:
     known: tuple[str, ...] = field(default=())
 
     def __post_init__(self):
-        object.__setattr__(self, "boxes", _as_boxes(self.boxes))
+        object.__setattr__(self, "boxes", as_boxes(self.boxes))
         object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(-1))
         object.__setattr__(self, "classes", tuple(self.classes))
         counts = len(self.boxes), len(self.scores), len(self.classes)
@@ -105,7 +81,7 @@ class Match:
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes `[N, 4]` and `[M, 4]`, as `[N, M]`."""
     shared = _intersection(first, second)
-    union = _areas(first)[:, None] + _areas(second)[None] - shared
+    union = box_areas(first)[:, None] + box_areas(second)[None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -122,7 +98,7 @@ def match(
     free = ~truth.crowd
     same = np.array([[a == b for b in truth.classes] for a in found.classes], bool)
     same = same.reshape(overlaps.shape)
-    own_areas = _areas(found.boxes)
+    own_areas = box_areas(found.boxes)
     # A stable order, so that equal scores cannot change places between runs.
     for index in np.argsort(-found.scores, kind="stable"):
         if found.scores[index] < threshold:
@@ -240,22 +216,6 @@ def _coco_dataset(truths, ids):
 def _as_coco(box):
     left, top, right, bottom = (float(value) for value in box)
     return [left, top, right - left, bottom - top]
-
-
-def _as_boxes(boxes):
-    boxes = np.asarray(boxes, np.float32)
-    if boxes.size == 0:
-        return boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise UsageError(
-            f"boxes must be [N, 4]: left, top, right, bottom; received {list(boxes.shape)}"
-        )
-    return boxes
-
-
-def _areas(boxes):
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return sides[:, 0] * sides[:, 1]
 
 
 def _intersection(first, second):

@@ -15,6 +15,7 @@ from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.images import ImageError, find_images, read_rgb, write_picture
+from mspfn_tf.labels import Boxes, BoxLabels, MaskLabels
 from mspfn_tf.pairs import pair_folders
 from mspfn_tf.partial_results import check_same, provenance, resume
 from mspfn_tf.sheets import side_by_side, stacked
@@ -22,13 +23,11 @@ from mspfn_tf.tasks import drawing
 from mspfn_tf.tasks.adapters import Adapter
 from mspfn_tf.tasks.detection import (
     SCORE_THRESHOLD,
-    Boxes,
     Detections,
     coco_scores,
     match,
     threshold_scores,
 )
-from mspfn_tf.tasks.labels import BoxLabels, MaskLabels
 from mspfn_tf.tasks.networks import Network
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,53 @@ from PIL import Image, UnidentifiedImageError
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.images import ImageError, find_images
-from mspfn_tf.tasks.detection import Boxes
 
 _LISTED = 20
 # What sets append to the name of a picture for that of its mask.
 _MASK_ENDINGS = ("_L", "_label", "_labels", "_mask", "_train_id", "_labelTrainIds", "_labelIds")
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The true boxes of a picture.
+
+    Attributes:
+        boxes: `float32 [N, 4]`: left, top, right, bottom in pixels.
+        classes: N class names.
+        crowd: `bool [N]`, boxes around many objects at once.
+        area: `float32 [N]` in pixels, by which COCO tells small from large; default: of the boxes.
+    """
+
+    boxes: np.ndarray
+    classes: tuple[str, ...]
+    crowd: np.ndarray = None
+    area: np.ndarray = None
+
+    def __post_init__(self):
+        boxes = as_boxes(self.boxes)
+        object.__setattr__(self, "boxes", boxes)
+        if self.crowd is None:
+            object.__setattr__(self, "crowd", np.zeros(len(boxes), bool))
+        if self.area is None:
+            object.__setattr__(self, "area", box_areas(boxes))
+
+
+def as_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Boxes as `float32 [N, 4]`, also where there are none; raises `UsageError`."""
+    boxes = np.asarray(boxes, np.float32)
+    if boxes.size == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise UsageError(
+            f"boxes must be [N, 4]: left, top, right, bottom; received {list(boxes.shape)}"
+        )
+    return boxes
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """The areas of boxes `[N, 4]`, `[N]` in square pixels."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
 
 
 class BoxLabels:
