@@ -1,5 +1,8 @@
 """Adapters against networks that answer what the test has encoded."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -170,6 +173,9 @@ def test_semantic_names_what_it_expected():
 
 
 OWN = """
+import re
+from pathlib import Path
+
 import numpy as np
 from mspfn_tf.tasks.adapters import network_input
 from mspfn_tf.tasks.detection import Detections
@@ -207,3 +213,19 @@ def test_class_names_from_a_file(tmp_path):
         class_names(str(path))
     with pytest.raises(UsageError, match="neither one of coco80"):
         class_names("nonsense")
+
+
+def test_the_adapter_in_the_documentation(tmp_path):
+    page = Path(__file__).resolve().parent.parent / "docs/tasks.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    path = tmp_path / "my_adapters.py"
+    path.write_text("import numpy as np\n" + code)
+    # Centre and size in pixels of the input, then a score per class: a car, twice, and nothing.
+    output = np.zeros((1, 6, 3), np.float32)
+    output[0, :, 0] = 20, 16, 8, 12, 0.1, 0.9
+    output[0, :, 1] = 20, 16, 8, 11, 0.0, 0.5
+    net, _ = network(lambda x: [output], (1, 3, 64, 64))
+    options = {"classes": ["cat", "car"]}
+    found = adapters.find_adapter("detection", f"{path}:yolov8", options)(PICTURE, net)
+    assert found.classes == ("car",)
+    np.testing.assert_allclose(found.boxes, np.float32([[16, 10, 24, 22]]) / 0.8)
