@@ -1,7 +1,9 @@
 """Results of long runs, kept line by line as they come, so that an interrupted run continues."""
 
+import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
+from mspfn_tf.files import atomic_write, sha256
 
 _LIBRARIES = {
     "numpy": "numpy",
@@ -70,6 +72,16 @@ def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output
             f"{output} holds results of another configuration: {'; '.join(differing)}. Choose "
             "another output or remove it"
         )
+
+
+def digest(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file; of a folder, that of its files' paths and digests."""
+    path = Path(path)
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def provenance(command: str | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
-from mspfn_tf.evaluation import digest
+from mspfn_tf.source import resolve
 from tools.markdown import header, row_of, update
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "task_results"
@@ -51,7 +51,7 @@ def read_results(folder: Path) -> list[dict]:
             raise UsageError(f"{path}: unknown task {task}")
         if failed:
             raise UsageError(f"{path}: some pictures failed")
-        shipped = model in presets.PRESETS and digest(presets.weights_path(model))
+        shipped = model in presets.PRESETS and resolve(model).digest
         if shipped and result["weights_sha256"] != shipped:
             raise UsageError(
                 f"{path}: not the weights that {model} ships now; run docs/recipes/tasks.sh"

@@ -182,28 +182,29 @@ def _task(args):
 
 def _restorer(args):
     """The restorer, and the configuration of the evaluation."""
-    from mspfn_tf import evaluation, presets
     from mspfn_tf.errors import UsageError
+    from mspfn_tf.evaluation import describe_restorer
+    from mspfn_tf.partial_results import digest
+    from mspfn_tf.presets import DEFAULT_PRESET, known_preset
     from mspfn_tf.restorer import Restorer
 
-    if args.model is None:
-        source = name = args.preset or presets.DEFAULT_PRESET
-        digest = evaluation.digest(presets.weights_path(name))
-    else:
-        source = Path(args.model)
+    if args.preset is not None:
+        known_preset(args.preset)
+    source = args.preset or DEFAULT_PRESET
+    if args.model is not None:
+        # With a separator in it, so that a file that is named like a preset is not taken for it.
+        source = Path(args.model).absolute()
         if not source.exists():
             raise UsageError(f"--model {args.model}: no such file or directory")
-        name, digest = source.name, evaluation.digest(source)
+    restorer = Restorer(source)
     configuration = {
         "task": args.task,
-        "model": name,
-        "weights_sha256": digest,
+        **describe_restorer(restorer),
         "task_network": Path(args.model_for_task).name,
-        "task_network_sha256": evaluation.digest(args.model_for_task),
-        "adapter": args.adapter,
+        "task_network_sha256": digest(args.model_for_task),
+        "adapter": args.adapter.rpartition("/")[2],
         "adapter_arguments": _json_object(args.adapter_arguments),
-        "labels": None if args.labels is None else evaluation.digest(args.labels),
-        "clean": args.clean,
+        "labels": None if args.labels is None else digest(args.labels),
         "rain": args.rain,
         "seed": args.seed,
     }
@@ -211,4 +212,4 @@ def _restorer(args):
         configuration |= {"score_threshold": args.score_threshold, "class_map": args.class_map}
     else:
         configuration |= {"classes": args.classes, "void": args.void}
-    return Restorer(source), configuration
+    return restorer, configuration

@@ -115,7 +115,7 @@ class TaskPictures:
 
     def sizes(self) -> list[int]:
         """Of the files, by which a changed folder is noticed."""
-        return [path.stat().st_size for path in self._rainy]
+        return [path.stat().st_size for path in (*self._rainy, *(self._clean or ()))]
 
 
 @dataclass(frozen=True)
