@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -60,7 +61,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        root = self._pictures(dl_manager).root
+        root = pictures_root(self, dl_manager)
         missing = [f"{root}/{name}/" for name in ("rainy", "clean") if not (root / name).is_dir()]
         labels = next((root / name for name in self.LABELS if (root / name).exists()), None)
         if labels is None:
@@ -77,12 +78,15 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):
                 f"{labels}: unknown classes {', '.join(unknown)}; expected those of {self.NAMED}: "
                 f"{', '.join(CLASSES[self.NAMED])}"
             )
-        return {"test": self._generate_examples(PictureTree(root), "test", pairs.pairs, read)}
+        self.found.append(f"test: {len(names)} pairs in {root}, labels in {labels}")
+        self._tree = PictureTree(root, self.scratch, self.progress)
+        return {"test": self._generate_examples(self._tree, "test", pairs.pairs, read)}
 
     def _generate_examples(self, tree, split, pairs, labels):
         hashes = self.hashes[split] = {}
         self.scenes[split] = {name: name for name, _, _ in pairs}
-        for name, *paths in pairs:
+        for done, (name, *paths) in enumerate(pairs, 1):
+            self.progress(f"writing {split}", done, len(pairs))
             relative = [path.relative_to(tree.root).as_posix() for path in paths]
             images = [tree.open(path)[0] for path in relative]
             rainy, clean = (loaded(image) for image in images)
@@ -96,6 +100,18 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):
             else:
                 example["objects"] = _objects(labels[name], height, width)
             yield name, example
+
+
+def pictures_root(builder: PairsBuilder, dl_manager: tfds.download.DownloadManager) -> Path:
+    """The folder to build from; raises `UsageError` if it is none, such as an archive."""
+    source = builder.source
+    if source is None:
+        own = dl_manager.manual_dir / builder.name
+        source = own if own.is_dir() else dl_manager.manual_dir
+    root = Path(source).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"{root}: not a folder; {builder.name} is read from one: extract archives")
+    return root
 
 
 def loaded(image: Image.Image) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import tensorflow_datasets as tfds
 
-from mspfn_tf.datasets.labelled_builder import checked_mask, loaded, pixel_hash
-from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.labelled_builder import checked_mask, loaded, pictures_root, pixel_hash
+from mspfn_tf.datasets.pairs_builder import NO_LICENCE, NO_SIZE, Facts, PairsBuilder
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.errors import UsageError
 from mspfn_tf.labels import MaskLabels
@@ -32,6 +32,15 @@ class Builder(PairsBuilder):
     """Clean pictures with masks: CamVid, or any labelled folder of the same layout."""
 
     HOMEPAGE = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
+    FACTS = Facts(
+        rain="none: clean frames from a driving car, with masks",
+        page="CamVid",
+        licence=NO_LICENCE,
+        size=NO_SIZE,
+        verified="140 of its frames, in another folder; the layout of SegNet by public code",
+    )
+    COUNTS = "train -, validation -, test -"
+    PLACE = "`train/<name>.* with trainannot/<name>.*`"
     PAIRED = False
 
     def _info(self):
@@ -49,7 +58,7 @@ class Builder(PairsBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        root = self._pictures(dl_manager).root
+        root = pictures_root(self, dl_manager)
         found = {}
         for split, places in _PLACES.items():
             for pictures, masks in places:
@@ -61,6 +70,8 @@ class Builder(PairsBuilder):
                 f"{p}/ with {m}/" for places in _PLACES.values() for p, m in places
             )
             raise UsageError(f"{self.name}: no pictures with masks in {root}; expected: {expected}")
+        self.found += [f"{split}: {pictures}, masks in {masks}"
+                       for split, (pictures, masks) in found.items()]  # fmt: skip
         return {
             split: self._generate_examples(split, PictureTree(pictures), MaskLabels(masks))
             for split, (pictures, masks) in found.items()
@@ -72,7 +83,8 @@ class Builder(PairsBuilder):
         hashes = self.hashes[split] = {}
         # The frames of a sequence show one drive: `0016E5_07959` belongs to the scene `0016E5`.
         self.scenes[split] = {name: name.rpartition("_")[0] or name for name in names}
-        for name, path in names.items():
+        for done, (name, path) in enumerate(names.items(), 1):
+            self.progress(f"writing {split}", done, len(names))
             image, _ = tree.open(path)
             hashes[name] = pixel_hash(image), None
             picture = loaded(image)
