@@ -298,7 +298,8 @@ class _Run:
             texts.append(f"{version}: {score}")
             drawn.append(_reduced(self._drawn(picture, answers[version], truth)))
         if not self.detects:
-            drawn.append(_reduced(self._drawn(pictures["rainy"], truth, truth)))
+            ground = pictures.get("clean", pictures["rainy"])
+            drawn.append(_reduced(self._drawn(ground, truth, truth)))
             texts.append("labels" if self.pictures.labels else "reference")
         texts[0] = f"{kind}, {image['name']}, {texts[0]}"
         return side_by_side(drawn, texts)
