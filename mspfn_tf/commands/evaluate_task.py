@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+from mspfn_tf.commands.arguments import command_line
+
 HELP = "measure what deraining does for a detector or a segmenter"
 
 
@@ -93,7 +95,14 @@ def run(args):
     network = open_network(args.model_for_task)
     restorer, configuration = _restorer(args)
     scores = evaluate_task(
-        _task(args), network, adapter, restorer, pictures, args.output, configuration
+        _task(args),
+        network,
+        adapter,
+        restorer,
+        pictures,
+        args.output,
+        configuration,
+        command_line(),
     )
     print(f"model {scores['model']}, network {scores['task_network']}")
     print(describe(scores))

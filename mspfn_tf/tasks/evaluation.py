@@ -321,6 +321,7 @@ def evaluate_task(
     pictures: TaskPictures,
     output: str | Path,
     configuration: Mapping[str, object],
+    command: str | None = None,
 ) -> dict:
     """Runs a task's network on rainy, derained and clean pictures, and measures what it finds.
 
@@ -341,6 +342,7 @@ def evaluate_task(
         output: folder for the results.
         configuration: dict of JSON values that says what is evaluated on what. Results of
             different configurations never share a folder.
+        command: what to record as the command that made them.
 
     Returns:
         The content of `task_scores.json`. A picture that cannot be read stands, with the reason,
@@ -366,7 +368,7 @@ def evaluate_task(
             check_same(scores.get("configuration", {}), configuration, output)
             return scores
         done, failed = _all_records(run, partial, configuration)
-        return _written(run, done, failed, output, configuration)
+        return _written(run, done, failed, output, configuration, command)
 
 
 def _all_records(run, partial, configuration):
@@ -397,7 +399,7 @@ def _all_records(run, partial, configuration):
     return done, failed
 
 
-def _written(run, done, failed, output, configuration):
+def _written(run, done, failed, output, configuration, command):
     indices = sorted(done)
     versions, images = run.measured([done[index] for index in indices])
     scores = {
@@ -417,7 +419,7 @@ def _written(run, done, failed, output, configuration):
     scores |= {
         "configuration": configuration,
         "failed": failed,
-        **provenance(),
+        **provenance(command),
         "images": images,
     }
     sheet = _sheet(run, indices, images)
