@@ -95,9 +95,9 @@ def test_the_gradient_points_to_what_the_network_understands():
 
 def test_labels_are_checked():
     mask = np.uint8([[[0], [2], [255]]])
-    assert as_labels(mask, 3, (255,), "a").ravel().tolist() == [0, 2, VOID]
+    assert as_labels(mask, "a", 3, (255,)).ravel().tolist() == [0, 2, VOID]
     with pytest.raises(UsageError, match="a: its mask holds the value 255; expected .* 0 to 2"):
-        as_labels(mask, 3, (11,), "a")
+        as_labels(mask, "a", 3, (11,))
 
 
 def test_networks_that_do_not_fit_are_refused(tmp_path):

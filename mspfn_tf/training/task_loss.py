@@ -138,7 +138,7 @@ def load_task_network(model: str | os.PathLike, weights: str | os.PathLike = "")
         raise UsageError(f"cannot load {path}: {error}") from error
 
 
-def as_labels(mask: np.ndarray, classes: int, void: Sequence[int], name: str) -> np.ndarray:
+def as_labels(mask: np.ndarray, name: str, classes: int, void: Sequence[int]) -> np.ndarray:
     """A mask `uint8 [H, W, 1]` as `int16 [H, W, 1]`, with `VOID` for the values in `void`.
 
     Raises:
