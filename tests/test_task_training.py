@@ -14,6 +14,7 @@ from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.model import MSPFN
 from mspfn_tf.tasks.espnet import ESPNet, save_espnet
+from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 from mspfn_tf.training import Trainer
 from mspfn_tf.training.pair_source import PairSource
 from mspfn_tf.training.patch_stream import open_stream, tf_dataset
@@ -70,7 +71,7 @@ def _segmenter():
     kernel = np.zeros((1, 1, 3, 3))
     kernel[0, 0, 0] = 0, 20, 40
     scores.kernel.assign(kernel)
-    scores.bias.assign(np.array([0, -20 * 86, -20 * (86 + 172)]) / 255)
+    scores.bias.assign(np.array([0, -20 * 85.5, -20 * (85.5 + 171.5)]) / 255)
     return network
 
 
@@ -135,6 +136,22 @@ def test_the_network_of_the_task_stays_and_its_loss_falls(folder):
     frozen = trainer.runner.task._looks
     for ours, theirs in zip(frozen.get_weights(), untouched.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_run_is_judged_by_the_task_too(folder):
+    fields = {"validate_every": 2, "steps": 2, "task_terms": "labels", "validation_size": 16}
+    assert Trainer(task_recipe(folder, "judged", **fields)).run() == 0
+    entries = map(json.loads, (folder / "judged/log.jsonl").read_text().splitlines())
+    (entry,) = [entry for entry in entries if "val_miou" in entry]
+    assert entry["val_miou_clean"] == 1  # it knows what the masks are made of
+    assert entry["val_miou_rainy"] < 0.9
+    assert 0 < entry["val_miou"] < 1
+    source = PairSource("labelled", "validation", folder)
+    counts = 0
+    for index in range(len(source)):
+        labels = labelled(6 + index)[1][..., 0]
+        counts = counts + confusion(labels, source[index][0][..., 0] // 86, 3)
+    assert entry["val_miou_rainy"] == pytest.approx(segmentation_scores(counts)["miou"])
 
 
 def test_an_interrupted_run_ends_bit_for_bit_the_same(folder):

@@ -88,6 +88,10 @@ class TaskLoss:
             total = total + sum(_distance(f, w) for f, w in pairs) / len(features)
         return total
 
+    def scores(self, pictures: np.ndarray) -> Any:
+        """The network's class scores, float32 [batch, H, W, classes], of pictures in [0, 1]."""
+        return self._look(ops.convert_to_tensor(pictures), None)[0]
+
     def _look(self, pictures, state):
         pictures = ops.cast(pictures, "float32")
         if state is None:
@@ -96,7 +100,7 @@ class TaskLoss:
 
     def check(self, clean: np.ndarray) -> None:
         """Tries the network on patches `[batch, S, S, 3]`; raises `UsageError` if it fails."""
-        scores = ops.convert_to_numpy(self._look(ops.convert_to_tensor(clean), None)[0])
+        scores = ops.convert_to_numpy(self.scores(clean))
         if scores.shape != (*clean.shape[:3], self.classes) or not np.isfinite(scores).all():
             raise UsageError(
                 f"the task's network makes {list(scores.shape)} of patches {list(clean.shape)}; "

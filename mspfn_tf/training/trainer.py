@@ -28,6 +28,7 @@ from mspfn_tf.training.recipe import Recipe
 from mspfn_tf.training.reports import JsonLog, ProgressLine, TensorBoardLog
 from mspfn_tf.training.run_folder import RunFolder
 from mspfn_tf.training.stopping import Stopped, Stopper
+from mspfn_tf.training.task_evaluator import TaskEvaluator
 from mspfn_tf.training.task_loss import TaskLoss, as_labels, load_task_network
 from mspfn_tf.training.teacher import check_teacher
 from mspfn_tf.weights_file import load_weights, save_weights
@@ -122,7 +123,7 @@ class Trainer:
 
         task = self._open_task()
         self.stream = self._open_stream(task)
-        self._evaluators = self._open_evaluators()
+        self._evaluators = self._open_evaluators(task)
         keras.utils.set_random_seed(recipe.seed)
         with self.runner.scope(), _dtype_policy(recipe.precision):
             self.model = self._make_model()
@@ -188,7 +189,7 @@ class Trainer:
             upright=recipe.symmetries == "upright",
         )
 
-    def _open_evaluators(self) -> list[Evaluator]:
+    def _open_evaluators(self, task: TaskLoss | None) -> list[Evaluator]:
         recipe = self.recipe
         if not recipe.validate_every:
             return []
@@ -198,7 +199,18 @@ class Trainer:
             recipe.validation_images,
             recipe.validation_size,
         )
-        return [validation, *self.evaluators]
+        evaluators: list[Evaluator] = [validation, *self.evaluators]
+        if task is not None and task.needs_labels and recipe.validation_dataset is None:
+            evaluators.append(
+                TaskEvaluator(
+                    task,
+                    recipe.dataset,
+                    recipe.data_dir,
+                    recipe.validation_images,
+                    recipe.task_void,
+                )
+            )
+        return evaluators
 
     def _make_model(self) -> MSPFN:
         recipe = self.recipe
