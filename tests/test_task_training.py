@@ -164,7 +164,7 @@ def test_features_need_no_labels(folder):
     with Trainer(task_recipe(folder, "features", **fields)).start() as trainer:
         logs = trainer.train_step(*trainer.stream.batch(0, 16))
     assert logs["task_loss"] > 0
-    with pytest.raises(UsageError, match="'tiny' has no pictures called mask"):
+    with pytest.raises(UsageError, match="'tiny' has no 'mask' pictures"):
         Trainer(task_recipe(folder, "x", dataset="tiny")).start()
 
 
