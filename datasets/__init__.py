@@ -3,6 +3,9 @@
 import importlib
 
 NAMES = (
+    "bdd_rain",
+    "camvid",
+    "coco_rain",
     "gt_rain",
     "hq_rain",
     "lhp_rain",

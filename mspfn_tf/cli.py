@@ -12,6 +12,7 @@ VERBS = (
     "restore",
     "score",
     "evaluate",
+    "evaluate-task",
     "prepare",
     "stats",
     "train",
@@ -40,7 +41,7 @@ def build_parser():
     parser.add_argument("--version", action="version", version=f"mspfn_tf {__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
-        command = importlib.import_module(f"mspfn_tf.commands.{verb}")
+        command = importlib.import_module(f"mspfn_tf.commands.{verb.replace('-', '_')}")
         subparser = verbs.add_parser(
             verb,
             help=command.HELP,

@@ -4,14 +4,10 @@ Needs neither TensorFlow nor Keras, unless the restorer that is evaluated does.
 """
 
 import csv
-import importlib.metadata
 import json
 import math
 import os
-import platform
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +20,13 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.images import read_rgb, write_picture
 from mspfn_tf.pairs import Pairs, pair_folders
-from mspfn_tf.sheets import side_by_side
+from mspfn_tf.partial_results import check_same, provenance, resume
+from mspfn_tf.sheets import side_by_side, stacked
 
 _PARTIAL = "partial.jsonl"
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
 _SHEET_SIDE = 640  # larger pictures are made smaller for the sheet, never for the scores
 _SHEET_LABEL = 340  # smaller ones get a margin, so that the text above them has room
-_LIBRARIES = {
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "tensorflow": "tensorflow",
-    "jax": "jax",
-    "torch": "torch",
-    "keras": "keras",
-    "ai_edge_litert": "ai-edge-litert",
-    "tensorflow_datasets": "tensorflow-datasets",
-}
 
 
 def score(
@@ -83,7 +70,7 @@ def score(
         "targets": str(targets),
         "failed": failed,
         "left_out": list(pairing.left_out),
-        **_provenance(command),
+        **provenance(command),
         "images": images,
     }
 
@@ -151,10 +138,10 @@ def _evaluate(restorer, pairs, output, configuration, command):
             raise UsageError(
                 f"{finished} is damaged ({error}): remove it to evaluate again"
             ) from error
-        _check_same(scores.get("configuration", {}), configuration, output)
+        check_same(scores.get("configuration", {}), configuration, output)
         return scores
 
-    done = _resume(partial, configuration)
+    done = resume(partial, configuration)
     failed = []
     with (
         open(partial, "a", encoding="utf-8") as file,
@@ -193,7 +180,7 @@ def _evaluate(restorer, pairs, output, configuration, command):
         "configuration": configuration,
         "failed": failed,
         "left_out": list(getattr(pairs, "left_out", ())),
-        **_provenance(command),
+        **provenance(command),
         "images": images,
     }
     write_scores(output, scores, overwrite=True)
@@ -313,18 +300,6 @@ def _summary(images, protocol):
     return summary
 
 
-def _provenance(command):
-    versions = {"mspfn_tf": __version__, "python": platform.python_version()}
-    for module, distribution in _LIBRARIES.items():
-        if module in sys.modules:
-            versions[distribution] = importlib.metadata.version(distribution)
-    return {
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-    }
-
-
 def _read(pairs, index, multiple):
     rainy, clean = pairs[index]
     if rainy.shape != clean.shape:
@@ -339,45 +314,6 @@ def _read(pairs, index, multiple):
             f"of {multiple}"
         )
     return rainy[:height, :width], clean[:height, :width]
-
-
-def _resume(partial, configuration):
-    """Returns what the partial file holds, `{index: record}`; starts the file if there is none."""
-    done = {}
-    if partial.is_file():
-        # The last line of a run that was killed may be torn.
-        lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            lines = [json.loads(line) for line in lines if line.endswith("\n")]
-            if lines:
-                _check_same(lines[0], configuration, partial.parent)
-            for record in lines[1:]:
-                done[record.pop("index")] = record
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, UsageError):
-                raise
-            raise UsageError(
-                f"{partial} is damaged ({error}): remove it to evaluate from the start"
-            ) from error
-    with atomic_write(partial, overwrite=True) as path:
-        records = [{"index": index, **record} for index, record in done.items()]
-        text = "".join(json.dumps(line) + "\n" for line in (configuration, *records))
-        path.write_text(text, encoding="utf-8")
-    return done
-
-
-def _check_same(found, wanted, output):
-    wanted = json.loads(json.dumps(wanted))  # tuples are lists in JSON
-    differing = [
-        f"{key} (there {found.get(key)!r}, now {wanted.get(key)!r})"
-        for key in sorted(found.keys() | wanted.keys())
-        if found.get(key) != wanted.get(key)
-    ]
-    if differing:
-        raise UsageError(
-            f"{output} holds results of another configuration: {'; '.join(differing)}. Choose "
-            "another output or remove it"
-        )
 
 
 def _sheet(restorer, pairs, done, multiple):
@@ -401,14 +337,7 @@ def _sheet(restorer, pairs, done, multiple):
                 after = _figures(record["psnr"], record["ssim"])
                 labels = [f"{kind}: {record['name']}, rainy {before}", f"restored {after}", "clean"]
                 rows[kind].append(side_by_side(pictures, labels))
-    stacked = [row for kind in rows.values() for row in kind]
-    width = max(row.shape[1] for row in stacked)
-    return np.concatenate(
-        [
-            np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255)
-            for row in stacked
-        ]
-    )
+    return stacked([row for kind in rows.values() for row in kind])
 
 
 def _figures(psnr, ssim):

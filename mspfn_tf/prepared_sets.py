@@ -56,6 +56,8 @@ class Examples:
         split: the split.
         data_dir: the folder that `mspfn prepare` filled.
         paired: whether the set has to have clean pictures.
+        clean_alone: whether a set will do that has clean pictures, `image`, and no rainy ones.
+        masks: whether the set has to have masks.
 
     Attributes:
         features: the names of what an example holds.
@@ -67,7 +69,13 @@ class Examples:
     """
 
     def __init__(
-        self, name: str, split: str, data_dir: str | os.PathLike, paired: bool = True
+        self,
+        name: str,
+        split: str,
+        data_dir: str | os.PathLike,
+        paired: bool = True,
+        clean_alone: bool = False,
+        masks: bool = False,
     ) -> None:
         import tensorflow_datasets as tfds
 
@@ -77,7 +85,11 @@ class Examples:
         if split not in builder.info.splits:
             there = ", ".join(builder.info.splits)
             raise UsageError(f"dataset '{name}' has no split '{split}', only: {there}")
-        wanted = ("rainy", "clean") if paired else ("rainy",)
+        wanted = ["rainy", "clean"] if paired else ["rainy"]
+        if clean_alone and "image" in self.features and "rainy" not in self.features:
+            wanted = ["image"]
+        if masks:
+            wanted.append("mask")
         missing = [key for key in wanted if key not in self.features]
         if missing == ["clean"]:
             raise UsageError(
@@ -90,7 +102,8 @@ class Examples:
                 f"{', '.join(self.features)}"
             )
         skip = tfds.decode.SkipDecoding()
-        decoders = {key: skip for key in ("rainy", "clean") if key in self.features}
+        pictures = ("rainy", "clean", "image", "mask")
+        decoders = {key: skip for key in pictures if key in self.features}
         try:
             if builder.info.file_format.file_suffix == "array_record":
                 self._examples = builder.as_data_source(split, decoders=decoders)

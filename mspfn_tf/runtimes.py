@@ -1,7 +1,7 @@
 """What runs a model: Keras, a SavedModel or LiteRT, behind one interface.
 
-Nothing else of the package opens an interpreter. TensorFlow and Keras are imported only for the
-sources that need them.
+Nothing else of the package opens a model that derains (`tasks/networks.py` opens those of tasks).
+TensorFlow and Keras are imported only for the sources that need them.
 """
 
 import abc

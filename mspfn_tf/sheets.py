@@ -38,3 +38,14 @@ def side_by_side(images, labels=None, gap=GAP):
             draw.text((int(left) + 4, 4), label, fill="black", font=ImageFont.load_default(14))
         sheet[:band] = np.asarray(canvas)
     return sheet
+
+
+def stacked(rows, gap=8):
+    """Lays pictures `uint8 [H, W, 3]` out one below the other, `gap` white pixels after each."""
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate(
+        [
+            np.pad(row, ((0, gap), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+            for row in rows
+        ]
+    )

@@ -15,7 +15,8 @@ FLOORS = (
     ("metadata", "sixteen_bits", "jpeg_xl", "picture", "picture_formats"),
     ("temporal", "video_files"),
     ("picture_reader", "picture_writer", "images", "sheets"),
-    ("pairs", "model", "weights_file", "model_files", "complexity", "reference_checkpoint"),
+    ("pairs", "labels", "class_names", "partial_results"),
+    ("model", "weights_file", "model_files", "complexity", "reference_checkpoint"),
     ("whole_picture", "tiling", "runtimes", "restorer"),
     (
         "restore_plan",

@@ -39,12 +39,12 @@ def sets_table() -> str:
         about, place = (facts.rain if facts else ""), ""
         for config, pair_set in _pair_sets(builder).items():
             first = config == _first(builder)
-            before, place = place, _place(pair_set)
+            before, place = place, _place(pair_set, builder)
             lines.append(
                 row_of(
                     f"`{name}/{config}`" if config else f"`{name}`",
                     about if first else "the same",
-                    _pairs(pair_set),
+                    _pairs(pair_set, builder),
                     _page(builder, facts) if first else "the same",
                     "the same" if place == before else place,
                 ).replace(f"`{name}`", f"`{name}`")
@@ -85,7 +85,7 @@ def facts_list(builder: type) -> str:
     """Markdown of what people want to know of a set before they fetch it."""
     facts = builder.FACTS
     configs = _pair_sets(builder)
-    pairs = {config: _pairs(pair_set) for config, pair_set in configs.items()}
+    pairs = {config: _pairs(pair_set, builder) for config, pair_set in configs.items()}
     told = [f"{counts} (`{config}`)" if config else counts for config, counts in pairs.items()]
     return "\n".join(
         [
@@ -131,9 +131,9 @@ def _first(builder):
     return next(iter(_pair_sets(builder)))
 
 
-def _pairs(pair_set):
+def _pairs(pair_set, builder):
     if pair_set is None:
-        return "as many as you like"
+        return getattr(builder, "COUNTS", "as many as you like")
     told = [
         f"{split} {'-' if published.count is None else format(published.count, ',')}"
         for split, published in pair_set.splits.items()
@@ -151,10 +151,10 @@ def _page(builder, facts):
     return f"[{facts.page if facts else builder.name}]({builder.HOMEPAGE})"
 
 
-def _place(pair_set):
+def _place(pair_set, builder):
     """The first layout of the first split, as people write paths."""
     if pair_set is None:
-        return "`backgrounds/`, optional `streaks/`"
+        return getattr(builder, "PLACE", "`backgrounds/`, optional `streaks/`")
     first = next(iter(pair_set.splits.values())).layouts[0]
     text = str(first[0] if isinstance(first, tuple) else first).split(" (or ")[0].split(" or ")[0]
     return f"`{re.sub(r'(^|(?<=with ))/', '', text)}`"

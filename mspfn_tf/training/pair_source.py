@@ -9,7 +9,8 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image
@@ -44,19 +45,34 @@ def check_mixture(dataset: str | Mapping[str, float]) -> dict[str, float]:
 class PairSource:
     """Random access to one split of a prepared pair set.
 
-    `source[i]` is (rainy, clean), two uint8 arrays [H, W, 3]; `source.name(i)` names the pair.
+    `source[i]` is (rainy, clean), two uint8 arrays [H, W, 3]; `source.name(i)` names the pair. Of a
+    set of clean pictures alone, such as `camvid`, each picture stands in mixed synthetic rain,
+    always the same.
 
     Args:
         name: `name` or `name/config` of a set that `mspfn prepare` built.
         split: `train`, `validation` or `test`.
         data_dir: the folder that `mspfn prepare` filled.
+        labelling: makes labels `int16 [H, W, 1]` of a mask `uint8 [H, W, 1]` and the name of its
+            picture. With it, `source[i]` is (rainy, clean, labels).
 
     Raises:
-        UsageError: the set is not prepared there, is damaged, or has no such split.
+        UsageError: the set is not prepared there, is damaged, has no such split or no such
+            pictures, or no masks where `labelling` needs them.
     """
 
-    def __init__(self, name: str, split: str, data_dir: str | os.PathLike):
-        self._examples = Examples(name, split, data_dir)
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        data_dir: str | os.PathLike,
+        labelling: Callable[[np.ndarray, str], np.ndarray] | None = None,
+    ):
+        self._examples = Examples(
+            name, split, data_dir, clean_alone=True, masks=labelling is not None
+        )
+        self._halves = ("rainy", "clean") if "rainy" in self._examples.features else ("image",)
+        self.labelling = labelling
         self.dataset = name
         self.split = split
         self._files = sorted(self._examples.folder.glob(f"*-{split}.*"))
@@ -64,14 +80,25 @@ class PairSource:
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         example = self._examples[index]
-        rainy, clean = (_decode(example[key]) for key in ("rainy", "clean"))
+        halves = [_decode(example[key]) for key in self._halves]
+        rainy, clean = halves if len(halves) == 2 else (self._rained(index, *halves), *halves)
         if rainy.shape != clean.shape:
             raise UsageError(
                 f"{self.name(index)}: rainy is {rainy.shape} but clean is {clean.shape}"
             )
-        return rainy, clean
+        if self.labelling is None:
+            return rainy, clean
+        mask = np.asarray(_open(example["mask"]))[..., None]
+        return rainy, clean, self.labelling(mask, self.name(index))
+
+    def _rained(self, index, clean):
+        from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
+        from mspfn_tf.datasets.synthetic_rain.rain import rain
+
+        rng = np.random.default_rng([0, zlib.crc32(self.name(index).encode())])
+        return rain(clean, rng, PRESETS["mixed"])
 
     def name(self, index: int) -> str:
         """`dataset/split/name` of a pair, for messages."""
@@ -90,7 +117,9 @@ class PairSource:
         Read from the image headers alone.
         """
         indices = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(int))
-        return np.array([_open(self._examples[index]["clean"]).size[::-1] for index in indices])
+        return np.array(
+            [_open(self._examples[index][self._halves[-1]]).size[::-1] for index in indices]
+        )
 
 
 def _open(encoded):

@@ -11,7 +11,7 @@ import collections
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,11 +30,14 @@ _MIXTURE, _ORDER, _CROPS, _RAIN = range(4)
 
 
 class Pairs(Protocol):
-    """What patches are cut from: `pairs[i]` is (rainy, clean), `uint8 [H, W, 3]` each."""
+    """What patches are cut from: `pairs[i]` is (rainy, clean), `uint8 [H, W, 3]` each.
+
+    Where the attribute `labelling` is there and not None, labels `int16 [H, W, 1]` follow.
+    """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]: ...
 
     def name(self, index: int) -> str: ...
 
@@ -52,7 +55,7 @@ class DecodedCache:
         self._pairs: collections.OrderedDict[tuple[int, int], tuple] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, source: Pairs, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def get(self, source: Pairs, index: int) -> tuple[np.ndarray, ...]:
         """`source[index]`, decoded now or before."""
         key = (id(source), index)
         with self._lock:
@@ -120,6 +123,7 @@ class PatchStream:
         self.fresh_rain = fresh_rain
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
+        self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
         self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
         self._block = functools.lru_cache(maxsize=16)(self._draw_block)
         self._order = functools.lru_cache(maxsize=4 * len(self.sources))(self._draw_order)
@@ -167,23 +171,27 @@ class PatchStream:
 
     def batch(
         self, step: int, patch_size: int, rows: slice = slice(None)
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, ...]:
         """Batch `step`, or a slice of its rows.
 
         Returns:
-            (rainy, clean): two float32 arrays [rows, patch_size, patch_size, 3] in [0, 1].
+            (rainy, clean): two float32 arrays [rows, patch_size, patch_size, 3] in [0, 1]. If all
+            sources have labels, these follow, int32 [rows, patch_size, patch_size, 1].
 
         A pair smaller than the patch is continued by reflection.
         """
         chosen = self.rows(step, rows)
         numbers = range(self.batch_size)[rows]
         patches = np.empty((2, len(chosen), patch_size, patch_size, 3), np.uint8)
+        outputs = [*patches]
+        if self.labelled:
+            outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
             pair = self.cache.get(self.sources[row.source], row.pair)
             height, width = (max(side, patch_size) for side in pair[0].shape[:2])
             top = int(row.top * (height - patch_size + 1))
             left = int(row.left * (width - patch_size + 1))
-            for image, out in zip(pair, patches, strict=True):
+            for image, out in zip(pair, outputs, strict=True):
                 crop = image[top : top + patch_size, left : left + patch_size]
                 missing = [(0, patch_size - side) for side in crop.shape[:2]]
                 if crop.shape[:2] != out.shape[1:3]:
@@ -195,7 +203,7 @@ class PatchStream:
                 if rainy is not None:
                     patches[0, index] = rainy
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
-        return rainy, clean
+        return rainy, clean, *outputs[2:]
 
 
 def _largest_remainder(shares):
@@ -212,6 +220,7 @@ def open_stream(
     split: str = "train",
     crops_per_pair: int = 0,
     cache_bytes: int = 2**31,
+    labelling: Callable[[np.ndarray, str], np.ndarray] | None = None,
     **arguments: Any,
 ) -> PatchStream:
     """The `PatchStream` of prepared sets.
@@ -222,13 +231,14 @@ def open_stream(
         split: which split of them.
         crops_per_pair: as in `PatchStream`; 0: 1 if the decoded pairs fit the cache, else 4.
         cache_bytes: as in `PatchStream`.
+        labelling: as in `PairSource`.
         **arguments: further ones of `PatchStream`.
 
     Raises:
         UsageError: a set is not prepared or has no such split.
     """
     mixture = check_mixture(dataset)
-    sources = [PairSource(name, split, data_dir) for name in mixture]
+    sources = [PairSource(name, split, data_dir, labelling) for name in mixture]
     if not crops_per_pair:
         pixels = sum(source.sizes().prod(axis=1).mean() * len(source) for source in sources)
         crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each
@@ -245,7 +255,7 @@ def read_ahead(
     patch_size: int,
     rows: slice = slice(None),
     threads: int = 2,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, ...]]:
     """The batches `start` .. `stop` - 1 of a `PatchStream` in order, computed ahead by threads.
 
     What training reads, on every backend. Grain carries it: its threads may be dropped at any step,
@@ -259,7 +269,7 @@ def read_ahead(
         threads: batches computed at the same time.
 
     Returns:
-        An iterator of (rainy, clean), float32 [rows, S, S, 3].
+        An iterator of what `PatchStream.batch` returns.
 
     Raises:
         UsageError: Grain is not installed (it has no package for Windows).
@@ -316,10 +326,11 @@ def tf_dataset(
         batch = tf.numpy_function(
             load,
             (index // replicas, index % replicas),
-            (tf.float32, tf.float32),
+            (tf.float32, tf.float32, tf.int32)[: 2 + stream.labelled],
             stateful=False,
         )
-        return tuple(tf.ensure_shape(images, shape) for images in batch)
+        shapes = (shape, shape, (*shape[:3], 1))
+        return tuple(map(tf.ensure_shape, batch, shapes[: len(batch)]))
 
     dataset = tf.data.Dataset.range(start * replicas, stop * replicas)
     dataset = dataset.map(element, num_parallel_calls=threads, deterministic=True)

@@ -59,7 +59,15 @@ _POSITIVE = (
     "validation_size",
     "start_timeout",
 )
-_PATHS = ("data_dir", "workdir", "streaks", "teacher", "init_weights")
+_PATHS = (
+    "data_dir",
+    "workdir",
+    "streaks",
+    "teacher",
+    "task_model",
+    "task_model_weights",
+    "init_weights",
+)
 # Fields that may change when a run continues, but not from worker to worker.
 _OF_ALL_WORKERS = ("steps", "checkpoint_every", "log_every", "validate_every")
 
@@ -118,6 +126,23 @@ class Recipe:
     )
     teacher: str = _field("preset or model file whose output the student also learns", "")
     teacher_weight: float = _field("share of the teacher's part in the loss, 0..1", 0.5)
+    task: str = _field(
+        "train for a task, too: the loss of its network on the derained patches is added",
+        "none",
+        choices=("none", "segmentation"),
+    )
+    task_model: str = _field(
+        "the task's network, which stays as it is: espnet, a .keras file, or ESPNet's .weights.h5",
+        "",
+    )
+    task_model_weights: str = _field("weights file of task_model espnet", "")
+    task_weight: float = _field("factor of the task's loss beside the restoration loss", 0.1)
+    task_terms: str = _field(
+        "cross-entropy against the labels, features of the clean patch, or both",
+        "labels",
+        choices=("labels", "features", "both"),
+    )
+    task_void: int = _field("value of the masks that means not labelled", 255)
     init_weights: str = _field("weights file to start from", "")
     model_arguments: Mapping[str, Any] = _field("arguments that override the preset's", None)
     seed: int = _field("seed of the first weights and of the data order", 0)
@@ -166,6 +191,8 @@ class Recipe:
             self._check(field)
         if self.fresh_rain > 1 or self.rain_mix > 1 or self.teacher_weight > 1:
             raise UsageError("fresh_rain, rain_mix and teacher_weight are shares, at most 1")
+        if (self.task == "none") == bool(self.task_model):
+            raise UsageError("task and task_model go together: give both or neither")
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:
@@ -228,6 +255,12 @@ class Recipe:
         fields["streaks"] = _folder_digest(self.streaks)
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
+        if self.task == "none":  # runs from before there were tasks can be resumed
+            fields = {name: v for name, v in fields.items() if not name.startswith("task")}
+        else:
+            network = self.task_model_weights if self.task_model == "espnet" else self.task_model
+            fields["task_model"] = _weights_digest(network)
+            del fields["task_model_weights"]
         return json.loads(json.dumps(fields))
 
     def agreement(self) -> dict[str, Any]:

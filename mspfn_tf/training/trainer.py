@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import functools
 import inspect
 import math
 import platform
@@ -21,12 +22,14 @@ from mspfn_tf.training.evaluators import Evaluator, ValidationSet
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.meter import Meter, NotFiniteError
 from mspfn_tf.training.optimizers import make_optimizer
-from mspfn_tf.training.patch_stream import open_stream
+from mspfn_tf.training.patch_stream import PatchStream, open_stream
 from mspfn_tf.training.precision import choose_precision
 from mspfn_tf.training.recipe import Recipe
 from mspfn_tf.training.reports import JsonLog, ProgressLine, TensorBoardLog
 from mspfn_tf.training.run_folder import RunFolder
 from mspfn_tf.training.stopping import Stopped, Stopper
+from mspfn_tf.training.task_evaluator import TaskEvaluator
+from mspfn_tf.training.task_loss import TaskLoss, as_labels, load_task_network
 from mspfn_tf.training.teacher import check_teacher
 from mspfn_tf.weights_file import load_weights, save_weights
 
@@ -118,8 +121,9 @@ class Trainer:
         self.folder.check(self._identity)
         self.runner.check_batch_size(recipe.batch_size)
 
-        self.stream = self._open_stream()
-        self._evaluators = self._open_evaluators()
+        task = self._open_task()
+        self.stream = self._open_stream(task)
+        self._evaluators = self._open_evaluators(task)
         keras.utils.set_random_seed(recipe.seed)
         with self.runner.scope(), _dtype_policy(recipe.precision):
             self.model = self._make_model()
@@ -132,10 +136,12 @@ class Trainer:
             self.model.compile(optimizer=optimizer, loss=loss)
         if teacher is not None:
             patches = self.stream.batch(0, recipe.patch_size[0], slice(0, 1))
-            check_teacher(teacher, recipe.teacher, *patches)
+            check_teacher(teacher, recipe.teacher, *patches[:2])
+        if task is not None:
+            task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
         self.runner.compile(
             self.model, optimizer, recipe.batch_size, loss, recipe.clip_norm,
-            teacher, recipe.teacher_weight,
+            teacher, recipe.teacher_weight, task, recipe.task_weight,
         )  # fmt: skip
         if self.runner.chief:
             weights = sum(math.prod(variable.shape) for variable in self._variables().values())
@@ -155,8 +161,19 @@ class Trainer:
             "what precision auto means": choose_precision(keras.backend.backend(), gpus=0),
         }
 
-    def _open_stream(self):
+    def _open_task(self) -> TaskLoss | None:
         recipe = self.recipe
+        if recipe.task == "none":
+            return None
+        with self.runner.scope():
+            network = load_task_network(recipe.task_model, recipe.task_model_weights)
+            return TaskLoss(network, recipe.task_terms)
+
+    def _open_stream(self, task: TaskLoss | None) -> PatchStream:
+        recipe = self.recipe
+        labelling = None
+        if task is not None and task.needs_labels:
+            labelling = functools.partial(as_labels, classes=task.classes, void=(recipe.task_void,))
         fresh_rain = None
         if recipe.fresh_rain:
             fresh_rain = FreshRain(recipe.fresh_rain, read_streaks(recipe.streaks), recipe.rain_mix)
@@ -165,13 +182,14 @@ class Trainer:
             recipe.data_dir,
             crops_per_pair=recipe.crops_per_pair,
             cache_bytes=recipe.cache_mb * 2**20,
+            labelling=labelling,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             fresh_rain=fresh_rain,
             upright=recipe.symmetries == "upright",
         )
 
-    def _open_evaluators(self) -> list[Evaluator]:
+    def _open_evaluators(self, task: TaskLoss | None) -> list[Evaluator]:
         recipe = self.recipe
         if not recipe.validate_every:
             return []
@@ -181,7 +199,18 @@ class Trainer:
             recipe.validation_images,
             recipe.validation_size,
         )
-        return [validation, *self.evaluators]
+        evaluators: list[Evaluator] = [validation, *self.evaluators]
+        if task is not None and task.needs_labels and recipe.validation_dataset is None:
+            evaluators.append(
+                TaskEvaluator(
+                    task,
+                    recipe.dataset,
+                    recipe.data_dir,
+                    recipe.validation_images,
+                    recipe.task_void,
+                )
+            )
+        return evaluators
 
     def _make_model(self) -> MSPFN:
         recipe = self.recipe
@@ -353,13 +382,21 @@ class Trainer:
 
     # === One step ===
 
-    def train_step(self, rainy: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    def train_step(
+        self, rainy: np.ndarray, clean: np.ndarray, *labels: np.ndarray
+    ) -> dict[str, float]:
         """One step on a given global batch, float32 [batch_size, S, S, 3] in [0, 1] each.
 
+        Args:
+            rainy, clean: the patches.
+            *labels: where the recipe has a task that needs them, int32 [batch_size, S, S, 1], -1
+                where nothing is known.
+
         Returns:
-            From before the update: loss, psnr (means of the batch; dB, RGB), gradient_norm.
+            From before the update: loss, psnr (means of the batch; dB, RGB), gradient_norm, and
+            task_loss where there is a task.
         """
-        logs = self.runner.train_step(self.runner.place(rainy, clean))
+        logs = self.runner.train_step(self.runner.place(rainy, clean, *labels))
         self.step += 1
         self.runner.write_back()
         return {name: float(value) for name, value in logs.items()}

@@ -38,23 +38,26 @@ class JaxRunner(Runner):
     def _build(self):
         import jax
 
-        def loss_of(trainable, fixed, rainy, clean, taught):
+        def loss_of(trainable, fixed, task_state, rainy, clean, taught, labels):
             derained, fixed = self.model.stateless_call(trainable, fixed, rainy, training=True)
-            loss, psnr = self._measures(derained, clean, taught)
-            return loss, (psnr, fixed)
+            loss, logs = self._measures(derained, clean, taught, labels, task_state)
+            return loss, (logs, fixed)
 
-        def step(trainable, fixed, slots, teacher_state, rainy, clean):
+        def step(trainable, fixed, slots, frozen, rainy, clean, labels=None):
+            teacher_state, task_state = frozen
             taught = None
             if self.teacher is not None:
                 taught, _ = self.teacher.stateless_call(*teacher_state, rainy, training=False)
             gradient_of = jax.value_and_grad(loss_of, has_aux=True)
-            (loss, (psnr, fixed)), gradients = gradient_of(trainable, fixed, rainy, clean, taught)
+            (loss, (logs, fixed)), gradients = gradient_of(
+                trainable, fixed, task_state, rainy, clean, taught, labels
+            )
             norm = global_norm(gradients)
             gradients = clipped(gradients, norm, self.clip_norm)
             trainable, slots = self.optimizer.stateless_apply(slots, gradients, trainable)
             return (trainable, fixed, slots), {
                 "loss": loss,
-                "psnr": psnr,
+                **logs,
                 "gradient_norm": norm,
             }
 
@@ -63,11 +66,12 @@ class JaxRunner(Runner):
 
         self._step = jax.jit(step, donate_argnums=(0, 1, 2))
         self._predict = jax.jit(predict)
-        # An argument of the step: as constants, the weights would be compiled into it.
-        self._teacher_state = None
+        # Arguments of the step: as constants, the weights would be compiled into it.
+        teacher_state = None
         if self.teacher is not None:
             groups = self.teacher.trainable_variables, self.teacher.non_trainable_variables
-            self._teacher_state = [[v.value for v in group] for group in groups]
+            teacher_state = [[v.value for v in group] for group in groups]
+        self._frozen = teacher_state, None if self.task is None else self.task.state
         self.read_back()
 
     def _variables(self):
@@ -87,14 +91,14 @@ class JaxRunner(Runner):
         # Copies: the step gives its arguments' memory away.
         self._state = tuple([ops.copy(v.value) for v in group] for group in self._variables())
 
-    def _place(self, rainy, clean, first_row):
+    def _place(self, arrays, first_row):
         if self._distribution is None:
-            return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)
-        layout = self._distribution.get_data_layout(rainy.shape)
-        return tuple(keras.distribution.distribute_tensor(x, layout) for x in (rainy, clean))
+            return tuple(map(ops.convert_to_tensor, arrays))
+        layout = self._distribution.get_data_layout(arrays[0].shape)
+        return tuple(keras.distribution.distribute_tensor(x, layout) for x in arrays)
 
     def train_step(self, batch):
-        self._state, logs = self._step(*self._state, self._teacher_state, *batch)
+        self._state, logs = self._step(*self._state, self._frozen, *batch)
         return logs
 
     def predict(self, rainy):

@@ -11,6 +11,7 @@ from keras import ops
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.patch_stream import PatchStream, read_ahead
+from mspfn_tf.training.task_loss import TaskLoss
 
 
 def global_norm(gradients: Sequence) -> Any:
@@ -92,6 +93,8 @@ class Runner:
         clip_norm: float = 0.0,
         teacher: keras.Model | None = None,
         teacher_weight: float = 0.0,
+        task: TaskLoss | None = None,
+        task_weight: float = 0.0,
     ) -> None:
         """Prepares `train_step`.
 
@@ -103,11 +106,14 @@ class Runner:
             clip_norm: largest norm of the gradient; 0: no clipping.
             teacher: network whose output is learnt too, or None.
             teacher_weight: share of that in the loss, 0..1.
+            task: loss of a frozen network on the derained patches, which is added, or None.
+            task_weight: factor of that.
         """
         self.check_batch_size(batch_size)
         self.model, self.optimizer, self.teacher = model, optimizer, teacher
         self.batch_size, self.loss, self.clip_norm = batch_size, loss, clip_norm
         self.teacher_weight = teacher_weight
+        self.task, self.task_weight = task, task_weight
         self._build()
 
     def _build(self) -> None:
@@ -117,33 +123,47 @@ class Runner:
         self, stream: PatchStream, start: int, stop: int, patch_size: int, threads: int
     ) -> Iterator:
         """Yields the batches start .. stop - 1 of a `PatchStream`, ready for `train_step`."""
-        for rainy, clean in read_ahead(stream, start, stop, patch_size, self.rows, threads):
-            yield self._place(rainy, clean, self.rows.start or 0)
+        for arrays in read_ahead(stream, start, stop, patch_size, self.rows, threads):
+            yield self._place(arrays, self.rows.start or 0)
 
-    def place(self, rainy: np.ndarray, clean: np.ndarray) -> Any:
-        """A given global batch, float32 [batch, S, S, 3] each, made ready for `train_step`."""
-        return self._place(rainy, clean, 0)
+    def place(self, *arrays: np.ndarray) -> Any:
+        """A given global batch, made ready for `train_step`.
 
-    def _place(self, rainy: np.ndarray, clean: np.ndarray, first_row: int) -> Any:
+        Args:
+            *arrays: rainy and clean, float32 [batch, S, S, 3] each; labels if the task needs them.
+        """
+        return self._place(arrays, 0)
+
+    def _place(self, arrays: Sequence[np.ndarray], first_row: int) -> Any:
         raise NotImplementedError
 
     def train_step(self, batch: Any) -> dict[str, Any]:
-        """One step; scalars that may still be computed: loss, psnr, gradient_norm."""
+        """One step; scalars that may still be computed: loss, psnr, gradient_norm, task_loss."""
         raise NotImplementedError
 
     def predict(self, rainy: np.ndarray) -> np.ndarray:
         """The derained pictures, float32 as the rainy ones [batch, H, W, 3]."""
         raise NotImplementedError
 
-    def _measures(self, derained: Any, clean: Any, taught: Any) -> tuple[Any, Any]:
-        """Loss, and RGB PSNR (dB) of the clipped output, of these rows as parts of the mean."""
+    def _measures(
+        self, derained: Any, clean: Any, taught: Any, labels: Any = None, task_state: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The loss of these rows as part of the mean, and likewise what is only reported.
+
+        Reported are the RGB PSNR (dB) of the clipped output, and the task's loss, if there is one.
+        """
         losses = self.loss.call(clean, derained)
         if taught is not None:
             share = self.teacher_weight
             losses = (1 - share) * losses + share * self.loss.call(taught, derained)
         error = ops.mean(ops.square(ops.clip(derained, 0.0, 1.0) - clean), axis=(1, 2, 3))
         psnr = (-10.0 / math.log(10.0)) * ops.log(ops.maximum(error, 1e-10))
-        return ops.sum(losses) / self.batch_size, ops.sum(psnr) / self.batch_size
+        logs = {"psnr": ops.sum(psnr) / self.batch_size}
+        if self.task is not None:
+            task_losses = self.task.losses(derained, clean, labels, task_state)
+            losses = losses + self.task_weight * task_losses
+            logs["task_loss"] = ops.sum(task_losses) / self.batch_size
+        return ops.sum(losses) / self.batch_size, logs
 
     def any_worker(self, flag: bool) -> bool:
         """Whether `flag` is true on any of the workers."""

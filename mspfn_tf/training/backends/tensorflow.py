@@ -53,11 +53,11 @@ class TensorFlowRunner(Runner):
         worker = self._cluster.index if self._cluster else 0
         self.rows = slice(worker * share, (worker + 1) * share)
 
-        def replica_step(rainy, clean):
+        def replica_step(rainy, clean, *labels):
             variables = self.model.trainable_variables
             taught = None if self.teacher is None else self.teacher(rainy, training=False)
             derained = self.model(rainy, training=True)
-            loss, psnr = self._measures(derained, clean, taught)
+            loss, logs = self._measures(derained, clean, taught, *labels)
             gradients = tf.gradients(
                 loss,
                 [variable.value for variable in variables],
@@ -73,11 +73,11 @@ class TensorFlowRunner(Runner):
                 # The optimizer adds up once more what are by now equal gradients.
                 gradients = [gradient / self.replicas for gradient in gradients]
             self.optimizer.apply(gradients, variables)
-            return {"loss": loss, "psnr": psnr, "gradient_norm": norm / self.replicas}
+            return {"loss": loss, **logs, "gradient_norm": norm / self.replicas}
 
         @tf.function(autograph=False)
-        def step(rainy, clean):
-            logs = self.strategy.run(replica_step, (rainy, clean))
+        def step(*batch):
+            logs = self.strategy.run(replica_step, batch)
             total = tf.distribute.ReduceOp.SUM
             return {name: self.strategy.reduce(total, x, axis=None) for name, x in logs.items()}
 
@@ -90,19 +90,19 @@ class TensorFlowRunner(Runner):
         self._any = lambda flag: any_worker(tf.constant(flag))
         self._predict = tf.function(lambda x: self.model(x, training=False), autograph=False)
 
-    def _place(self, rainy, clean, first_row):
+    def _place(self, arrays, first_row):
         import tensorflow as tf
 
         count = self.batch_size // self.replicas
 
-        def distributed(images):
+        def distributed(array):
             def of_replica(context):
                 row = context.replica_id_in_sync_group * count - first_row
-                return tf.convert_to_tensor(images[row : row + count])
+                return tf.convert_to_tensor(array[row : row + count])
 
             return self.strategy.experimental_distribute_values_from_function(of_replica)
 
-        return distributed(rainy), distributed(clean)
+        return tuple(distributed(array) for array in arrays)
 
     def train_step(self, batch):
         return self._step(*batch)

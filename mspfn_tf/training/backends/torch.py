@@ -16,27 +16,28 @@ class TorchRunner(Runner):
             raise UsageError(f"strategy {strategy} needs the TensorFlow or the JAX backend")
         torch.use_deterministic_algorithms(deterministic)
 
-    def _place(self, rainy, clean, first_row):
-        return ops.convert_to_tensor(rainy), ops.convert_to_tensor(clean)
+    def _place(self, arrays, first_row):
+        return tuple(map(ops.convert_to_tensor, arrays))
 
     def train_step(self, batch):
         import torch
 
-        rainy, clean = batch
+        rainy, clean, *labels = batch
         taught = None
         if self.teacher is not None:
             with torch.no_grad():
                 taught = self.teacher(rainy, training=False)
         self.model.zero_grad()
         derained = self.model(rainy, training=True)
-        loss, psnr = self._measures(derained, clean, taught)
+        loss, logs = self._measures(derained, clean, taught, *labels)
         loss.backward()
         variables = self.model.trainable_variables
         with torch.no_grad():
             gradients = [variable.value.grad for variable in variables]
             norm = global_norm(gradients)
             self.optimizer.apply(clipped(gradients, norm, self.clip_norm), variables)
-        return {"loss": loss.detach(), "psnr": psnr.detach(), "gradient_norm": norm}
+        logs = {name: value.detach() for name, value in logs.items()}
+        return {"loss": loss.detach(), **logs, "gradient_norm": norm}
 
     def predict(self, rainy):
         import torch

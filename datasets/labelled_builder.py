@@ -1,0 +1,156 @@
+"""What the builders of sets with boxes or masks share."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from mspfn_tf.class_names import CLASSES
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.picture_tree import PictureTree
+from mspfn_tf.errors import UsageError
+from mspfn_tf.labels import BoxLabels, MaskLabels
+from mspfn_tf.pairs import pair_folders
+
+
+class LabelledBuilder(PairsBuilder, skip_registration=True):
+    """Rainy and clean pictures with boxes or masks, from `rainy/` and `clean/` in `manual_dir`.
+
+    Examples are those of `PairsBuilder` and besides `objects`, a sequence of `bbox` (as TFDS keeps
+    boxes: shares of the picture), `label`, `area` in pixels and `is_crowd`; or `mask`, a picture of
+    class numbers. The one split is `test`. Archives are to be extracted first.
+
+    Attributes:
+        NAMED: the key of `CLASSES` that names the classes.
+        LABELS: what is looked for in the folder: the first of these that exists.
+        RENAMED: class names of the files that `CLASSES` has otherwise.
+        has_masks: whether there are masks instead of boxes.
+    """
+
+    NAMED: str
+    LABELS: tuple[str, ...]
+    RENAMED: Mapping[str, str | None] | None = None
+    has_masks = False
+
+    def _info(self):
+        picture = tfds.features.Image(shape=(None, None, 3))
+        features = {
+            "rainy": picture,
+            "clean": picture,
+            "name": tfds.features.Text(),
+            "scene": tfds.features.Text(),
+        }
+        if self.has_masks:
+            features["mask"] = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+        else:
+            features["objects"] = tfds.features.Sequence(
+                {
+                    "bbox": tfds.features.BBoxFeature(),
+                    "label": tfds.features.ClassLabel(names=list(CLASSES[self.NAMED])),
+                    "area": tfds.features.Scalar(np.float32),
+                    "is_crowd": tfds.features.Scalar(np.bool_),
+                }
+            )
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("rainy", "clean"),
+            homepage=self.HOMEPAGE or None,
+        )
+
+    def _split_generators(self, dl_manager):
+        root = pictures_root(self, dl_manager)
+        missing = [f"{root}/{name}/" for name in ("rainy", "clean") if not (root / name).is_dir()]
+        labels = next((root / name for name in self.LABELS if (root / name).exists()), None)
+        if labels is None:
+            missing.append(" or ".join(f"{root}/{name}" for name in self.LABELS))
+        if missing:
+            raise UsageError(f"{self.name}: not there, expected: {', '.join(missing)}")
+        pairs = pair_folders(root / "rainy", root / "clean", allow_unmatched=self.allow_incomplete)
+        names = [name for name, _, _ in pairs.pairs]
+        read = MaskLabels(labels) if self.has_masks else BoxLabels(labels, self.RENAMED)
+        read.check(names)
+        unknown = sorted(getattr(read, "classes", set()) - set(CLASSES[self.NAMED]))
+        if unknown:
+            raise UsageError(
+                f"{labels}: unknown classes {', '.join(unknown)}; expected those of {self.NAMED}: "
+                f"{', '.join(CLASSES[self.NAMED])}"
+            )
+        self.found.append(f"test: {len(names)} pairs in {root}, labels in {labels}")
+        self._tree = PictureTree(root, self.scratch, self.progress)
+        return {"test": self._generate_examples(self._tree, "test", pairs.pairs, read)}
+
+    def _generate_examples(self, tree, split, pairs, labels):
+        hashes = self.hashes[split] = {}
+        self.scenes[split] = {name: name for name, _, _ in pairs}
+        for done, (name, *paths) in enumerate(pairs, 1):
+            self.progress(f"writing {split}", done, len(pairs))
+            relative = [path.relative_to(tree.root).as_posix() for path in paths]
+            images = [tree.open(path)[0] for path in relative]
+            rainy, clean = (loaded(image) for image in images)
+            if rainy.shape != clean.shape:
+                raise UsageError(f"{paths[0]} and {paths[1]} differ in size")
+            hashes[name] = pixel_hash(images[0]), pixel_hash(images[1])
+            example = {"rainy": rainy, "clean": clean, "name": name, "scene": name}
+            height, width = rainy.shape[:2]
+            if self.has_masks:
+                example["mask"] = checked_mask(labels[name], (height, width), name)
+            else:
+                example["objects"] = _objects(labels[name], height, width)
+            yield name, example
+
+
+def pictures_root(builder: PairsBuilder, dl_manager: tfds.download.DownloadManager) -> Path:
+    """The folder to build from; raises `UsageError` if it is none, such as an archive."""
+    source = builder.source
+    if source is None:
+        own = dl_manager.manual_dir / builder.name
+        source = own if own.is_dir() else dl_manager.manual_dir
+    root = Path(source).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"{root}: not a folder; {builder.name} is read from one: extract archives")
+    return root
+
+
+def loaded(image: Image.Image) -> np.ndarray:
+    """A `PIL.Image.Image` as `uint8 [H, W, 3]`."""
+    return np.array(image.convert("RGB"))
+
+
+def pixel_hash(image: Image.Image) -> bytes:
+    """By which equal pictures are found."""
+    data = repr(image.size).encode() + image.tobytes()
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def checked_mask(mask: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:
+    """A mask as `uint8 [H, W, 1]`; raises `UsageError` if it does not fit its picture."""
+    if mask.shape != tuple(size):
+        raise UsageError(f"{name}: the mask is {mask.shape}, the picture {tuple(size)}")
+    if mask.min() < 0 or mask.max() > 255:
+        raise UsageError(f"{name}: the mask holds {mask.max()}; expected 0 to 255")
+    return mask.astype(np.uint8)[..., None]
+
+
+def _objects(truth, height, width):
+    def share(value, side):
+        return min(max(float(value) / side, 0.0), 1.0)
+
+    return [
+        {
+            "bbox": tfds.features.BBox(
+                ymin=share(top, height),
+                xmin=share(left, width),
+                ymax=share(bottom, height),
+                xmax=share(right, width),
+            ),
+            "label": name,
+            "area": float(area),
+            "is_crowd": bool(crowd),
+        }
+        for (left, top, right, bottom), name, area, crowd in zip(
+            truth.boxes, truth.classes, truth.area, truth.crowd, strict=True
+        )
+    ]

@@ -1,0 +1,224 @@
+"""`mspfn evaluate-task`: what deraining does for a detector or a segmenter."""
+
+import json
+import sys
+from pathlib import Path
+
+from mspfn_tf.commands.arguments import command_line
+
+HELP = "measure what deraining does for a detector or a segmenter"
+
+
+def add_arguments(parser):
+    parser.add_argument("--task", choices=("detection", "segmentation"), required=True)
+    parser.add_argument(
+        "--pictures", metavar="DIR", required=True, help="rainy pictures; clean ones with --rain"
+    )
+    parser.add_argument(
+        "--clean", metavar="DIR", help="their clean versions, of the same names: scored as well"
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="PATH",
+        help="the truth: COCO or BDD100K JSON, or a folder of masks. Without it, what the network "
+        "finds in the clean pictures counts as the truth",
+    )
+    parser.add_argument(
+        "--model_for_task",
+        metavar="FILE",
+        required=True,
+        help="the network: .tflite, .onnx, .keras, ESPNet's .weights.h5, or a SavedModel directory",
+    )
+    parser.add_argument(
+        "--adapter",
+        metavar="NAME",
+        required=True,
+        help="how pictures get in and results out: yolox, ssd; semantic, espnet; or "
+        "FILE.py:FUNCTION for your own",
+    )
+    parser.add_argument(
+        "--adapter_arguments",
+        metavar="JSON",
+        default="{}",
+        help='options of the adapter, such as {"classes": "camvid", "order": "bgr"}',
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="folder for task_scores.json, task_scores.csv and task_sheet.png; the same command "
+        "continues an interrupted run there",
+    )
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help="default: the best preset whose weights are shipped")
+    model.add_argument("--model", metavar="PATH", help="any model that `mspfn restore` takes")
+    parser.add_argument(
+        "--rain",
+        choices=("light", "mixed", "heavy"),
+        help="draw synthetic rain on the pictures, which are clean then",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of that rain (default: 0)")
+    parser.add_argument(
+        "--score_threshold",
+        type=float,
+        default=0.6,
+        help="detection: from which score a box counts as found (default: 0.6)",
+    )
+    parser.add_argument(
+        "--class_map",
+        metavar="MAP",
+        help="detection: bdd100k_to_coco, or a JSON file of label class: class of the network, or "
+        "null where it has no such class",
+    )
+    parser.add_argument(
+        "--classes", type=int, metavar="N", help="segmentation: number of classes (of the masks)"
+    )
+    parser.add_argument(
+        "--void",
+        type=int,
+        nargs="*",
+        default=[255],
+        metavar="VALUE",
+        help="segmentation: values of the masks that mean not labelled (default: 255)",
+    )
+
+
+def run(args):
+    from mspfn_tf.tasks.adapters import find_adapter
+    from mspfn_tf.tasks.evaluation import TaskPictures, describe, evaluate_task
+    from mspfn_tf.tasks.networks import open_network
+
+    _check(args)
+    adapter = find_adapter(args.task, args.adapter, _json_object(args.adapter_arguments))
+    labels = _labels(args)
+    pictures = TaskPictures(args.pictures, args.clean, args.rain, args.seed, labels)
+    network = open_network(args.model_for_task)
+    restorer, configuration = _restorer(args)
+    scores = evaluate_task(
+        _task(args),
+        network,
+        adapter,
+        restorer,
+        pictures,
+        args.output,
+        configuration,
+        command_line(),
+    )
+    print(f"model {scores['model']}, network {scores['task_network']}")
+    print(describe(scores))
+    for failure in scores["failed"]:
+        print(
+            f"mspfn evaluate-task: failed: {failure['name']}: {failure['error']}", file=sys.stderr
+        )
+    if scores["failed"]:
+        print(
+            f"mspfn evaluate-task: {scores['count']} judged, {len(scores['failed'])} failed",
+            file=sys.stderr,
+        )
+    return 1 if scores["failed"] else 0
+
+
+def _check(args):
+    from mspfn_tf.errors import UsageError
+
+    if args.task == "detection" and args.classes is not None:
+        raise UsageError("--classes goes with --task segmentation")
+    if args.task == "segmentation" and args.class_map:
+        raise UsageError("--class_map goes with --task detection")
+    if not 0 <= args.score_threshold <= 1:
+        raise UsageError(f"--score_threshold {args.score_threshold}: expected 0 to 1")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: must not be negative")
+
+
+def _json_object(text):
+    from mspfn_tf.errors import UsageError
+
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--adapter_arguments {text}: no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"--adapter_arguments {text}: expected a JSON object")
+    return value
+
+
+def _labels(args):
+    if args.labels is None:
+        return None
+    from mspfn_tf.labels import BoxLabels, MaskLabels
+
+    if args.task == "segmentation":
+        return MaskLabels(args.labels)
+    return BoxLabels(args.labels, _class_map(args.class_map))
+
+
+def _class_map(which):
+    from mspfn_tf.class_names import CLASS_MAPS
+    from mspfn_tf.errors import UsageError
+
+    if which is None or which in CLASS_MAPS:
+        return CLASS_MAPS.get(which)
+    try:
+        renamed = json.loads(Path(which).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--class_map {which}: neither one of {', '.join(CLASS_MAPS)} nor a JSON file ({error})"
+        ) from error
+    if not isinstance(renamed, dict):
+        raise UsageError(f"--class_map {which}: expected a JSON object, label class: class")
+    return renamed
+
+
+def _task(args):
+    from mspfn_tf.class_names import class_names
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.tasks.evaluation import DetectionTask, SegmentationTask
+
+    if args.task == "detection":
+        return DetectionTask(args.score_threshold)
+    count = args.classes
+    if count is None:
+        which = "camvid" if args.adapter == "espnet" else None
+        which = _json_object(args.adapter_arguments).get("classes", which)
+        if which is None:
+            raise UsageError("--task segmentation needs --classes, the number of classes")
+        count = which if isinstance(which, int) else len(class_names(which))
+    if count < 1:
+        raise UsageError(f"--classes {count}: must be positive")
+    return SegmentationTask(count, tuple(args.void))
+
+
+def _restorer(args):
+    """The restorer, and the configuration of the evaluation."""
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.evaluation import describe_restorer
+    from mspfn_tf.partial_results import digest
+    from mspfn_tf.presets import DEFAULT_PRESET, known_preset
+    from mspfn_tf.restorer import Restorer
+
+    if args.preset is not None:
+        known_preset(args.preset)
+    source = args.preset or DEFAULT_PRESET
+    if args.model is not None:
+        # With a separator in it, so that a file that is named like a preset is not taken for it.
+        source = Path(args.model).absolute()
+        if not source.exists():
+            raise UsageError(f"--model {args.model}: no such file or directory")
+    restorer = Restorer(source)
+    configuration = {
+        "task": args.task,
+        **describe_restorer(restorer),
+        "task_network": Path(args.model_for_task).name,
+        "task_network_sha256": digest(args.model_for_task),
+        "adapter": args.adapter.rpartition("/")[2],
+        "adapter_arguments": _json_object(args.adapter_arguments),
+        "labels": None if args.labels is None else digest(args.labels),
+        "rain": args.rain,
+        "seed": args.seed,
+    }
+    if args.task == "detection":
+        configuration |= {"score_threshold": args.score_threshold, "class_map": args.class_map}
+    else:
+        configuration |= {"classes": args.classes, "void": args.void}
+    return restorer, configuration

@@ -1,0 +1,230 @@
+"""The truth about pictures: boxes in the files of COCO and BDD100K, masks in folders."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.images import ImageError, find_images
+
+_LISTED = 20
+# What sets append to the name of a picture for that of its mask.
+_MASK_ENDINGS = ("_L", "_label", "_labels", "_mask", "_train_id", "_labelTrainIds", "_labelIds")
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The true boxes of a picture.
+
+    Attributes:
+        boxes: `float32 [N, 4]`: left, top, right, bottom in pixels.
+        classes: N class names.
+        crowd: `bool [N]`, boxes around many objects at once.
+        area: `float32 [N]` in pixels, by which COCO tells small from large; default: of the boxes.
+    """
+
+    boxes: np.ndarray
+    classes: tuple[str, ...]
+    crowd: np.ndarray = None
+    area: np.ndarray = None
+
+    def __post_init__(self):
+        boxes = as_boxes(self.boxes)
+        object.__setattr__(self, "boxes", boxes)
+        if self.crowd is None:
+            object.__setattr__(self, "crowd", np.zeros(len(boxes), bool))
+        if self.area is None:
+            object.__setattr__(self, "area", box_areas(boxes))
+
+
+def as_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Boxes as `float32 [N, 4]`, also where there are none; raises `UsageError`."""
+    boxes = np.asarray(boxes, np.float32)
+    if boxes.size == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise UsageError(
+            f"boxes must be [N, 4]: left, top, right, bottom; received {list(boxes.shape)}"
+        )
+    return boxes
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """The areas of boxes `[N, 4]`, `[N]` in square pixels."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
+
+
+class BoxLabels:
+    """The boxes of many pictures.
+
+    Read are the JSON file of COCO (`images`, `annotations`, `categories`), that of BDD100K (a list
+    of `name` and `labels` with `category` and `box2d`), and a folder of BDD100K's files for single
+    pictures (`name`, `frames`, `objects`). Labels of BDD100K without `box2d`, such as lanes, are
+    left out. Pictures are found by name without folders and suffix.
+
+    Args:
+        path: the file or folder.
+        renamed: class of the labels -> class of the network, None where that has no such class:
+            such boxes are left out.
+
+    Attributes:
+        classes: the class names that the labels have, renamed.
+
+    Raises:
+        UsageError: no such file, or not one of these formats; the message says what was expected.
+    """
+
+    def __init__(self, path: str | Path, renamed: Mapping[str, str | None] | None = None):
+        self.path = Path(path)
+        if not self.path.exists():
+            raise UsageError(f"--labels {path}: no such file or folder")
+        self._renamed = dict(renamed or {})
+        if self.path.is_dir():
+            files = sorted(self.path.rglob("*.json"))
+            if not files:
+                raise UsageError(f"--labels {path}: no .json files in this folder")
+            entries = [_read_json(file) for file in files]
+        else:
+            entries = _read_json(self.path)
+        try:
+            if isinstance(entries, dict) and "annotations" in entries:
+                self._read_coco(entries)
+            else:
+                self._read_bdd(entries if isinstance(entries, list) else [entries])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"--labels {path}: expected the JSON of COCO (images, annotations, categories) or "
+                f"of BDD100K (a list of name and labels with box2d); {type(error).__name__}: "
+                f"{error}"
+            ) from error
+
+    def _read_coco(self, content):
+        classes = {entry["id"]: self._named(entry["name"]) for entry in content["categories"]}
+        boxes = {entry["id"]: [] for entry in content["images"]}
+        for entry in content["annotations"]:
+            name = classes[entry["category_id"]]
+            if name is not None:
+                left, top, width, height = entry["bbox"]
+                box = [left, top, left + width, top + height]
+                crowd = bool(entry.get("iscrowd", 0))
+                area = entry.get("area", width * height)
+                boxes[entry["image_id"]].append((box, name, crowd, area))
+        self._boxes = self._by_stem(
+            (entry["file_name"], boxes[entry["id"]]) for entry in content["images"]
+        )
+        self.classes = frozenset(name for name in classes.values() if name is not None)
+
+    def _read_bdd(self, entries):
+        found = []
+        for entry in entries:
+            labels = entry.get("labels")
+            if labels is None:  # one file per picture, or a picture without any label
+                labels = [label for frame in entry.get("frames", ()) for label in frame["objects"]]
+            boxes = []
+            for label in labels:
+                name = self._named(label["category"])
+                if name is not None and label.get("box2d"):
+                    box = [float(label["box2d"][side]) for side in ("x1", "y1", "x2", "y2")]
+                    area = (box[2] - box[0]) * (box[3] - box[1])
+                    boxes.append((box, name, bool(label.get("crowd", False)), area))
+            found.append((entry["name"], boxes))
+        self._boxes = self._by_stem(found)
+        self.classes = frozenset(name for _, boxes in found for _, name, _, _ in boxes)
+
+    def _named(self, name):
+        return self._renamed.get(name, name)
+
+    def _by_stem(self, found):
+        result = {}
+        for name, boxes in found:
+            stem = Path(name).stem
+            if stem in result:
+                raise UsageError(f"--labels {self.path}: two pictures are called {stem}")
+            result[stem] = boxes
+        return result
+
+    def check(self, names: list[str]) -> None:
+        """Raises `UsageError` that lists the pictures, of these names, without an entry."""
+        missing = [name for name in names if Path(name).name not in self._boxes]
+        _refuse(missing, self.path, "entry in the file (a picture without objects needs one, too)")
+
+    def __getitem__(self, name: str) -> Boxes:
+        entries = self._boxes[Path(name).name]
+        boxes, classes, crowd, area = zip(*entries, strict=True) if entries else ((), (), (), ())
+        return Boxes(np.array(boxes), classes, np.array(crowd, bool), np.array(area, np.float32))
+
+
+class MaskLabels:
+    """The masks of many pictures: files of one channel whose values are class numbers.
+
+    A mask belongs to the picture of the same path below its folder, or else of the same name; an
+    ending such as `_L` or `_labelTrainIds` may follow.
+
+    Args:
+        folder: the masks.
+
+    Raises:
+        UsageError: no folder, or no pictures in it.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder)
+        if not self.path.is_dir():
+            raise UsageError(f"--labels {folder}: expected a folder of masks")
+        self._by_path, self._by_name = {}, {}
+        for path in find_images(self.path):
+            relative = path.relative_to(self.path).with_suffix("")
+            name = relative.name
+            for ending in _MASK_ENDINGS:
+                name = name.removesuffix(ending)
+            self._by_path[relative.with_name(name).as_posix()] = path
+            self._by_name.setdefault(name, []).append(path)
+        if not self._by_path:
+            raise UsageError(f"--labels {folder}: no masks in this folder")
+
+    def _find(self, name):
+        if name in self._by_path:
+            return self._by_path[name]
+        candidates = self._by_name.get(Path(name).name, [])
+        return candidates[0] if len(candidates) == 1 else None
+
+    def check(self, names: list[str]) -> None:
+        """Raises `UsageError` that lists the pictures, of these names, without a mask."""
+        missing = [name for name in names if self._find(name) is None]
+        _refuse(missing, self.path, "mask, or several")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Class numbers, integers `[H, W]`."""
+        path = self._find(name)
+        try:
+            with Image.open(path) as image:
+                # A palette's indices are the class numbers, so nothing is converted.
+                if image.mode not in ("L", "P", "1", "I", "I;16"):
+                    raise ImageError(
+                        f"{path}: a mask of mode {image.mode}; expected one channel whose values "
+                        "are class numbers"
+                    )
+                return np.asarray(image).astype(np.int64)
+        except (OSError, UnidentifiedImageError, SyntaxError) as error:
+            raise ImageError(f"{path}: unreadable mask ({error})") from error
+
+
+def _refuse(missing, path, what):
+    if missing:
+        listed = "\n  ".join(missing[:_LISTED])
+        more = f"\n  ... and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        raise UsageError(
+            f"--labels {path}: {len(missing)} pictures have no {what}:\n  {listed}{more}"
+        )
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a JSON file that can be read ({error})") from error

@@ -1,0 +1,1 @@
+"""What deraining does for a detector or a segmenter: `mspfn evaluate-task`, and task networks."""

@@ -1,0 +1,234 @@
+"""Opens a task's network, whatever runtime it needs: LiteRT, ONNX Runtime, TensorFlow or Keras.
+
+Unlike a deraining model, such a network may have several outputs, and any layout of its input.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+
+KINDS = ".tflite, .onnx, .keras, .weights.h5 of ESPNet, or a SavedModel directory"
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network of one picture at a time.
+
+    `network(x)` takes an array `[1, H, W, 3]` or `[1, 3, H, W]` and returns a list of arrays.
+
+    Attributes:
+        name: for messages.
+        shape: of the input, None where a side is free.
+        dtype: of the input. Floating-point arrays given to a network with a quantised input are
+            quantised.
+        run: what computes; see `__call__`.
+        encode: what quantises, or None.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype
+    run: Callable[[np.ndarray], list[np.ndarray]]
+    encode: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __post_init__(self):
+        if len(self.shape) != 4 or self.shape[0] not in (None, 1) or 3 not in self.shape[1::2]:
+            raise UsageError(
+                f"{self.name} takes {list(self.shape)}; expected one picture, [1, H, W, 3] or "
+                "[1, 3, H, W]"
+            )
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the input is `[1, 3, H, W]`."""
+        return self.shape[3] != 3
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of the input, None where it is free."""
+        height, width = self.shape[2:] if self.channels_first else self.shape[1:3]
+        return None if height is None or width is None else (height, width)
+
+    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
+        expected = "[1, 3, H, W]" if self.channels_first else "[1, H, W, 3]"
+        fits = len(x.shape) == 4 and all(
+            side in (None, own) for side, own in zip((1, *self.shape[1:]), x.shape, strict=True)
+        )
+        if not fits:
+            raise UsageError(
+                f"{self.name}: the adapter gave it {list(x.shape)}; expected {list(self.shape)}, "
+                f"that is {expected}"
+            )
+        if x.dtype != self.dtype:
+            if self.encode is not None and np.issubdtype(x.dtype, np.floating):
+                x = self.encode(x)
+            elif np.issubdtype(self.dtype, np.integer):
+                limits = np.iinfo(self.dtype)
+                x = np.clip(np.rint(x), limits.min, limits.max)
+        outputs = self.run(np.ascontiguousarray(x, self.dtype))
+        for output in outputs:
+            if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
+                raise UsageError(f"{self.name} returned values that are not finite")
+        return outputs
+
+
+def open_network(source: object, threads: int | None = None) -> Network:
+    """Opens a task's network.
+
+    Args:
+        source: a `keras.Model`, or the path of a `.tflite`, `.onnx` or `.keras` file, of a
+            `.weights.h5` file of ESPNet, or of a SavedModel directory.
+        threads: of LiteRT and ONNX Runtime. Default: as many as there are processors.
+
+    Raises:
+        UsageError: no such file, a kind that is not known, a package that is missing (the message
+            names the extra), or not a network of one picture.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return _open_keras(source)
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or directory; expected {KINDS}")
+    threads = threads or os.cpu_count() or 1
+    if path.suffix == ".tflite":
+        return _open_litert(path, threads)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, threads)
+    if path.name.endswith(".weights.h5"):
+        from mspfn_tf.tasks.espnet import load_espnet
+
+        return _open_keras(load_espnet(path), path.name)
+    if path.suffix == ".keras":
+        import keras
+
+        import mspfn_tf.tasks.espnet  # noqa: F401 (registers the class)
+
+        try:
+            return _open_keras(keras.saving.load_model(path, compile=False), path.name)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise UsageError(f"cannot load {path}: {error}") from error
+    if (path / "saved_model.pb").is_file():
+        return _open_saved_model(path)
+    raise UsageError(f"{path}: not a network that can be opened; expected {KINDS}")
+
+
+def _shape(sides):
+    # Free sides are None, -1 or a name.
+    return tuple(int(s) if isinstance(s, int | np.integer) and s > 0 else None for s in sides)
+
+
+def _only(inputs, name):
+    if len(inputs) != 1:
+        raise UsageError(f"{name} has {len(inputs)} inputs; expected one picture")
+    return inputs[0]
+
+
+def _open_litert(path, threads):
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"cannot load {path}: {error}") from error
+    source = _only(interpreter.get_input_details(), path)
+    shape, dtype = _shape(source["shape_signature"]), np.dtype(source["dtype"])
+
+    def run(x):
+        if list(x.shape) != list(interpreter.get_input_details()[0]["shape"]):
+            interpreter.resize_tensor_input(source["index"], x.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], x)
+        interpreter.invoke()
+        return [
+            _dequantised(interpreter.get_tensor(target["index"]), target["quantization"])
+            for target in interpreter.get_output_details()
+        ]
+
+    scale, zero = source["quantization"]
+
+    def encode(x):
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(x / scale + zero), limits.min, limits.max).astype(dtype)
+
+    return Network(str(path), shape, dtype, run, encode if scale else None)
+
+
+def _dequantised(values, quantization):
+    scale, zero = quantization
+    return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+
+
+def _open_onnx(path, threads):
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(f'{path} needs ONNX Runtime: pip install "mspfn_tf[tasks]"') from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its own exceptions share no other base
+        raise UsageError(f"cannot load {path}: {error}") from error
+    source = _only(session.get_inputs(), path)
+    dtypes = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+    if source.type not in dtypes:
+        raise UsageError(f"{path} takes {source.type}; expected one of {', '.join(dtypes)}")
+
+    def run(x):
+        return [np.asarray(output) for output in session.run(None, {source.name: x})]
+
+    return Network(str(path), _shape(source.shape), np.dtype(dtypes[source.type]), run)
+
+
+def _open_keras(model, name=None):
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise UsageError(
+            f"a task's network must be a keras.Model or {KINDS}; received {type(model).__name__}"
+        )
+    name = name or model.name
+    source = _only(list(getattr(model, "inputs", None) or []), name)
+    shape = _shape(source.shape)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # No XLA, which `predict` would choose: it compiles again for each size.
+        forward = tf.function(lambda x: model(x, training=False), autograph=False,
+                              reduce_retracing=True)  # fmt: skip
+    else:
+        forward = model.predict_on_batch
+
+    def run(x):
+        return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(forward(x))]
+
+    return Network(name, shape, np.dtype(keras.backend.standardize_dtype(source.dtype)), run)
+
+
+def _open_saved_model(path):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    if "serving_default" not in loaded.signatures:
+        found = ", ".join(loaded.signatures) or "none"
+        raise UsageError(f"{path} has no signature serving_default (it has: {found})")
+    inputs = loaded.signatures["serving_default"].structured_input_signature[1]
+    name, spec = _only(list(inputs.items()), path)
+    if spec.shape.rank is None:
+        raise UsageError(f"{path} takes an input of unknown rank; expected one picture")
+
+    def run(x):
+        # Naming `loaded` keeps it alive: without it the variables of its signatures are gone.
+        outputs = loaded.signatures["serving_default"](**{name: tf.constant(x)})
+        return [outputs[key].numpy() for key in sorted(outputs)]
+
+    shape = _shape(spec.shape.as_list())
+    return Network(str(path), shape, np.dtype(spec.dtype.as_numpy_dtype), run)

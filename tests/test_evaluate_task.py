@@ -1,0 +1,319 @@
+"""`mspfn evaluate-task` with networks that are trained, or written, in the test."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf import metrics
+from mspfn_tf.cli import main
+from mspfn_tf.images import read_rgb
+from mspfn_tf.tasks import evaluation
+
+COLOURS = np.array([[60, 60, 60], [200, 40, 40], [40, 60, 200]], np.uint8)
+DETECTOR = '''
+import numpy as np
+from mspfn_tf.tasks.adapters import network_input
+from mspfn_tf.tasks.detection import Detections
+
+def blocks(picture, network, *, names=("red", "blue")):
+    """The rectangle around all pixels of a class, with the mean probability as its score."""
+    (probabilities,) = network(network_input(picture, network, std=255))
+    labels = probabilities[0].argmax(-1)
+    boxes, scores, classes = [], [], []
+    for number, name in enumerate(names, 1):
+        rows, columns = np.nonzero(labels == number)
+        if len(rows):
+            boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            scores.append(float(probabilities[0, rows, columns, number].mean()))
+            classes.append(name)
+    return Detections(boxes, scores, classes, tuple(names))
+'''
+
+
+def _scene(rng, size=(40, 56)):
+    """(picture, mask, boxes): a red and a blue block on grey, with noise."""
+    mask = np.zeros(size, np.uint8)
+    boxes = {}
+    for number, left in ((1, 2), (2, 30)):
+        x, y = left + int(rng.integers(0, 8)), int(rng.integers(2, 16))
+        mask[y : y + 20, x : x + 16] = number
+        boxes[number] = [x, y, 16, 20]
+    noise = rng.normal(0, 12, (*size, 3))
+    return np.clip(COLOURS[mask] + noise, 0, 190).astype(np.uint8), mask, boxes
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    """A network of one conv, trained here to tell the three colours."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    scores = keras.layers.Conv2D(3, 3, padding="same", activation="softmax")(inputs)
+    network = keras.Model(inputs, scores)
+    network.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    pictures, masks, _ = zip(*(_scene(rng) for _ in range(12)), strict=True)
+    network.fit(np.float32(pictures) / 255, np.array(masks), epochs=25, batch_size=4, verbose=0)
+    path = tmp_path_factory.mktemp("network") / "segmenter.keras"
+    network.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def derainer(tmp_path_factory):
+    """Takes away the veil of `data`, exactly."""
+    inputs = keras.Input((None, None, 3))
+    path = tmp_path_factory.mktemp("model") / "derainer.keras"
+    keras.Model(inputs, keras.layers.Rescaling(2.0, offset=-1.0)(inputs)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Clean pictures, the same behind a bright veil (as half of them and half white), labels."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("clean", "rainy", "masks"):
+        (folder / name).mkdir()
+    rng = np.random.default_rng(1)
+    images, annotations = [], []
+    for number in range(4):
+        clean, mask, boxes = _scene(rng)
+        clean |= 1  # odd levels: half of them and half white is whole
+        rainy = ((clean.astype(int) + 255) // 2).astype(np.uint8)
+        Image.fromarray(clean).save(folder / f"clean/{number}.png")
+        Image.fromarray(rainy).save(folder / f"rainy/{number}.png")
+        mask[:2] = 255
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
+        images.append({"id": number, "file_name": f"{number}.jpg"})
+        annotations += [
+            {"image_id": number, "category_id": c, "bbox": b, "id": 2 * number + c}
+            for c, b in boxes.items()
+        ]
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "boxes.json").write_text(json.dumps(content))
+    (folder / "adapters.py").write_text(DETECTOR)
+    return folder
+
+
+def run(*arguments):
+    return main(["evaluate-task", *map(str, arguments)])
+
+
+def segmentation(data, segmenter, derainer, output, *more):
+    return run(
+        *("--task", "segmentation", "--model_for_task", segmenter, "--model", derainer),
+        *("--adapter", "semantic", "--classes", 3, "--output", output),
+        *(more or ("--pictures", data / "rainy", "--clean", data / "clean",
+                   "--labels", data / "masks")),
+    )  # fmt: skip
+
+
+def detection(data, segmenter, derainer, output, *more):
+    return run(
+        *("--task", "detection", "--model_for_task", segmenter, "--model", derainer),
+        *("--adapter", f"{data / 'adapters.py'}:blocks", "--output", output),
+        *("--pictures", data / "rainy", *more),
+    )
+
+
+def read(output):
+    return json.loads((output / "task_scores.json").read_text())
+
+
+def test_segmentation(data, segmenter, derainer, tmp_path, capsys):
+    assert segmentation(data, segmenter, derainer, tmp_path) == 0
+    scores = read(tmp_path)
+    rainy, derained, clean = (scores["scores"][v] for v in ("rainy", "derained", "clean"))
+    assert rainy["miou"] < 0.6 < 0.9 < clean["miou"]
+    assert derained == clean  # the veil is taken away exactly
+    assert scores["input"]["psnr"] < 10
+    assert scores["output"]["psnr"] == "inf"
+    clean0, rainy0 = (read_rgb(data / f"{name}/0.png") for name in ("clean", "rainy"))
+    assert scores["images"][0]["rainy_psnr"] == pytest.approx(metrics.psnr(clean0, rainy0))
+    with open(tmp_path / "task_scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["0", "1", "2", "3"]
+    assert float(rows[2]["rainy_miou"]) == scores["images"][2]["rainy_miou"]
+    with Image.open(tmp_path / "task_sheet.png") as sheet:
+        assert sheet.width == 4 * 56 + 3 * 8  # rainy, derained, clean, labels
+    text = capsys.readouterr().out
+    assert f"{clean['miou']:.3f}" in text
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_detection(data, segmenter, derainer, tmp_path):
+    labels = ("--labels", data / "boxes.json", "--clean", data / "clean")
+    assert detection(data, segmenter, derainer, tmp_path, *labels) == 0
+    scores = read(tmp_path)["scores"]
+    assert scores["clean"]["map_50"] == pytest.approx(1)
+    assert scores["clean"]["recall"] == 1
+    assert scores["clean"]["iou"] > 0.9
+    assert scores["derained"] == scores["clean"]
+    assert scores["rainy"]["map_50"] < 0.5
+    assert (tmp_path / "task_sheet.png").is_file()
+
+
+def test_without_labels_the_clean_pictures_are_the_reference(data, segmenter, derainer, tmp_path):
+    clean = ("--clean", data / "clean")
+    assert detection(data, segmenter, derainer, tmp_path / "boxes", *clean) == 0
+    scores = read(tmp_path / "boxes")
+    assert scores["truth"] == "the network's output on clean pictures"
+    assert scores["scores"]["clean"]["map"] == pytest.approx(1)
+    assert scores["scores"]["rainy"]["map"] < 1
+    more = ("--pictures", data / "rainy", *clean)
+    assert segmentation(data, segmenter, derainer, tmp_path / "masks", *more) == 0
+    assert read(tmp_path / "masks")["scores"]["clean"]["miou"] == 1
+
+
+def test_rain_is_drawn_and_repeats(data, segmenter, derainer, tmp_path):
+    more = ("--pictures", data / "clean", "--labels", data / "masks", "--rain", "heavy")
+    assert segmentation(data, segmenter, derainer, tmp_path / "a", *more) == 0
+    assert segmentation(data, segmenter, derainer, tmp_path / "b", *more) == 0
+    first, second = read(tmp_path / "a"), read(tmp_path / "b")
+    assert first["images"] == second["images"]
+    assert first["scores"]["rainy"]["miou"] < first["scores"]["clean"]["miou"]
+    assert first["input"]["psnr"] < 30
+    assert segmentation(data, segmenter, derainer, tmp_path / "c", *more, "--seed", 1) == 0
+    assert read(tmp_path / "c")["images"] != first["images"]
+
+
+def test_rainy_pictures_with_labels_alone(data, segmenter, derainer, tmp_path):
+    more = ("--pictures", data / "rainy", "--labels", data / "masks")
+    assert segmentation(data, segmenter, derainer, tmp_path, *more) == 0
+    scores = read(tmp_path)
+    assert set(scores["scores"]) == {"rainy", "derained"}
+    assert "input" not in scores
+
+
+def test_an_interrupted_run_continues(data, segmenter, derainer, tmp_path, monkeypatch):
+    assert segmentation(data, segmenter, derainer, tmp_path / "whole") == 0
+    record, judged = evaluation._Run.record, []
+
+    def interrupted(self, index):
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        judged.append(index)
+        return record(self, index)
+
+    monkeypatch.setattr(evaluation._Run, "record", interrupted)
+    assert segmentation(data, segmenter, derainer, tmp_path / "parts") == 130
+    with open(tmp_path / "parts/partial.jsonl", "a") as file:
+        file.write('{"index": 2, "na')  # a torn line, as a killed process leaves it
+    judged.clear()
+    monkeypatch.setattr(evaluation._Run, "record", lambda s, i: judged.append(i) or record(s, i))
+    assert segmentation(data, segmenter, derainer, tmp_path / "parts") == 0
+    assert judged == [2, 3]
+    whole, parts = read(tmp_path / "whole"), read(tmp_path / "parts")
+    assert parts["images"] == whole["images"]
+    assert parts["scores"] == whole["scores"]
+    judged.clear()
+    assert segmentation(data, segmenter, derainer, tmp_path / "parts") == 0
+    assert not judged
+
+
+def test_another_configuration_is_refused(data, segmenter, derainer, tmp_path, capsys):
+    more = ("--pictures", data / "clean", "--labels", data / "masks", "--rain", "light")
+    assert segmentation(data, segmenter, derainer, tmp_path, *more) == 0
+    assert segmentation(data, segmenter, derainer, tmp_path, *more, "--seed", 5) == 2
+    assert "seed (there 0, now 5)" in capsys.readouterr().err
+
+
+def test_a_bad_picture_is_named_and_the_rest_done(data, segmenter, derainer, tmp_path, capsys):
+    folder = tmp_path / "rainy"
+    folder.mkdir()
+    for path in (data / "rainy").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "2.png").write_bytes(b"no picture")
+    more = ("--pictures", folder, "--labels", data / "masks")
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 1
+    error = capsys.readouterr().err
+    assert "failed: 2: " in error
+    assert "3 judged, 1 failed" in error
+    assert read(tmp_path / "out")["count"] == 3
+    (folder / "2.png").write_bytes((data / "rainy/2.png").read_bytes())
+
+
+def _wrong_labels(tmp_path, data):
+    content = json.loads((data / "boxes.json").read_text())
+    content["categories"][1]["name"] = "sky"
+    path = tmp_path / "sky.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_classes_that_the_network_does_not_know(data, segmenter, derainer, tmp_path, capsys):
+    labels = ("--labels", _wrong_labels(tmp_path, data))
+    assert detection(data, segmenter, derainer, tmp_path / "a", *labels) == 2
+    assert "does not know: sky. It knows: red, blue" in capsys.readouterr().err
+    (tmp_path / "map.json").write_text('{"sky": "blue"}')
+    mapped = (*labels, "--class_map", tmp_path / "map.json", "--clean", data / "clean")
+    assert detection(data, segmenter, derainer, tmp_path / "b", *mapped) == 0
+    assert read(tmp_path / "b")["scores"]["clean"]["map_50"] == pytest.approx(1)
+    (tmp_path / "none.json").write_text('{"sky": null}')
+    without = (*labels, "--class_map", tmp_path / "none.json", "--clean", data / "clean")
+    assert detection(data, segmenter, derainer, tmp_path / "c", *without) == 0
+    # Only red is judged: blue detections are neither right nor wrong.
+    assert read(tmp_path / "c")["scores"]["clean"]["precision"] == 1
+    assert read(tmp_path / "c")["scores"]["clean"]["matched"] == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "nothing to compare with"),
+        (("--labels", "masks", "--rain", "light", "--clean", "clean"), "leave it out"),
+        (("--labels", "boxes.json"), "expected a folder of masks"),
+        (("--labels", "clean", "--clean", "masks", "--classes", 0), "--classes 0"),
+        (("--labels", "masks", "--adapter_arguments", "3"), "expected a JSON object"),
+        (("--labels", "masks", "--adapter_arguments", '{"klass": 3}'), "no option klass"),
+        (("--labels", "masks", "--adapter", "yolox"), "no adapter 'yolox' for segmentation"),
+        (("--labels", "masks", "--class_map", "x"), "goes with --task detection"),
+        (("--labels", "masks", "--model_for_task", "none.onnx"), "none.onnx: no such file"),
+        (("--labels", "masks", "--model", "none.keras"), "none.keras: no such file"),
+        (("--labels", "masks", "--seed", -1), "must not be negative"),
+    ],
+)
+def test_wrong_usage_writes_nothing(
+    data, segmenter, derainer, tmp_path, capsys, monkeypatch, more, message
+):
+    monkeypatch.chdir(data)
+    usual = ("--pictures", data / "rainy")
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *usual, *more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_outside_the_classes_are_an_error(data, segmenter, derainer, tmp_path, capsys):
+    more = ("--pictures", data / "rainy", "--labels", data / "masks", "--void", 7)
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert "hold the value 255; expected classes 0 to 2" in capsys.readouterr().err
+
+
+def test_a_missing_label_is_named(data, segmenter, derainer, tmp_path, capsys):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/0.png").write_bytes((data / "masks/0.png").read_bytes())
+    more = ("--pictures", data / "rainy", "--labels", tmp_path / "masks")
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert "3 pictures have no mask, or several:\n  1\n  2\n  3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("picture[..., 0]", "returned uint8 [40, 56]; expected Detections"), ("3", "returned int")],
+)
+def test_what_an_adapter_returns_is_checked(
+    data, segmenter, derainer, tmp_path, capsys, answer, message
+):
+    Path(tmp_path / "own.py").write_text(f"def f(picture, network):\n    return {answer}\n")
+    code = run(
+        *("--task", "detection", "--model_for_task", segmenter, "--model", derainer),
+        *("--adapter", f"{tmp_path / 'own.py'}:f", "--output", tmp_path / "out"),
+        *("--pictures", data / "rainy", "--labels", data / "boxes.json"),
+    )
+    assert code == 2
+    assert "expected Detections" in capsys.readouterr().err

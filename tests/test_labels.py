@@ -1,0 +1,97 @@
+"""Boxes and masks in the files of COCO and BDD100K."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.labels import BoxLabels, MaskLabels
+
+COCO = {
+    "images": [{"id": 5, "file_name": "a/one.jpg"}, {"id": 7, "file_name": "two.jpg"}],
+    "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
+    "annotations": [
+        {"image_id": 5, "category_id": 3, "bbox": [1, 2, 10, 20], "iscrowd": 1, "area": 99.5},
+        {"image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 3]},
+    ],
+}
+BOX = {"x1": 1, "y1": 2, "x2": 4, "y2": 6}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_coco(tmp_path):
+    labels = BoxLabels(write(tmp_path / "a.json", COCO))
+    truth = labels["sub/one"]
+    assert truth.classes == ("car", "person")
+    np.testing.assert_array_equal(truth.boxes, [[1, 2, 11, 22], [0, 0, 2, 3]])
+    assert truth.crowd.tolist() == [True, False]
+    assert truth.area.tolist() == [99.5, 6]
+    assert labels.classes == {"person", "car"}
+    assert len(labels["two"].boxes) == 0
+    with pytest.raises(UsageError, match="1 pictures have no entry.*\n  three"):
+        labels.check(["one", "three"])
+
+
+def test_bdd_in_one_file_and_in_many(tmp_path):
+    whole = [
+        {"name": "x.jpg", "labels": [{"category": "car", "box2d": BOX}, {"category": "lane"}]},
+        {"name": "y.jpg"},
+    ]
+    labels = BoxLabels(write(tmp_path / "bdd.json", whole), {"car": "vehicle"})
+    assert labels["x"].classes == ("vehicle",)
+    assert labels["x"].area.tolist() == [12]
+    assert labels["y"].classes == ()
+    for name in ("x", "y"):
+        entry = {"name": name, "frames": [{"objects": [{"category": "bus", "box2d": BOX}]}]}
+        write(tmp_path / f"many/{name}.json", entry)
+    many = BoxLabels(tmp_path / "many")
+    np.testing.assert_array_equal(many["y"].boxes, [[1, 2, 4, 6]])
+    assert BoxLabels(tmp_path / "many", {"bus": None})["y"].classes == ()
+
+
+@pytest.mark.parametrize(
+    "content", [{"annotations": []}, [{"labels": []}], [{"name": "a", "labels": [{"box2d": BOX}]}]]
+)
+def test_other_files_are_refused(tmp_path, content):
+    with pytest.raises(UsageError, match="expected the JSON of COCO"):
+        BoxLabels(write(tmp_path / "a.json", content))
+
+
+def test_broken_and_missing_files_are_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UsageError, match="not a JSON file"):
+        BoxLabels(tmp_path / "a.json")
+    with pytest.raises(UsageError, match="no such file"):
+        BoxLabels(tmp_path / "b.json")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no .json files"):
+        BoxLabels(tmp_path / "empty")
+    with pytest.raises(UsageError, match="no masks"):
+        MaskLabels(tmp_path / "empty")
+    with pytest.raises(UsageError, match="two pictures are called x"):
+        BoxLabels(write(tmp_path / "c.json", [{"name": "x.jpg"}, {"name": "d/x.png"}]))
+
+
+def test_masks_keep_their_numbers(tmp_path):
+    numbers = np.array([[0, 1], [2, 255]], np.uint8)
+    (tmp_path / "a").mkdir()
+    palette = Image.fromarray(numbers, "P")
+    palette.putpalette([255 - n // 3 for n in range(768)])
+    palette.save(tmp_path / "a/one_L.png")
+    Image.fromarray(numbers).save(tmp_path / "a/two.png")
+    Image.fromarray(numbers.astype(np.uint16)).save(tmp_path / "three_labelIds.png")
+    labels = MaskLabels(tmp_path)
+    for name in ("one", "a/one", "a/two", "b/three"):
+        np.testing.assert_array_equal(labels[name], numbers)
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "four.png")
+    with pytest.raises(UsageError, match="mode RGB; expected one channel"):
+        MaskLabels(tmp_path)["four"]
+    with pytest.raises(UsageError, match="1 pictures have no mask, or several:\n  five"):
+        labels.check(["one", "five"])
