@@ -26,7 +26,7 @@ _BAR = "{percentage:3.0f}% |{bar}| {n:.1f}/{total} [{elapsed}, {remaining} left{
 def add_arguments(parser):
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
         help="picture and video files, folders (with all below), or - for standard input",
     )
@@ -37,6 +37,13 @@ def add_arguments(parser):
         help="for one picture: the file to write, whose suffix decides the format; else a folder, "
         "in which the names and the tree of the inputs are kept; or - for standard output",
     )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="instead of INPUT: the rainy pictures of a set that `mspfn prepare` built",
+    )
+    parser.add_argument("--split", help="of the dataset: train, validation or test")
+    parser.add_argument("--data_dir", metavar="DIR", help="where the dataset was built")
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", help=f"built-in model (default: {DEFAULT_PRESET})")
     model.add_argument(
@@ -117,9 +124,32 @@ def run(args):
         _show_warnings_plainly()
         if args.limit_pixels is not None:
             stack.enter_context(_pixel_limit(args.limit_pixels))
-        if _STANDARD in (*args.inputs, args.output):
+        if args.dataset is None and _STANDARD in (*args.inputs, args.output):
             return _run_standard(args, stack)
-        return _run(args, args.inputs, args.output, sys.stdout)
+        inputs, hidden = _inputs(args, stack)
+        return _run(args, inputs, args.output, sys.stdout, hidden)
+
+
+def _inputs(args, stack):
+    """What to restore, and what to call temporary files among it."""
+    if args.dataset is None:
+        for option in ("split", "data_dir"):
+            if getattr(args, option) is not None:
+                raise UsageError(f"--{option} goes with --dataset")
+        if not args.inputs:
+            raise UsageError("name pictures or folders to restore, or a --dataset")
+        return args.inputs, None
+    if args.inputs:
+        raise UsageError("--dataset takes the place of INPUT: give one of them")
+    for option in ("split", "data_dir"):
+        if getattr(args, option) is None:
+            raise UsageError(f"--dataset needs --{option}")
+    from mspfn_tf.prepared_sets import Examples, picture_files
+
+    examples = Examples(args.dataset, args.split, args.data_dir, paired=False)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mspfn-"))
+    picture_files(examples, folder)
+    return [folder], [(folder, f"{args.dataset}/{args.split}")]
 
 
 def _run(args, inputs, output, report, hidden=None):
