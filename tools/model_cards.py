@@ -2,7 +2,7 @@
 
     python -m tools.model_cards docs/models.md README.md
 
-In the Markdown files what stands between `<!-- begin generated: models -->` (the table) or
+In each Markdown file what stands between `<!-- begin generated: models -->` (the table) or
 `<!-- begin generated: cards -->` (the cards) and the matching end is replaced.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, WEIGHTS
 from tools.markdown import header, row_of, update
 
+TABLE = "<!-- begin generated: models -->"
 CARDS = "<!-- begin generated: cards -->"
 
 
@@ -77,8 +78,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
     for path in parser.parse_args(argv).files:
-        update(path, "models", model_table())
-        if CARDS in path.read_text():
+        text = path.read_text()
+        if TABLE in text:
+            update(path, "models", model_table())
+        if CARDS in text:
             update(path, "cards", cards())
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
-from mspfn_tf.evaluation import digest
+from mspfn_tf.source import resolve
 from tools.markdown import header, row_of, update
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -132,7 +132,7 @@ def read_results(folder):
             raise UsageError(f"{path}: some pictures failed or were left out; evaluate all of them")
         if preset not in presets.PRESETS:
             raise UsageError(f"{path}: {preset} is no preset; evaluate with --preset")
-        if scores["weights_sha256"] != digest(presets.weights_path(preset)):
+        if scores["weights_sha256"] != resolve(preset).digest:
             raise UsageError(f"{path}: not the weights that {preset} ships now; evaluate again")
         label = _label(preset, configuration)
         row = rows.setdefault(label, {})

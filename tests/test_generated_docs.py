@@ -1,0 +1,56 @@
+"""What the documentation says is what the model cards, the builders and the measurements say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mspfn_tf.model import MSPFN
+from tools.warm_start import warm_start
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_making_the_docs_leaves_no_difference():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("datasets/*/README.md")]
+    before = {page: page.read_bytes() for page in pages}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.docs"], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        changed = [
+            str(page.relative_to(ROOT)) for page in pages if page.read_bytes() != before[page]
+        ]
+    finally:
+        for page, content in before.items():
+            if page.read_bytes() != content:
+                page.write_bytes(content)
+    assert not changed, f"run `make docs`: {changed}"
+
+
+def test_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_a_warm_start_takes_over_what_fits():
+    keras.utils.set_random_seed(0)
+    arguments = {
+        "width": 8,
+        "rcabs": (1, 1, 1),
+        "hidden": (4, 4, 4),
+        "activation": "relu",
+        "stem": 2,
+    }
+    old = MSPFN(blocks=1, upsampling="subpixel", **arguments)
+    new = MSPFN(blocks=2, upsampling="smooth", attention="picture", **arguments)
+    taken = warm_start(old, new)
+    assert 0 < taken < len(old.weights)
+    known = {weight.path: np.asarray(weight.value) for weight in old.weights}
+    for weight in new.weights:
+        if weight.path in known and "_squeeze" not in weight.path:
+            np.testing.assert_array_equal(weight.value, known[weight.path])
+    ups = [np.abs(w.value).max() for w in new.weights if w.path == "fusion2_full_up/kernel"]
+    assert 0 < ups[0] < 0.05
