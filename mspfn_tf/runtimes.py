@@ -423,6 +423,8 @@ class LiteRTRuntime(Runtime):
         operators = []
         codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
         means = {schema.BuiltinOperator.MEAN, schema.BuiltinOperator.SUM}
+        convolutions = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.TRANSPOSE_CONV}
+        pointers = 0.0
         self.needs_statistics = False
         for index in range(graph.OperatorsLength()):
             operator = graph.Operators(index)
@@ -432,10 +434,17 @@ class LiteRTRuntime(Runtime):
             code = codes[operator.OpcodeIndex()]
             kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             self.needs_statistics |= kind in means
+            if kind in convolutions:
+                # XNNPACK keeps a table of pointers for every convolution wider than one pixel: one
+                # for each place of the output and tap of the kernel.
+                _, tall, wide, _ = graph.Tensors(int(inputs[1])).ShapeAsNumpy()
+                _, rows, columns, _ = graph.Tensors(int(outputs[0])).ShapeAsNumpy()
+                if tall * wide > 1:
+                    pointers += 8.0 * rows * columns * tall * wide
         produced = {name for _, outputs in operators for name in outputs}
         size = {name: bytes_ for name, bytes_ in size.items() if name in produced}
         height, width = self._source["shape"][1:3]
-        return max(64.0, live_bytes(operators, size) / float(height * width))
+        return max(64.0, (live_bytes(operators, size) + pointers) / float(height * width))
 
     def _run_one(self, picture):
         interpreter = self._interpreter
