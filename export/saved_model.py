@@ -58,6 +58,8 @@ def export_saved_model(
         UsageError: an argument breaks its rule, or the output exists and `overwrite` is false.
         VerificationError: the SavedModel falls short, and `force` is false. Nothing is written.
     """
+    import tensorflow as tf
+
     output = Path(output)
     max_pixels = check_int("max_pixels", max_pixels, minimum=1)
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
@@ -68,7 +70,10 @@ def export_saved_model(
         atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
     ):
         model = open_source(source)
-        write_saved_model(model, directory, max_pixels)
+        try:
+            write_saved_model(model, directory, max_pixels)
+        except (OSError, tf.errors.OpError) as error:
+            raise UsageError(f"cannot write {output}: {error}") from error
         parity = check_saved_model(model, directory, patches)
         problems = parity.pop("problems")
         if problems and not force:
@@ -92,7 +97,10 @@ def export_saved_model(
             "problems": problems,
         }
         text = json.dumps(description, indent=1) + "\n"
-        card.write_text(text)
+        try:
+            card.write_text(text)
+        except OSError as error:
+            raise UsageError(f"cannot write {output}.json: {error.strerror}") from error
     return json.loads(text)
 
 
