@@ -1,6 +1,7 @@
 """SavedModels for servers: pictures of any size, three signatures, no code needed to load them."""
 
 import json
+import math
 from pathlib import Path
 
 from mspfn_tf.checks import check_int
@@ -49,7 +50,7 @@ def export_saved_model(
         force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
         max_pixels: of a picture that `encoded` takes. It is read from the head of a file, before
-            memory is taken for it.
+            memory is taken for it. At least as many as the pictures of the check have, 6,144.
 
     Returns:
         The description, a dict.
@@ -61,7 +62,7 @@ def export_saved_model(
     import tensorflow as tf
 
     output = Path(output)
-    max_pixels = check_int("max_pixels", max_pixels, minimum=1)
+    max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
         raise UsageError(f"{output} is no SavedModel: it is not replaced")

@@ -25,7 +25,8 @@ class Full:
     def __init__(self, monkeypatch, at, folder):
         self.at, self.count, self.folder = at, 0, str(folder)
         for owner, name in (
-            (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"), (Path, "rename"),
+            (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
+            (Path, "rename"),
         ):  # fmt: skip
             self.wrap(monkeypatch, owner, name)
         opened = builtins.open
