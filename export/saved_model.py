@@ -1,6 +1,7 @@
 """SavedModels for servers: pictures of any size, three signatures, no code needed to load them."""
 
 import json
+import math
 from pathlib import Path
 
 from mspfn_tf.checks import check_int
@@ -49,7 +50,7 @@ def export_saved_model(
         force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
             description then says so.
         max_pixels: of a picture that `encoded` takes. It is read from the head of a file, before
-            memory is taken for it.
+            memory is taken for it. At least as many as the pictures of the check have, 6,144.
 
     Returns:
         The description, a dict.
@@ -58,8 +59,10 @@ def export_saved_model(
         UsageError: an argument breaks its rule, or the output exists and `overwrite` is false.
         VerificationError: the SavedModel falls short, and `force` is false. Nothing is written.
     """
+    import tensorflow as tf
+
     output = Path(output)
-    max_pixels = check_int("max_pixels", max_pixels, minimum=1)
+    max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
         raise UsageError(f"{output} is no SavedModel: it is not replaced")
@@ -68,7 +71,10 @@ def export_saved_model(
         atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
     ):
         model = open_source(source)
-        write_saved_model(model, directory, max_pixels)
+        try:
+            write_saved_model(model, directory, max_pixels)
+        except (OSError, tf.errors.OpError) as error:
+            raise UsageError(f"cannot write {output}: {error}") from error
         parity = check_saved_model(model, directory, patches)
         problems = parity.pop("problems")
         if problems and not force:
@@ -92,7 +98,10 @@ def export_saved_model(
             "problems": problems,
         }
         text = json.dumps(description, indent=1) + "\n"
-        card.write_text(text)
+        try:
+            card.write_text(text)
+        except OSError as error:
+            raise UsageError(f"cannot write {output}.json: {error.strerror}") from error
     return json.loads(text)
 
 

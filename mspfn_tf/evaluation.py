@@ -124,7 +124,10 @@ def evaluate(
     }
     with locked(output, "evaluate"):
         clear_leftovers(output)
-        return _evaluate(restorer, pairs, output, configuration, command)
+        try:
+            return _evaluate(restorer, pairs, output, configuration, command)
+        except OSError as error:  # pictures that cannot be read are told otherwise
+            raise _unwritten(output, error) from error
 
 
 def _evaluate(restorer, pairs, output, configuration, command):
@@ -198,18 +201,34 @@ def write_scores(
         UsageError: a file exists and `overwrite` is false, or cannot be written.
     """
     output = Path(output)
-    with (
-        atomic_write(output / "scores.csv", overwrite) as table,
-        atomic_write(output / "scores.json", overwrite) as document,
-    ):
-        with open(table, "w", encoding="utf-8", newline="") as file:
-            columns = csv.DictWriter(file, scores["images"][0] if scores["images"] else ["name"])
-            columns.writeheader()
-            columns.writerows(
-                {key: as_text(value) for key, value in image.items()} for image in scores["images"]
-            )
-        text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
-        document.write_text(text + "\n", encoding="utf-8")
+    # A name that is not UTF-8 is written as the escape that stands for its bytes.
+    readable = {"encoding": "utf-8", "errors": "backslashreplace"}
+    try:
+        with (
+            atomic_write(output / "scores.csv", overwrite) as table,
+            atomic_write(output / "scores.json", overwrite) as document,
+        ):
+            with open(table, "w", newline="", **readable) as file:
+                columns = csv.DictWriter(
+                    file, scores["images"][0] if scores["images"] else ["name"]
+                )
+                columns.writeheader()
+                columns.writerows(
+                    {key: as_text(value) for key, value in image.items()}
+                    for image in scores["images"]
+                )
+            text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
+            document.write_text(text + "\n", **readable)
+    except OSError as error:
+        raise _unwritten(output, error) from error
+
+
+def _unwritten(output, error):
+    what = f" ({error.filename})" if error.filename else ""
+    return UsageError(
+        f"cannot write the results in {output}: {error.strerror or error}{what}. What was there "
+        "before still is; run the command again when there is room"
+    )
 
 
 def as_text(value: Any) -> Any:
@@ -240,7 +259,8 @@ def describe(scores: dict[str, Any]) -> str:
             f"  {len(same)} pictures equal their target, so that their PSNR and the mean are "
             f"infinite: {shown}"
         )
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def describe_restorer(restorer: Any) -> dict[str, Any]:
@@ -335,7 +355,8 @@ def _sheet(restorer, pairs, done, multiple):
                 record = done[index]
                 before = _figures(record["input_psnr"], record["input_ssim"])
                 after = _figures(record["psnr"], record["ssim"])
-                labels = [f"{kind}: {record['name']}, rainy {before}", f"restored {after}", "clean"]
+                name = record["name"].encode(errors="backslashreplace").decode()
+                labels = [f"{kind}: {name}, rainy {before}", f"restored {after}", "clean"]
                 rows[kind].append(side_by_side(pictures, labels))
     return stacked([row for kind in rows.values() for row in kind])
 

@@ -161,11 +161,12 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
                     f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose "
                     "another folder"
                 ) from error
-        file.seek(0)
-        file.truncate()
         holder = {"verb": verb, "pid": os.getpid(), "host": socket.gethostname()}
-        file.write(json.dumps(holder))
-        file.flush()
+        try:  # past Python's buffers, which would try again when the file is closed
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), json.dumps(holder).encode(), 0)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
         yield
 
 

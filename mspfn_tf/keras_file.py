@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
-import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.model import MOST_PARAMETERS
+from mspfn_tf.weights_file import inspect_weights
 
 _MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 # Keras stores without compression, and weights can hardly be compressed.
@@ -76,16 +75,21 @@ def load_keras_file(path: Path) -> keras.Model:
             # The very bytes that were checked are loaded.
             copy = Path(folder, "model.keras")
             copy.write_bytes(content)
+            weights = Path(folder, "model.weights.h5")
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                weights.write_bytes(archive.read("model.weights.h5"))
+            held = inspect_weights(weights, finite=True, name=path).weights
             if config.get("registered_name") != "mspfn_tf>MSPFN":  # which has bounds of its own
-                _check_size(config, _weights_in(content))
+                _check_size(config, held)
             model = keras.saving.load_model(copy, compile=False, safe_mode=True)
         if not isinstance(model, keras.Model):
             raise _RefusedError(f"it holds a {type(model).__name__}, not a model")
-        for weight in model.weights:
-            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-                raise _RefusedError(f"its weights {weight.path} are not finite")
     except _RefusedError as error:
         raise UsageError(f"{path} is refused: {error}") from error
+    except UsageError as error:
+        if str(path) in str(error):
+            raise
+        raise UsageError(f"cannot load {path}: {error}") from error
     except _ERRORS as error:
         raise UsageError(f"cannot load {path}, it is damaged or no .keras file: {error}") from error
     return model
@@ -141,30 +145,6 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
-
-
-def _weights_in(content: bytes) -> int:
-    """How many numbers the weights file in the archive holds; they must fit into it."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        data = archive.read("model.weights.h5")
-    count = 0
-    with h5py.File(io.BytesIO(data), "r") as file:
-        groups = [file]
-        while groups:
-            group = groups.pop()
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise _RefusedError(f"its weights {name} are a link")
-                item = group[name]
-                if isinstance(item, h5py.Group):
-                    groups.append(item)
-                    continue
-                if item.is_virtual or item.external:
-                    raise _RefusedError(f"its weights {name} point to other files")
-                count += item.size if item.shape is not None else 0
-                if count > _MOST_EXPANSION * len(data) + _SLACK or len(groups) > _MOST_LAYERS:
-                    raise _RefusedError("its weights are declared larger than the file")
-    return count
 
 
 def _check_size(config: dict[str, Any], weights: int) -> None:

@@ -15,7 +15,7 @@ from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
 from mspfn_tf.presets import PRESETS, weights_path
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
-from mspfn_tf.weights_file import check_declared, inspect_weights
+from mspfn_tf.weights_file import check_declared, fewest_weights, inspect_weights
 from mspfn_tf.weights_file import load_weights as fill
 
 MOST_PARAMETERS = 200_000_000
@@ -336,10 +336,15 @@ def _reconstruction(make, fused, recurrent, width):
 def _check_extent(width, blocks, rcabs, hidden, steps):
     """Refuses what would take minutes or gigabytes to build: arguments may come from a file."""
     units = blocks * (3 + sum(rcabs))
-    # Fewer than any network with these arguments has: per fusion block and scale one 3x3 conv down
-    # and two in every RCAB, three convs at the end, three gates of each ConvLSTM.
-    weights = width * width * (54 + blocks * (27 + 18 * sum(rcabs))) + 13 * width * sum(hidden)
-    weights += 36 * sum(channels * channels for channels in hidden) * (steps > 1)
+    weights = fewest_weights(
+        {
+            "width": width,
+            "blocks": blocks,
+            "rcabs": rcabs,
+            "hidden": hidden,
+            "recurrent_steps": steps,
+        }
+    )
     if weights > MOST_PARAMETERS or units > _MOST_UNITS or steps > _MOST_STEPS:
         raise UsageError(
             f"a network of at least {weights:,} weights, {units:,} residual units and {steps} "

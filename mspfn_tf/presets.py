@@ -168,18 +168,14 @@ def verify_shipped():
     return good, bad
 
 
-def check_shipped(path):
-    """Raises `UsageError` if `path` is a shipped file of weights that is not as it was shipped."""
-    path = Path(path).resolve()
-    if path.parent == WEIGHTS:
-        check_shipped_bytes(path, path.read_bytes())
-
-
 def check_shipped_bytes(path, content):
-    """As `check_shipped`, for the bytes that were read from `path`.
+    """Compares what was read from `path` with what was shipped, if it is a file of the package.
 
     Returns:
         Whether it is a shipped file. All others are a stranger's.
+
+    Raises:
+        UsageError: it is, and its SHA-256 is not the one in its model card.
     """
     path = Path(path).resolve()
     if path.parent != WEIGHTS:

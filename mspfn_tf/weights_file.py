@@ -9,6 +9,7 @@ weights that are NaN or infinite are neither written nor loaded.
 
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.presets import check_shipped
+from mspfn_tf.presets import check_shipped_bytes
 
 CONFIG_ATTRIBUTE = "mspfn_config"
 # What of a model's configuration its weights do not depend on.
@@ -126,8 +127,22 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
             weights, or a shipped file whose SHA-256 differs from the one in its model card.
     """
     path = Path(path)
-    check_shipped(path)
-    contents = inspect_weights(path, finite=True)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"no weights file {path}: {error.strerror}") from error
+    check_shipped_bytes(path, content)
+    # What was read and checked is what is loaded, whatever happens to the file meanwhile. Keras
+    # takes names of files only.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "model.weights.h5")
+        copy.write_bytes(content)
+        _load_checked(model, copy, path)
+
+
+def _load_checked(model, copy, path):
+    """Fills `model` from `copy`, which messages call `path`."""
+    contents = inspect_weights(copy, finite=True, name=path)
     expected, found = _arguments(model.get_config()), _arguments(contents.config)
     different = [
         f"{key}={found[key]!r} there, {expected.get(key)!r} here"
@@ -140,7 +155,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         with warnings.catch_warnings():
             # Keras warns, and goes on, when it finds no weights for a part of the model.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            model.load_weights(copy)
     except _ERRORS as error:
         raise UsageError(
             f"cannot load {path} into {model.name}: {error}. Expected the "
@@ -148,12 +163,15 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         ) from error
 
 
-def inspect_weights(path: str | os.PathLike, finite: bool = False) -> Contents:
+def inspect_weights(
+    path: str | os.PathLike, finite: bool = False, name: str | os.PathLike | None = None
+) -> Contents:
     """What a weights file holds, after checking that it holds no more than it has room for.
 
     Args:
         path: the file.
         finite: whether all weights are also read, and refused if one is NaN or infinite.
+        name: what messages call the file. Default: `path`.
 
     Raises:
         UsageError: no such file, no HDF5 file, or one that is no file of weights: it points to
@@ -162,6 +180,7 @@ def inspect_weights(path: str | os.PathLike, finite: bool = False) -> Contents:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no weights file {path}")
+    name = path if name is None else name
     try:
         with h5py.File(path, "r") as file:
             text = file.attrs.get(CONFIG_ATTRIBUTE, "{}")
@@ -170,10 +189,10 @@ def inspect_weights(path: str | os.PathLike, finite: bool = False) -> Contents:
                 raise _NotWeightsError(f"its {CONFIG_ATTRIBUTE} is no JSON object")
             contents = Contents(config, *_walk(file, path.stat().st_size, finite))
     except _NotWeightsError as error:
-        raise UsageError(f"{path} is refused: {error}") from error
+        raise UsageError(f"{name} is refused: {error}") from error
     except _ERRORS as error:
-        raise UsageError(f"{path} is not a whole HDF5 file of weights: {error}") from error
-    check_declared(contents.config, contents, path)
+        raise UsageError(f"{name} is not a whole HDF5 file of weights: {error}") from error
+    check_declared(contents.config, contents, name)
     return contents
 
 
@@ -190,7 +209,7 @@ def check_declared(config: Mapping[str, Any], contents: Contents, path: str | os
     """
     if not config:
         return
-    needed = _fewest_weights(config)
+    needed = fewest_weights(config)
     steps = config.get("recurrent_steps", 1)
     if needed > contents.weights or (isinstance(steps, int) and steps > _MOST_STEPS):
         shown = {name: config[name] for name in sorted(config) if name in _SIZES}
@@ -203,7 +222,7 @@ def check_declared(config: Mapping[str, Any], contents: Contents, path: str | os
 _SIZES = ("width", "blocks", "rcabs", "hidden", "recurrent_steps")
 
 
-def _fewest_weights(config: Mapping[str, Any]) -> float:
+def fewest_weights(config: Mapping[str, Any]) -> float:
     """Fewer than any `MSPFN` with these arguments has: kernels that every variant contains.
 
     What is no number counts as 0: the constructor refuses it.

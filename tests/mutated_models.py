@@ -65,7 +65,7 @@ def bounded():
     started = time.monotonic()
     yield
     assert _seconds() - before < SECONDS
-    assert time.monotonic() - started < 12 * SECONDS
+    assert time.monotonic() - started < 60 * SECONDS  # a hang, however busy the machine is
     assert _memory() - memory < BYTES
 
 

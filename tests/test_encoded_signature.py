@@ -66,10 +66,10 @@ def deep_png(array):
 
 def test_the_limit_is_an_attribute_of_the_export(loaded, tmp_path):
     assert int(loaded.max_pixels) == 10_000
-    description = export_saved_model(small_model(), tmp_path / "saved", max_pixels=5000, force=True)
-    assert description["signatures"]["encoded"]["max_pixels"] == 5000
+    description = export_saved_model(small_model(), tmp_path / "saved", max_pixels=7000)
+    assert description["signatures"]["encoded"]["max_pixels"] == 7000
     assert MAX_PIXELS >= 12_000_000
-    with pytest.raises(UsageError, match="max_pixels must be an int of at least 1"):
+    with pytest.raises(UsageError, match="max_pixels must be an int of at least 6144"):
         export_saved_model(small_model(), tmp_path / "other", max_pixels=0)
 
 

@@ -11,7 +11,7 @@ from mspfn_tf import MSPFN, PRESETS, presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.model_files import load_model
 from mspfn_tf.presets import DEFAULT_PRESET, WEIGHTS, weights_path
-from mspfn_tf.weights_file import _fewest_weights, load_weights, save_weights
+from mspfn_tf.weights_file import fewest_weights, load_weights, save_weights
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
 
@@ -232,12 +232,12 @@ def test_a_network_larger_than_its_file_is_not_built(tiny, changes, tmp_path, mo
 def test_no_network_of_ours_is_thought_too_large(arguments):
     config = json.loads(json.dumps(MSPFN(**arguments).get_config()))
     count = MSPFN(**arguments).count_params()
-    assert 0.1 * count < _fewest_weights(config) <= count
+    assert 0.1 * count < fewest_weights(config) <= count
 
 
 def test_presets_are_not_thought_too_large():
     for preset in PRESETS.values():
-        assert _fewest_weights(preset["arguments"]) <= preset["parameters"]
+        assert fewest_weights(preset["arguments"]) <= preset["parameters"]
 
 
 @pytest.mark.parametrize(
