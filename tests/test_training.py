@@ -220,6 +220,7 @@ def test_batch_must_be_divisible_by_the_replicas(folder):
 # === Exactness ===
 
 
+@pytest.mark.slow
 def test_three_steps_are_those_of_the_published_script(folder):
     """Against plain formulas: loss in [-1, 1], TensorFlow 1's Adam in float64."""
     trainer = Trainer(
@@ -259,6 +260,7 @@ def test_three_steps_are_those_of_the_published_script(folder):
         np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_devices_and_workers_do_not_show(folder, replicas):
     assert replicas["workers"] == [0, 0]
     # SIGTERM reached worker 1 alone, after TensorFlow had set handlers of its own.
@@ -281,6 +283,7 @@ def test_devices_and_workers_do_not_show(folder, replicas):
 # === Survival ===
 
 
+@pytest.mark.slow
 def test_killed_runs_end_bit_identical(folder, killed):
     assert killed == {"peaceful": 0, "killed": [-9, INTERRUPTED, -9, 0]}
     peaceful, state = checkpoints.read(folder / "peaceful/checkpoints/step-00000012.npz")
@@ -296,6 +299,7 @@ def test_killed_runs_end_bit_identical(folder, killed):
                 assert ours[entry["step"]] == entry[name]
 
 
+@pytest.mark.slow
 def test_continues_on_jax_without_tensorflow(folder, killed):
     first, _ = checkpoints.read(folder / "peaceful/checkpoints/step-00000012.npz")
     for name in ("on_jax", "on_tensorflow"):
@@ -425,6 +429,7 @@ class Full:
             raise OSError(28, "No space left on device", str(what))
 
 
+@pytest.mark.slow
 def test_every_write_that_fails_is_told_and_the_run_goes_on_from_there(folder, monkeypatch):
     monkeypatch.setattr(trainer, "make_runner", lambda *arguments: Counting())
     # What takes time and writes nothing is made once.
@@ -484,6 +489,7 @@ class Recorder(keras.callbacks.Callback):
         self.epochs.append((epoch, logs["val_psnr"]))
 
 
+@pytest.mark.slow
 def test_a_whole_run_with_everything_on(folder, capsys):
     pytest.importorskip("tensorboard")
     options = {

@@ -17,6 +17,7 @@ from tests.tiny_recipe import recipe
 torch_is_missing = importlib.util.find_spec("torch") is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch_is_missing, reason='needs PyTorch: pip install "mspfn_tf[torch]"')
 def test_three_steps_on_torch_are_those_on_tensorflow(tmp_path):
     prepare(tmp_path, "tiny", make=smooth_pair)
