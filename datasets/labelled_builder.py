@@ -66,7 +66,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):
         labels = next((root / name for name in self.LABELS if (root / name).exists()), None)
         if labels is None:
             missing.append(" or ".join(f"{root}/{name}" for name in self.LABELS))
-        if missing:
+        if missing or labels is None:
             raise UsageError(f"{self.name}: not there, expected: {', '.join(missing)}")
         pairs = pair_folders(root / "rainy", root / "clean", allow_unmatched=self.allow_incomplete)
         names = [name for name, _, _ in pairs.pairs]
@@ -76,7 +76,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):
         if unknown:
             raise UsageError(
                 f"{labels}: unknown classes {', '.join(unknown)}; expected those of {self.NAMED}: "
-                f"{', '.join(CLASSES[self.NAMED])}"
+                f"{', '.join(filter(None, CLASSES[self.NAMED]))}"
             )
         self.found.append(f"test: {len(names)} pairs in {root}, labels in {labels}")
         self._tree = PictureTree(root, self.scratch, self.progress)

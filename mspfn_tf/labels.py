@@ -29,8 +29,8 @@ class Boxes:
 
     boxes: np.ndarray
     classes: tuple[str, ...]
-    crowd: np.ndarray = None
-    area: np.ndarray = None
+    crowd: np.ndarray = None  # pyright: ignore[reportAssignmentType] set below
+    area: np.ndarray = None  # pyright: ignore[reportAssignmentType] set below
 
     def __post_init__(self):
         boxes = as_boxes(self.boxes)

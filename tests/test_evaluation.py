@@ -50,7 +50,7 @@ def evaluate(folder, output, restorer=None, **options):
 
 
 def test_scores_json(folder, tmp_path):
-    scores = evaluate(folder, tmp_path / "out")
+    scores = evaluate(folder, tmp_path / "out", command="mspfn evaluate --pairs DIR")
     assert scores == json.loads((tmp_path / "out/scores.json").read_text())
     assert scores["protocol"] == "matlab_y"
     assert scores["count"] == 7
@@ -58,7 +58,7 @@ def test_scores_json(folder, tmp_path):
     assert scores["weights_sha256"] == "0" * 64
     assert scores["configuration"]["crop_multiple"] == 1
     assert scores["versions"].keys() >= {"mspfn_tf", "python", "numpy", "pillow"}
-    assert scores["command"]
+    assert scores["command"] == "mspfn evaluate --pairs DIR"
     assert scores["date"].endswith("+00:00")
     assert scores["failed"] == scores["left_out"] == []
     assert [image["name"] for image in scores["images"]] == list(NAMES)

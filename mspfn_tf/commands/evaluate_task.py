@@ -157,8 +157,10 @@ def _class_map(which):
     from mspfn_tf.class_names import CLASS_MAPS
     from mspfn_tf.errors import UsageError
 
-    if which is None or which in CLASS_MAPS:
-        return CLASS_MAPS.get(which)
+    if which is None:
+        return None
+    if which in CLASS_MAPS:
+        return CLASS_MAPS[which]
     try:
         renamed = json.loads(Path(which).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,7 +47,7 @@ def network_input(
         raise UsageError(f"order must be 'rgb' or 'bgr'; received {order!r}")
     if order == "bgr":
         picture = picture[..., ::-1]
-    x = (picture.astype(np.float32) - np.float32(mean)) / np.float32(std)
+    x = (picture.astype(np.float32) - _float32(mean)) / _float32(std)
     return (x.transpose(2, 0, 1) if network.channels_first else x)[None]
 
 
@@ -169,7 +170,7 @@ def ssd(
     scores = _output(network, results, place["scores"], (1, count), "scores")[0]
     count = int(np.ravel(_output(network, results, place["count"], None, "count"))[0])
     height, width = picture.shape[:2]
-    boxes = boxes[:count, [1, 0, 3, 2]] * np.float32([width, height, width, height])
+    boxes = boxes[:count, [1, 0, 3, 2]] * _float32([width, height, width, height])
     numbers = np.rint(numbers[:count]).astype(int)
     return _clipped(_named(boxes, scores[:count], numbers, names, least_score), picture)
 
@@ -278,7 +279,8 @@ def find_adapter(task: str, name: str, options: Mapping[str, object] | None = No
         raise UsageError(
             f"adapter {name} has no option {', '.join(sorted(unknown))}; it has: {names}"
         )
-    return functools.partial(adapter, **options)
+    chosen: Any = functools.partial(adapter, **options)
+    return chosen
 
 
 def _own_adapter(name, task, known):
@@ -291,6 +293,8 @@ def _own_adapter(name, task, known):
     if not os.path.isfile(path):
         raise UsageError(f"{path}: no such file with adapters")
     spec = importlib.util.spec_from_file_location(f"_adapters_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # which dataclasses in the file look for
     spec.loader.exec_module(module)
@@ -298,6 +302,10 @@ def _own_adapter(name, task, known):
     if not callable(adapter):
         raise UsageError(f"{path} has no function {function}")
     return adapter
+
+
+def _float32(values: Values) -> np.ndarray:
+    return np.asarray(values, np.float32)
 
 
 def _fixed_size(network, adapter):
@@ -320,7 +328,7 @@ def _output(network, outputs, index, shape, what):
         and all(side in (None, own) for side, own in zip(shape, found, strict=True))
     )
     if not fits:
-        expected = ["any" if side is None else side for side in shape]
+        expected = ["any" if side is None else side for side in shape or ()]
         raise UsageError(
             f"{network.name}: output {index} is {list(found)}; expected {what} "
             f"{expected} (all outputs: {shapes})"
@@ -367,5 +375,5 @@ def _named(boxes, scores, numbers, names, least_score):
 
 def _clipped(found, picture):
     height, width = picture.shape[:2]
-    boxes = np.clip(found.boxes, 0, np.float32([width, height, width, height]))
+    boxes = np.clip(found.boxes, 0, _float32([width, height, width, height]))
     return Detections(boxes, found.scores, found.classes, found.known)

@@ -182,7 +182,8 @@ def coco_scores(truths: Sequence[Boxes], found: Sequence[Detections]) -> dict[st
             evaluation.cocoDt.dataset = {"images": [], "annotations": [], "categories": []}
             evaluation.cocoDt.createIndex()
         else:
-            evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+            loaded = coco.loadRes(results)  # pyright: ignore[reportArgumentType] lists, too
+            evaluation = COCOeval(coco, loaded, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

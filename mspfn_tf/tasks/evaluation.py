@@ -127,8 +127,10 @@ class DetectionTask:
 
     def check(self, labels: BoxLabels | None, found: Detections) -> None:
         """Raises `UsageError` if the labels have classes that the network cannot know."""
-        unknown = sorted((labels.classes if labels else set()) - set(found.known))
-        if found.known and unknown:
+        if labels is None or not found.known:
+            return
+        unknown = sorted(labels.classes - set(found.known))
+        if unknown:
             raise UsageError(
                 f"{labels.path} has classes that the network does not know: {', '.join(unknown)}. "
                 f"It knows: {', '.join(found.known)}. Map them with --class_map, to null where "
@@ -162,10 +164,12 @@ class DetectionTask:
 
     def of_picture(self, truth: Boxes, found: Detections) -> dict:
         """`found`: share of what there is to say that is said rightly (F1); None if nothing is."""
-        result = threshold_scores([match(truth, found, self.score_threshold)])
-        said = 2 * result["matched"] + result["wrong"] + result["missed"]
-        result["found"] = 2 * result["matched"] / said if said else None
-        return {key: result[key] for key in ("found", "precision", "recall", "iou")}
+        result = match(truth, found, self.score_threshold)
+        hits, wrong = len(result.ious), int((result.detection == -1).sum())
+        said = 2 * hits + wrong + len(result.missed)
+        scores = threshold_scores([result])
+        share = 2 * hits / said if said else None
+        return {"found": share, **{key: scores[key] for key in ("precision", "recall", "iou")}}
 
 
 @dataclass(frozen=True)

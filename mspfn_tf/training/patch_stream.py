@@ -183,7 +183,7 @@ class PatchStream:
         chosen = self.rows(step, rows)
         numbers = range(self.batch_size)[rows]
         patches = np.empty((2, len(chosen), patch_size, patch_size, 3), np.uint8)
-        outputs = [*patches]
+        outputs: list[np.ndarray] = [*patches]
         if self.labelled:
             outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):

@@ -54,12 +54,13 @@ class TaskEvaluator:
         }
 
     def _miou(self, picture_of):
-        counts = 0
+        counts = np.zeros((self.task.classes, self.task.classes), np.int64)
         for pair in self._pictures:
             scores = keras.ops.convert_to_numpy(self.task.scores(picture_of(pair)))[0]
             truth = pair[2][..., 0]
             counts = counts + confusion(truth, scores.argmax(-1), self.task.classes, (VOID,))
-        return segmentation_scores(counts)["miou"] or 0.0
+        miou = segmentation_scores(counts)["miou"]
+        return miou if isinstance(miou, float) else 0.0
 
     def scores(self, predict: Predict) -> dict[str, float]:
         """`val_miou` of the derained pictures, `val_miou_rainy` and `val_miou_clean`."""
@@ -72,4 +73,4 @@ class TaskEvaluator:
 
 
 def _as_input(picture):
-    return np.float32(picture[None]) / np.float32(255)
+    return picture[None].astype(np.float32) / np.float32(255)
