@@ -132,7 +132,7 @@ def test_damaged_files_give_a_picture_or_a_message(files, tmp_path):
         ({"blocks": 10**9}, "declares a network with at least"),
         ({"recurrent_steps": 10**6}, "declares a network with at least"),
         ({"width": "8"}, "width must be an int"),
-        ({"blocks": None}, "blocks must be an int"),
+        ({"blocks": None}, "blocks must be an int|declares a network"),
         ({"rcabs": {}}, "rcabs must be three ints"),
         ({"hidden": [1, 2, None]}, "hidden"),
         ({"stem": [1]}, "stem must be one of"),
