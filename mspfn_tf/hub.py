@@ -43,7 +43,12 @@ def fetch(handle: str) -> Path:
     constants = require("huggingface_hub.constants", "hub")
     where = f"at {constants.ENDPOINT}"
     try:
-        folder = hub.snapshot_download(repository, revision=revision, allow_patterns=PATTERNS)
+        folder = hub.snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=PATTERNS,
+            endpoint=constants.ENDPOINT,
+        )
     except errors.RevisionNotFoundError as error:
         raise UsageError(f"{repository} has no revision {revision!r} {where}") from error
     except errors.RepositoryNotFoundError as error:
@@ -56,7 +61,8 @@ def fetch(handle: str) -> Path:
             f"{handle} is not in the cache ({constants.HF_HUB_CACHE}), and {where} it cannot "
             "be reached: check the network, and that HF_HUB_OFFLINE is not set"
         ) from error
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, RuntimeError) as error:
+        # RuntimeError: one of several downloads failed and closed the connection of the others.
         raise UsageError(f"cannot fetch {handle} {where}: {error}") from error
     path = Path(folder)
     if not (path / "config.json").is_file():

@@ -59,8 +59,8 @@ def test_restores_whole_and_in_tiles_as_keras_does(exported, network, suffix):
     runtime = open_runtime(path)
     assert runtime.statistics == ("given" if network == "picture" else "iterated")
     assert runtime.needs_statistics
-    # Not the guess for files of which nothing is known.
-    assert 100 < runtime.bytes_per_pixel != Runtime.bytes_per_pixel
+    # Not the guess for files of which nothing is known: this network works on a few channels.
+    assert 64 <= runtime.bytes_per_pixel < 1000 < Runtime.bytes_per_pixel
 
 
 def test_the_onnx_file_is_plain(exported):
