@@ -16,6 +16,7 @@ from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_graph
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.sizes import MULTIPLE_OF
 
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a file is checked on, beside two others."""
@@ -98,7 +99,13 @@ def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = N
         source: what to call the model; default: itself.
     """
     onnx = require("onnx", "onnx")
-    from mspfn_tf.onnx_graph import METADATA, joined, renamed, with_half_weights
+    from mspfn_tf.onnx_graph import (
+        METADATA,
+        joined,
+        renamed,
+        with_explicit_pads,
+        with_half_weights,
+    )
 
     opened, widths = graphs.open_graph(model, layout)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -109,6 +116,8 @@ def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = N
     found = [value.name for value in content.graph.output]
     content = renamed(content, dict(zip(found, graphs.output_names(widths), strict=True)))
     content = joined(content, len(widths))
+    sides = (3 * MULTIPLE_OF, 5 * MULTIPLE_OF)
+    content = with_explicit_pads(content, (1, 3, *sides) if layout == "nchw" else (1, *sides, 3))
     if quantize == "float16":
         content = with_half_weights(content)
     shape = graphs.tensors(layout)["input"]["shape"]

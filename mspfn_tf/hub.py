@@ -43,12 +43,7 @@ def fetch(handle: str) -> Path:
     constants = require("huggingface_hub.constants", "hub")
     where = f"at {constants.ENDPOINT}"
     try:
-        folder = hub.snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=PATTERNS,
-            endpoint=constants.ENDPOINT,
-        )
+        folder = hub.snapshot_download(repository, revision=revision, allow_patterns=PATTERNS)
     except errors.RevisionNotFoundError as error:
         raise UsageError(f"{repository} has no revision {revision!r} {where}") from error
     except errors.RepositoryNotFoundError as error:

@@ -89,6 +89,50 @@ def renamed(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
     return result
 
 
+def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.ModelProto:
+    """Says the padding of strided convs in numbers where it is the same for all sizes.
+
+    The exporter leaves it to the runtime (`auto_pad`), and OpenCV 5 gets that wrong for free sizes.
+
+    Args:
+        model: whose first input is a picture.
+        least: a shape of that input whose sides are odd multiples of what the network takes: a
+            tensor inside that has even sides there has even sides always.
+    """
+    probe = _copy(model)
+    for dim, length in zip(probe.graph.input[0].type.tensor_type.shape.dim, least, strict=True):
+        dim.dim_value = length
+    for value in probe.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    known = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*known.input, *known.value_info)
+    }
+    result = _copy(model)
+    for node in result.graph.node:
+        facts = {entry.name: entry for entry in node.attribute}
+        if node.op_type != "Conv" or "auto_pad" not in facts or "kernel_shape" not in facts:
+            continue
+        kernel = list(facts["kernel_shape"].ints)
+        strides = list(facts["strides"].ints) if "strides" in facts else [1] * len(kernel)
+        sides = shapes.get(node.input[0], [])[2:]
+        same = facts["auto_pad"].s == b"SAME_UPPER"
+        dilated = "dilations" in facts and any(d != 1 for d in facts["dilations"].ints)
+        if not same or dilated or len(sides) != len(kernel) or not all(sides):
+            continue
+        if any(side % stride for side, stride in zip(sides, strides, strict=True)):
+            continue
+        # Where the stride divides the side, what is missing is the kernel less the stride.
+        missing = [max(k - s, 0) for k, s in zip(kernel, strides, strict=True)]
+        pads = [m // 2 for m in missing] + [m - m // 2 for m in missing]
+        kept = [entry for entry in node.attribute if entry.name not in ("auto_pad", "pads")]
+        kept.append(onnx.helper.make_attribute("pads", pads))
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    return result
+
+
 def with_half_weights(model: onnx.ModelProto, least: int = 16) -> onnx.ModelProto:
     """Stores the weights as float16; each is cast to float32 before use.
 

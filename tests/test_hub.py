@@ -58,10 +58,17 @@ def online(released, tmp_path, monkeypatch):
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     here.repositories[NAME] = {"main": files}
     with serve(here) as address:
-        monkeypatch.setattr(constants, "ENDPOINT", address)
+        point_to(monkeypatch, address)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         yield here
+
+
+def point_to(patch, address):
+    """What `HF_ENDPOINT` does when huggingface_hub is imported."""
+    patch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 def picture():
@@ -157,11 +164,11 @@ def test_a_pinned_revision_stays(online):
 def test_without_a_network(online, monkeypatch):
     handle = f"hf://{NAME}"
     with monkeypatch.context() as patch:
-        patch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        point_to(patch, "http://127.0.0.1:9")  # nobody listens there
         with pytest.raises(UsageError, match="not in the cache"):
             hub.fetch(handle)
     there = hub.fetch(handle)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    point_to(monkeypatch, "http://127.0.0.1:9")
     assert hub.fetch(handle) == there
 
 
