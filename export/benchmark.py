@@ -20,7 +20,17 @@ FORMATS = (
     "litert_float16",
     "litert_dynamic",
     "litert_int8",
+    "onnx",
+    "openvino",
 )
+
+EXTRAS = {
+    "litert_dynamic": ("int8", ("ai_edge_quantizer",)),
+    "litert_int8": ("int8", ("ai_edge_quantizer",)),
+    "onnx": ("onnx", ("onnxruntime", "tf2onnx")),
+    "openvino": ("openvino", ("openvino",)),
+}
+"""The extra that a format needs, and the packages that it brings."""
 
 
 def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
@@ -54,7 +64,8 @@ def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
             files = _write(source, Path(folder), tuple(image_size), formats)
         for kind, path, facts in files:
             if kind == "missing":
-                yield {**facts, "left_out": 'pip install "mspfn_tf[int8]"'}
+                extra, _ = EXTRAS[facts["format"]]
+                yield {**facts, "left_out": f'pip install "mspfn_tf[{extra}]"'}
                 continue
             for count in threads:
                 figures = _measure(kind, path, facts["image_size"], count)
@@ -72,11 +83,14 @@ def machine():
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         **{name: version(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
+        **{name: version(name) for name in ("onnxruntime", "openvino") if find_spec(name)},
     }
 
 
 def _write(source, folder, image_size, formats):
     from mspfn_tf.complexity import multiply_adds
+    from mspfn_tf.export import onnx as export_onnx
+    from mspfn_tf.export import openvino as export_openvino
     from mspfn_tf.export.calibration import SAMPLE, read_patches
     from mspfn_tf.export.description import open_source
     from mspfn_tf.export.litert import convert
@@ -105,9 +119,18 @@ def _write(source, folder, image_size, formats):
             path = folder / "saved_model"
             write_saved_model(model, path)
             kind, size = "saved_model", directory_size(path)
-        elif name in ("litert_dynamic", "litert_int8") and not find_spec("ai_edge_quantizer"):
+        elif not all(find_spec(package) for package in EXTRAS.get(name, ("", ()))[1]):
             yield "missing", None, {**facts, "format": name, "bytes": None}
             continue
+        elif name == "onnx":
+            path = folder / "model.onnx"
+            path.write_bytes(export_onnx.convert(model, source=source))
+            kind, size = "onnx", path.stat().st_size
+        elif name == "openvino":
+            path = folder / "model.xml"
+            export_openvino.write(model, path, source=source)
+            kind = "openvino"
+            size = path.stat().st_size + path.with_suffix(".bin").stat().st_size
         else:
             path = folder / f"{name}.tflite"
             quantize = name.removeprefix("litert_").replace("float32", "none")

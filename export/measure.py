@@ -15,7 +15,7 @@ LEAST_RUNS, LEAST_SECONDS, MOST_RUNS = 5, 2.0, 50
 
 
 def main(kind, path, image_size, threads):
-    if kind != "litert":
+    if kind in ("keras", "saved_model"):
         limit_tensorflow(threads)
     from mspfn_tf.runtimes import open_runtime
 

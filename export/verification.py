@@ -15,7 +15,7 @@ from keras import ops
 
 from mspfn_tf.metrics import psnr
 from mspfn_tf.runtimes import open_runtime
-from mspfn_tf.whole_picture import guided_model, statistics_model
+from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 BOUNDS = {
     "saved_model": {"max_error": 1e-5},
@@ -49,7 +49,7 @@ def check_litert(model, files, quantize, patches):
     Returns:
         dict of what was measured; "problems" lists what falls short, in words.
     """
-    expected = _run_keras(model, patches)
+    expected = _run_keras(model, [patch.batch for patch in patches])
     runtime, found = _run_file(files["float32"], [patch.batch for patch in patches])
     parity = compare(expected, found, patches, BOUNDS[quantize])
     if runtime.statistics is not None:
@@ -66,6 +66,32 @@ def check_litert(model, files, quantize, patches):
     parity["uint8"] = compare(expected, levels, patches, rounded)
     parity["problems"] += [f"uint8 file: {text}" for text in parity["uint8"].pop("problems")]
     return parity
+
+
+def check_graph(model, path, quantize, patches):
+    """Compares an ONNX or OpenVINO file with the Keras model on pictures.
+
+    Also on two other sizes and a batch of two, and by what it measures and by what it makes of
+    given statistics.
+
+    Returns and takes what `check_litert` does; `path` is the file.
+    """
+    from mspfn_tf.export.graphs import other_sizes
+
+    runtime = open_runtime(path)
+    bounds = BOUNDS[quantize]
+    found = [runtime.run(patch.batch) for patch in patches]
+    parity = compare(_run_keras(model, [patch.batch for patch in patches]), found, patches, bounds)
+    others = other_sizes(patches)
+    found = [runtime.run(pictures) for pictures in others]
+    measured = {"other_sizes_max_error": _max_error(_run_keras(model, others), found)}
+    if has_statistics(model):
+        measured |= _statistics_errors(model, runtime, patches)
+    for name, error in measured.items():
+        bound = bounds["max_error"] * (1 if name == "other_sizes_max_error" else 10)
+        if not error <= bound:
+            parity["problems"].append(f"{name} is {error:.2g}; expected at most {bound:.2g}")
+    return {**parity, **measured}
 
 
 def _run_file(path, pictures):
@@ -168,11 +194,11 @@ def compare(expected, found, patches, bounds):
     return parity
 
 
-def _run_keras(model, patches):
+def _run_keras(model, pictures):
     import tensorflow as tf
 
     function = tf.function(lambda rainy: model(rainy, training=False), autograph=False)
-    return [np.clip(function(tf.constant(patch.batch)).numpy(), 0, 1) for patch in patches]
+    return [np.clip(function(tf.constant(batch)).numpy(), 0, 1) for batch in pictures]
 
 
 def _levels(picture):

@@ -18,6 +18,7 @@ VERBS = (
     "train",
     "convert",
     "export",
+    "release",
     "benchmark",
     "app",
     "info",

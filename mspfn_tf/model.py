@@ -13,6 +13,7 @@ from mspfn_tf.checks import check_choice, check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
 from mspfn_tf.presets import PRESETS, weights_path
+from mspfn_tf.released import check_released
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
 from mspfn_tf.weights_file import check_declared, fewest_weights, inspect_weights
@@ -206,15 +207,43 @@ class MSPFN(keras.Model):
             )
         return super().call(inputs, training=training, mask=mask)
 
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ):
+        """As `keras.Model.export`, also before the model has run for the first time.
+
+        `mspfn_tf.export` writes the same formats with clipped results, and checks them.
+        """
+        if input_signature is None and format == "onnx":
+            shape = self.inputs[0].shape
+            input_signature = [keras.InputSpec(shape=shape, dtype="float32", name="rainy")]
+        return super().export(
+            filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
+        )
+
+    def quantize(self, *arguments, **options):
+        """Refused: Keras quantises layers that MSPFN has none of (it would warn of every layer, and
+        change nothing).
+
+        Raises:
+            UsageError: always; the message names what to do instead.
+        """
+        raise UsageError(
+            "Keras quantises Dense and Embedding layers only, and this network consists of convs: "
+            "export it in 8 bits instead, mspfn_tf.export.export_litert(model, 'model.tflite', "
+            "quantize='int8') or mspfn export --format litert --quantize int8"
+        )
+
     @classmethod
     def from_preset(
         cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Any
     ) -> Self:
-        """A model from a built-in preset, or from a directory that training wrote.
+        """A model from a built-in preset, from a directory that training or `mspfn release` wrote,
+        or from the Hugging Face Hub.
 
         Args:
-            preset: a name in `mspfn_tf.PRESETS`, or a directory with `config.json` and
-                `model.weights.h5`.
+            preset: a name in `mspfn_tf.PRESETS`, a directory with `config.json` and
+                `model.weights.h5`, or `hf://owner/name` (see `mspfn_tf.hub.fetch`).
             load_weights: whether to load the weights; otherwise they are drawn at random.
             **overrides: arguments that differ from the preset's, such as `image_size` or `dtype`.
                 The dtype that a directory was trained in is not taken over.
@@ -234,6 +263,7 @@ class MSPFN(keras.Model):
                 f"from_preset takes a preset ({', '.join(PRESETS)}) or a folder with config.json; "
                 f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
             )
+        check_released(source.path)
         config_file = source.path / "config.json"
         arguments = arguments_in(config_file)
         if source.weights_file.is_file():
@@ -258,6 +288,9 @@ def arguments_in(config_file: os.PathLike) -> dict[str, Any]:
             config = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {config_file}: {error}") from error
+    name = config.get("class_name", "MSPFN") if isinstance(config, dict) else None
+    if name not in (None, "MSPFN"):
+        raise UsageError(f"{config_file} is of a model of class {name}; expected MSPFN")
     arguments = config.get("model", config.get("config", config)) if isinstance(config, dict) else 0
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise UsageError(f"{config_file} holds no arguments of MSPFN: expected a JSON object")

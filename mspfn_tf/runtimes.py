@@ -1,4 +1,4 @@
-"""What runs a model: Keras, a SavedModel or LiteRT, behind one interface.
+"""What runs a model: Keras, a SavedModel, LiteRT, ONNX or OpenVINO, behind one interface.
 
 Nothing else of the package opens a model that derains (`tasks/networks.py` opens those of tasks).
 TensorFlow and Keras are imported only for the sources that need them.
@@ -7,6 +7,7 @@ TensorFlow and Keras are imported only for the sources that need them.
 import abc
 import contextlib
 import importlib.util
+import json
 import math
 import os
 import threading
@@ -16,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.extras import require
 from mspfn_tf.litert_check import live_bytes
 from mspfn_tf.litert_trial import check_stranger
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
+from mspfn_tf.released import check_released
 from mspfn_tf.saved_model_check import check_saved_model
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source, resolve
 
 _ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
-RUNTIMES = ("litert", "keras", "saved_model")
+RUNTIMES = ("litert", "keras", "saved_model", "onnx", "openvino")
 
 MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""
@@ -114,7 +117,7 @@ def open_runtime(
         source: what `mspfn_tf.source.resolve` takes, or a `Runtime`, which is returned as it is.
         runtime: "litert" or "keras" where a preset has both. Default: "litert" for presets whose
             `.tflite` is shipped and for `.tflite` files, else what the source needs.
-        threads: threads of LiteRT. Default: all cores.
+        threads: threads of LiteRT, onnxruntime or OpenVINO. Default: all cores.
         resize: whether a `.tflite` file may be run in other sizes than its own, where its graph
             allows.
 
@@ -126,8 +129,10 @@ def open_runtime(
     found = resolve(source)
     if runtime not in (None, "litert", "keras"):
         raise UsageError(f"runtime must be 'litert' or 'keras'; received {runtime!r}")
-    if runtime == "keras" and found.kind in ("litert", "saved_model"):
+    if runtime == "keras" and found.kind in ("litert", "saved_model", "onnx", "openvino"):
         raise UsageError(f"{source} is no Keras model: runtime 'keras' cannot open it")
+    if found.kind == "folder" and found.path is not None:
+        check_released(found.path)
     file = found.litert_file
     if runtime == "litert" and file is None:
         raise UsageError(f"{source} has no .tflite file: export one, or choose runtime 'keras'")
@@ -138,6 +143,10 @@ def open_runtime(
             raise UsageError("LiteRT is not installed: pip install ai-edge-litert")
     if found.kind == "saved_model":
         return SavedModelRuntime(found)
+    if found.kind == "onnx":
+        return OnnxRuntime(found, threads)
+    if found.kind == "openvino":
+        return OpenVINORuntime(found, threads)
     return KerasRuntime(found)
 
 
@@ -502,6 +511,296 @@ class LiteRTRuntime(Runtime):
         if self.statistics == "given":
             return derained, None
         return derained, np.concatenate([outputs["statistics"] for outputs in found])
+
+
+class _GraphRuntime(Runtime):
+    """What ONNX and OpenVINO files have in common: pictures may be planar, statistics come in
+    parts. Calls from several threads run at the same time.
+
+    A subclass sets `_facts` (what the file says of itself) before it calls `_prepare`, and has
+    `_call`.
+    """
+
+    def _prepare(self, path, shape, output_shape, number):
+        """Finds out how pictures go in and come out.
+
+        Args:
+            path: of the file, for messages.
+            shape: of the input, with None for what is free.
+            output_shape: of the output.
+            number: dtype of the input.
+        """
+        layout = self._facts.get("layout")
+        for found in (shape, output_shape):
+            if len(found) != 4 or 3 not in (found[1], found[3]):
+                raise UsageError(
+                    f"{path} takes {list(shape)} and gives {list(output_shape)}; expected pictures "
+                    "[batch, 3, H, W] or [batch, H, W, 3] on both sides"
+                )
+        self._planar = [
+            found[1] == 3 and (found[3] != 3 or layout != "nhwc") for found in (shape, output_shape)
+        ]
+        self._number = number
+        height, width = shape[2:] if self._planar[0] else shape[1:3]
+        self.sizes = _sizes((shape[0], height, width, 3), path)
+        self.batches = shape[0] is None
+        self._process = os.getpid()
+
+    def _encode(self, pictures):
+        if self._planar[0]:
+            pictures = pictures.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(pictures, self._number)
+
+    def _decode(self, pictures):
+        if self._planar[1]:
+            pictures = pictures.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(pictures, np.float32)
+
+    @abc.abstractmethod
+    def _call(self, graph: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Runs "plain", "measure" or "guided" on its inputs, in order."""
+
+    def run(self, pictures):
+        self._check_process(self._process)
+        batches = [pictures] if self.batches else np.split(pictures, len(pictures))
+        found = [self._decode(self._call("plain", [self._encode(part)])[0]) for part in batches]
+        return np.concatenate(found)
+
+    def measure(self, pictures):
+        self._check_process(self._process)
+        return np.concatenate(self._call("measure", [self._encode(pictures)]), axis=-1)
+
+    def run_guided(self, pictures, statistics):
+        self._check_process(self._process)
+        given = np.repeat(statistics.astype(np.float32), len(pictures), axis=0)
+        parts = np.split(given, np.cumsum(self._facts["widths"])[:-1], axis=-1)
+        parts = [np.ascontiguousarray(part) for part in parts]
+        derained, *measured = self._call("guided", [self._encode(pictures), *parts])
+        return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None
+
+
+class OnnxRuntime(_GraphRuntime):
+    """An `.onnx` file in onnxruntime, on the processor. Needs the extra `onnx`.
+
+    Args:
+        source: what it was opened from.
+        threads: of the session. Default: all cores.
+    """
+
+    kind = "onnx"
+
+    def __init__(self, source: Source, threads: int | None = None):
+        onnx = require("onnx", "onnx")
+        self._onnxruntime = require("onnxruntime", "onnx")
+        from google.protobuf.message import DecodeError
+
+        from mspfn_tf.onnx_graph import metadata_of
+
+        self.source = source
+        self._threads = threads or cpu_count()
+        try:
+            self._model = onnx.load(source.path)
+            self._sessions = {"plain": self._session(self._model)}
+        except (DecodeError, OSError, ValueError, RuntimeError, *self._errors()) as error:
+            raise UsageError(f"cannot load {source.path}: {error}") from error
+        session = self._sessions["plain"]
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise UsageError(
+                f"{source.path} has {len(inputs)} inputs and {len(outputs)} outputs; expected one "
+                "picture in, one out"
+            )
+        numbers = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+        if inputs[0].type not in numbers:
+            raise UsageError(
+                f"{source.path} takes {inputs[0].type}; expected float or float16 pictures"
+            )
+        self._facts = metadata_of(self._model)
+        shapes = [
+            [side if isinstance(side, int) else None for side in value.shape]
+            for value in (inputs[0], outputs[0])
+        ]
+        self._prepare(source.path, *shapes, numbers[inputs[0].type])
+        self.statistics = self._facts.get("statistics")
+        means = {"ReduceMean", "GlobalAveragePool", "ReduceSum"}
+        self.needs_statistics = any(node.op_type in means for node in self._model.graph.node)
+        self.bytes_per_pixel = self._examine()
+        self._lock = threading.Lock()
+
+    def _errors(self):
+        """The exceptions of onnxruntime, which have no class in common but `Exception`."""
+        state = self._onnxruntime.capi.onnxruntime_pybind11_state
+        found = [value for value in vars(state).values() if isinstance(value, type)]
+        return [value for value in found if issubclass(value, Exception)]
+
+    def _session(self, model):
+        options = self._onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        return self._onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def _call(self, graph, arrays):
+        if graph not in self._sessions:
+            from mspfn_tf.onnx_graph import apart
+
+            with self._lock:
+                for name, model in zip(("measure", "guided"), apart(self._model), strict=True):
+                    self._sessions.setdefault(name, self._session(model))
+        session = self._sessions[graph]
+        names = [value.name for value in session.get_inputs()]
+        try:
+            return session.run(None, dict(zip(names, arrays, strict=True)))
+        except self._onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException as error:
+            if "allocat" in str(error) or "bad_alloc" in str(error):
+                raise MemoryError(f"not enough memory for {arrays[0].shape}") from error
+            raise
+
+    def _examine(self) -> float:
+        """Bytes per pixel, from the shapes that onnx infers at 64x64."""
+        import onnx
+
+        side = 64
+        probe = onnx.ModelProto()
+        probe.CopyFrom(self._model)
+        dims = probe.graph.input[0].type.tensor_type.shape.dim
+        at = (2, 3) if self._planar[0] else (1, 2)
+        for place, length in ((0, 1), (at[0], side), (at[1], side)):
+            if not dims[place].HasField("dim_value"):
+                dims[place].dim_value = length
+        pixels = dims[at[0]].dim_value * dims[at[1]].dim_value
+        for value in probe.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        try:
+            known = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+        except onnx.shape_inference.InferenceError:
+            return Runtime.bytes_per_pixel
+        size = {}
+        for value in (*known.graph.value_info, *known.graph.output):
+            shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if len(shape) == 4 and all(shape):
+                size[value.name] = 4.0 * math.prod(shape)
+        operators = [(node.input, node.output) for node in known.graph.node]
+        wide = sum(len(node.output) for node in known.graph.node if node.op_type == "Conv")
+        if len(size) < wide:
+            return Runtime.bytes_per_pixel  # too little is known
+        return max(64.0, live_bytes(operators, size) / pixels)
+
+
+class OpenVINORuntime(_GraphRuntime):
+    """An OpenVINO graph (.xml, with its .bin) on the processor. Needs the extra `openvino`.
+
+    Args:
+        source: what it was opened from.
+        threads: of the inference. Default: all cores.
+    """
+
+    kind = "openvino"
+
+    def __init__(self, source: Source, threads: int | None = None):
+        self._openvino = openvino = require("openvino", "openvino")
+        self.source = source
+        self._options = {
+            "INFERENCE_NUM_THREADS": threads or cpu_count(),
+            # Else it works in bfloat16 where the processor can, three decimal digits.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._core = openvino.Core()
+        model = self._read()
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise UsageError(
+                f"{source.path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                "expected one picture in, one out"
+            )
+        number = model.inputs[0].get_element_type().to_dtype()
+        if number not in (np.float32, np.float16):
+            raise UsageError(f"{source.path} takes {number}; expected float32 or float16 pictures")
+        self._facts = {}
+        if model.has_rt_info("mspfn"):
+            self._facts = json.loads(model.get_rt_info("mspfn").astype(str))
+        shapes = [
+            [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
+            for value in (model.inputs[0], model.outputs[0])
+        ]
+        self._prepare(source.path, *shapes, number)
+        self.statistics = self._facts.get("statistics")
+        means = {"ReduceMean", "ReduceSum"}
+        self.needs_statistics = any(op.get_type_name() in means for op in model.get_ops())
+        self._compiled = {"plain": self._compile(model)}
+        self._lock = threading.Lock()
+        self.bytes_per_pixel = self._examine()
+
+    def _read(self):
+        try:
+            return self._core.read_model(self.source.path)
+        except RuntimeError as error:
+            raise UsageError(f"cannot load {self.source.path}: {error}") from error
+
+    def _compile(self, model):
+        return self._core.compile_model(model, "CPU", self._options)
+
+    def _call(self, graph, arrays):
+        if graph not in self._compiled:
+            with self._lock:
+                for name in ("measure", "guided"):
+                    self._compiled.setdefault(name, self._compile(self._part(name)))
+        compiled = self._compiled[graph]
+        # A request of its own for each call, so that threads do not share one.
+        found = compiled.create_infer_request().infer(arrays)
+        return [found[output] for output in compiled.outputs]
+
+    def _part(self, name):
+        """The graph that measures, or the one that is guided; see `mspfn_tf.onnx_graph`."""
+        opset = self._openvino.opset13
+        model = self._read()
+        measured = [self._tensor(model, n) for n in range(len(self._facts["widths"]))]
+        if name == "measure":
+            results = [opset.result(value) for value in measured]
+            return self._openvino.Model(results, model.get_parameters(), name)
+        for value, channels in zip(measured, self._facts["widths"], strict=True):
+            shape = self._openvino.PartialShape([-1, 1, 1, channels])
+            given = opset.parameter(shape, np.float32)
+            for target in value.get_target_inputs():
+                target.replace_source_output(given.output(0))
+            model.add_parameters([given])
+        if self.statistics == "iterated":
+            model.add_results([opset.result(value) for value in measured])
+        return model
+
+    def _tensor(self, model, n):
+        name = f"statistics_{n}"
+        for operator in model.get_ordered_ops():
+            for value in operator.outputs():
+                if name in value.get_tensor().get_names():
+                    return value
+        raise UsageError(f"{self.source.path} has no tensor {name}: export it again")
+
+    def _examine(self) -> float:
+        """Bytes per pixel, from the shapes at 64x64."""
+        model = self._read()
+        shape = model.inputs[0].get_partial_shape()
+        sides = [side.get_length() if side.is_static else 64 for side in shape]
+        sides[0] = 1
+        model.reshape({model.inputs[0]: sides})
+        pixels = math.prod(sides) / 3
+        size, operators = {}, []
+        for operator in model.get_ordered_ops():
+            if operator.get_type_name() == "Constant":
+                continue
+            name = operator.get_friendly_name()
+            outputs = [(name, value.get_index()) for value in operator.outputs()]
+            inputs = [
+                (value.get_node().get_friendly_name(), value.get_index())
+                for value in (entry.get_source_output() for entry in operator.inputs())
+            ]
+            operators.append((inputs, outputs))
+            for key, value in zip(outputs, operator.outputs(), strict=True):
+                known = value.get_partial_shape()
+                if len(known) == 4 and known.is_static and operator.get_type_name() != "Result":
+                    size[key] = 4.0 * math.prod(side.get_length() for side in known)
+        return max(64.0, live_bytes(operators, size) / pixels)
 
 
 def _sizes(shape, name) -> Sizes:

@@ -16,9 +16,21 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.presets import PRESETS, tflite_path, weights_path
+from mspfn_tf.released import released_files
 
 KINDS = "a preset name, a keras.Model, a folder of a model (config.json and model.weights.h5), a \
-.keras, .weights.h5 or .tflite file, or the folder of a SavedModel"
+.keras, .weights.h5, .tflite, .onnx or OpenVINO (.xml) file, the folder of a SavedModel, or \
+hf://owner/name"
+
+HUB = "hf://"
+
+_SUFFIXES = {
+    ".weights.h5": "weights",
+    ".keras": "keras",
+    ".tflite": "litert",
+    ".onnx": "onnx",
+    ".xml": "openvino",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +38,8 @@ class Source:
     """Where a model comes from.
 
     Attributes:
-        kind: "preset", "folder", "weights", "keras", "saved_model", "litert" or "model".
+        kind: "preset", "folder", "weights", "keras", "saved_model", "litert", "onnx", "openvino"
+            or "model".
         name: what to call it in results: the preset's name, the file's name, the model's name.
         path: the file or folder; None for a preset without shipped weights and for a model.
         model: the `keras.Model` of kind "model".
@@ -64,13 +77,20 @@ class Source:
         """The one file that holds the weights; None for a SavedModel, a model, or no weights."""
         if self.kind == "folder" and self.path is not None:
             return self.path / "model.weights.h5"
+        if self.kind == "openvino" and self.path is not None:
+            return self.path.with_suffix(".bin")
         return None if self.kind == "saved_model" else self.path
 
     @property
     def litert_file(self) -> Path | None:
-        """The `.tflite` file to run it by: its own, or the one shipped with the preset."""
+        """The `.tflite` file to run it by: its own, the one shipped with the preset, or
+        `model.tflite` of a released folder."""
         if self.kind == "litert":
             return self.path
+        if self.kind == "folder" and self.path is not None:
+            # Only what was released together: beside weights in training it may be an old one.
+            name = "model.tflite"
+            return self.path / name if name in released_files(self.path) else None
         return tflite_path(self.name) if self.kind == "preset" else None
 
 
@@ -92,6 +112,10 @@ def resolve(source: Any) -> Source:
     if isinstance(source, str) and source in PRESETS:
         shipped = PRESETS[source]["weights"] is not None
         return Source("preset", source, weights_path(source) if shipped else None)
+    if isinstance(source, str) and source.startswith(HUB):
+        from mspfn_tf.hub import fetch
+
+        return Source("folder", source.removeprefix(HUB), fetch(source))
     path = Path(source)
     name = path.name or str(path)
     if path.is_dir():
@@ -103,10 +127,11 @@ def resolve(source: Any) -> Source:
             f"{path} is a folder of no model: expected config.json and model.weights.h5, or "
             "saved_model.pb, in it"
         )
-    for suffix, kind in ((".weights.h5", "weights"), (".keras", "keras"), (".tflite", "litert")):
+    for suffix, kind in _SUFFIXES.items():
         if name.endswith(suffix):
-            if not path.is_file():
-                raise UsageError(f"no model file {path}")
+            for file in (path, path.with_suffix(".bin")) if kind == "openvino" else (path,):
+                if not file.is_file():
+                    raise UsageError(f"no model file {file}")
             return Source(kind, name, path)
     if path.exists():
         raise UsageError(f"{path} is no model: expected {KINDS}")

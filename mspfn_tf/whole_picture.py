@@ -46,12 +46,9 @@ def guided_model(model: keras.Model) -> keras.Model:
         the statistics depend on those in use (`attention="block"`); it shares its weights with
         `model`.
     """
-    cuts = _cuts(model)
-    image = model.inputs[0]
+    image, cuts = model.inputs[0], _cuts(model)
     outputs = [model.outputs[0]]
-    if model.attention == "block":
-        # What the blocks measure while they attend by the given means.
-        means = [GlobalMean(dtype=layer.dtype_policy)(layer.input) for layer in _mean_layers(model)]
+    if means := _means_in_use(model):
         outputs.append(ops.concatenate(means, axis=-1) if len(means) > 1 else means[0])
     inner = keras.Model([image, *cuts], outputs)
     width = sum(cut.shape[-1] for cut in cuts)
@@ -67,9 +64,38 @@ def guided_model(model: keras.Model) -> keras.Model:
     return keras.Model([rainy, statistics], inner([rainy, *parts]), name="guided")
 
 
+def cut_model(model: keras.Model) -> keras.Model:
+    """Both of the above in one, with the statistics in as many parts as the network has them.
+
+    Args:
+        model: an `MSPFN` with attention.
+
+    Returns:
+        A model from `[rainy, *given]` to `[derained, *measured]`: each given and measured one is
+        `[batch, 1, 1, channels]`. Where every measured one is fed back as the given one, it is the
+        network itself, since none depends on itself.
+    """
+    image, cuts = model.inputs[0], _cuts(model)
+    if model.attention == "picture":
+        inner = keras.Model([image, *cuts], model.outputs[0])
+        rainy = keras.Input(image.shape[1:], dtype="float32")
+        given = [keras.Input(cut.shape[1:], dtype="float32") for cut in cuts]
+        measured = keras.Model(image, cuts)(rainy)
+        return keras.Model([rainy, *given], [inner([rainy, *given]), *measured], name="cut")
+    return keras.Model([image, *cuts], [model.outputs[0], *_means_in_use(model)], name="cut")
+
+
 def has_statistics(model: keras.Model) -> bool:
     """Whether `model` is an `MSPFN` whose attention draws on global means."""
     return getattr(model, "reduction", None) is not None and bool(_mean_layers(model))
+
+
+def _means_in_use(model):
+    """What the blocks measure while they attend by given means; none where all is measured
+    before."""
+    if model.attention == "picture":
+        return []
+    return [GlobalMean(dtype=layer.dtype_policy)(layer.input) for layer in _mean_layers(model)]
 
 
 def _mean_layers(model):

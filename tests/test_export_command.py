@@ -58,7 +58,8 @@ def test_status_1_for_what_falls_short(command, tmp_path, monkeypatch, capsys):
         ([], {"output": "there.tflite"}, "--overwrite"),
         ([], {"output": "there.tflite/out.tflite"}, "cannot write"),
         ([], {"model": "nowhere.weights.h5"}, "no weights file"),
-        (["--format", "saved_model", "--quantize", "int8"], {"output": "out"}, "any size"),
+        (["--format", "saved_model", "--quantize", "int8"], {"output": "out"}, "is float32"),
+        (["--format", "saved_model", "--image_size", "8x8"], {"output": "out"}, "any size"),
     ],
 )
 def test_status_2_for_wrong_usage(command, tmp_path, capsys, options, arguments, message):

@@ -16,6 +16,13 @@ from pathlib import Path
 from mspfn_tf.commands.benchmark import cells
 from tools.markdown import header, row_of, update
 
+_RUNTIMES = {
+    "tensorflow": "TensorFlow",
+    "ai-edge-litert": "LiteRT",
+    "onnxruntime": "onnxruntime",
+    "openvino": "OpenVINO",
+}
+
 
 def formats_table(found):
     """Markdown of what `mspfn benchmark --output` wrote."""
@@ -23,8 +30,11 @@ def formats_table(found):
     sizes = sorted({tuple(row["image_size"]) for row in found["rows"]})
     told = ", ".join(f"{height}x{width}" for height, width in sizes)
     lines = [
-        f"One picture of {told} on {machine['processor']}, {machine['cores']} cores; TensorFlow "
-        f"{machine['tensorflow']}, LiteRT {machine['ai-edge-litert']}.",
+        f"One picture of {told} on {machine['processor']}, {machine['cores']} cores; "
+        + ", ".join(
+            f"{told} {machine[name]}" for name, told in _RUNTIMES.items() if name in machine
+        )
+        + ".",
         "",
         *header(
             "model",
@@ -56,7 +66,7 @@ def parity_table(descriptions):
         lines.append(
             row_of(
                 Path(found["model"]).name,
-                f"litert {found['quantization']}" if "quantization" in found else found["format"],
+                f"{found['format']} {found.get('quantization', '')}".strip(),
                 "any" if size is None else "x".join(map(str, size)),
                 f"{parity['max_error']:.1e}",
                 f"{parity['agreement_db']:.1f}",

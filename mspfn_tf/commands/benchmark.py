@@ -53,8 +53,8 @@ def add_arguments(parser):
         "--format",
         action="append",
         metavar="F",
-        help="keras, saved_model, litert_float32, litert_float16, litert_dynamic or litert_int8; "
-        "may be repeated (default: all)",
+        help="keras, saved_model, litert_float32, litert_float16, litert_dynamic, litert_int8, "
+        "onnx or openvino; may be repeated (default: all)",
     )
     parser.add_argument("--output", metavar="FILE", help="also write the rows to this JSON file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

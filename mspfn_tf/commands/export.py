@@ -1,13 +1,14 @@
-"""`mspfn export`: a SavedModel for servers or LiteRT files for phones, checked after writing."""
+"""`mspfn export`: a SavedModel for servers, LiteRT files for phones, ONNX or OpenVINO files for
+other programs, checked after writing."""
 
 import sys
 
 from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.presets import DEFAULT_PRESET
 
-HELP = "export a SavedModel or LiteRT files, and check what was written against the model"
+HELP = "export a SavedModel, LiteRT, ONNX or OpenVINO files, and check them against the model"
 
-FORMATS = ("saved_model", "litert")
+FORMATS = ("saved_model", "litert", "onnx", "openvino")
 
 
 def add_arguments(parser):
@@ -16,7 +17,9 @@ def add_arguments(parser):
     source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
     source.add_argument("--model", help="a .keras or .weights.h5 file, or a directory of a model")
     parser.add_argument(
-        "--output", required=True, help="the SavedModel directory, or the .tflite file"
+        "--output",
+        required=True,
+        help="the SavedModel directory, or the .tflite, .onnx or .xml (openvino) file",
     )
     parser.add_argument(
         "--image_size",
@@ -27,8 +30,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--quantize",
         choices=("none", "float16", "dynamic", "int8"),
-        help="litert: none (float32, the default), float16 weights, dynamic (8-bit weights), or "
-        "int8 (8-bit arithmetic)",
+        help="litert, onnx, openvino: none (float32, the default) or float16 weights; litert also: "
+        "dynamic (8-bit weights) or int8 (8-bit arithmetic)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("nchw", "nhwc"),
+        help="onnx, openvino: order of the axes of pictures (default: nchw)",
     )
     parser.add_argument(
         "--calibration",
@@ -57,21 +65,25 @@ def run(arguments):
         "overwrite": arguments.overwrite,
         "force": arguments.force,
     }
-    if arguments.format == "saved_model":
-        for name in ("image_size", "quantize"):
-            if getattr(arguments, name) is not None:
-                raise UsageError(f"--{name} is for --format litert: a SavedModel takes any size")
-        from mspfn_tf.export import VerificationError
-        from mspfn_tf.export import export_saved_model as export
-    else:
-        options["image_size"] = arguments.image_size or (256, 256)
-        options["quantize"] = arguments.quantize or "none"
+    for name, formats, why in (
+        ("image_size", ("litert",), "the others take any size"),
+        ("quantize", ("litert", "onnx", "openvino"), "a SavedModel is float32"),
+        ("layout", ("onnx", "openvino"), "the others are NHWC"),
+    ):
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        if arguments.format not in formats:
+            raise UsageError(f"--{name} is for --format {' or '.join(formats)}: {why}")
+        options[name] = value
+    if arguments.format == "litert":
         options["ask_accelerators"] = True
-        from mspfn_tf.export import VerificationError
-        from mspfn_tf.export import export_litert as export
+    from mspfn_tf import export as exports
+
+    export = getattr(exports, f"export_{arguments.format}")
     try:
         description = export(**options)
-    except VerificationError as error:
+    except exports.VerificationError as error:
         print(f"mspfn export: {error}", file=sys.stderr)
         return 1
     for problem in description["problems"]:
@@ -82,7 +94,7 @@ def run(arguments):
 
 def _summary(output, description):
     parity = description["parity"]
-    if description["format"] == "saved_model":
+    if description["format"] != "litert":
         yield f"{output}: {description['bytes'] / 1e6:.1f} MB"
     else:
         for file in description["files"].values():

@@ -1,0 +1,148 @@
+"""ONNX files for onnxruntime and for programs that load any ONNX network: one plain file, pictures
+of any size that is a multiple of 8."""
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mspfn_tf.export import graphs
+from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.verification import VerificationError, check_graph
+from mspfn_tf.extras import require
+from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.sizes import MULTIPLE_OF
+
+CHECK_SIZE = (64, 96)
+"""Size of the pictures that a file is checked on, beside two others."""
+
+
+def export_onnx(
+    source: Any,
+    output: str | os.PathLike,
+    layout: str = "nchw",
+    quantize: str = "none",
+    calibration: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Writes a model as an ONNX file, compared in onnxruntime with the model it came from.
+
+    Input `rainy` and output `derained` are float32, RGB in [0, 1]; the output is clipped to it.
+    Batch, height and width are free; the latter two are multiples of 8. `mspfn_tf.Restorer` runs
+    the file on pictures of any size, and cuts large ones into tiles that agree with the whole
+    picture (see `mspfn_tf.onnx_graph`). Beside the file stands its description, `<name>.json`.
+
+    Args:
+        source: preset name, directory of a model, `.keras` or `.weights.h5` file, or an `MSPFN`.
+        output: path of the file, ending in .onnx.
+        layout: "nchw" (``[batch, 3, height, width]``, what programs expect) or "nhwc".
+        quantize: "none" (float32), or "float16": weights stored as float16, arithmetic in float32.
+        calibration: folder of pictures to compare on. Default: those that come with the package.
+        overwrite: whether existing files may be replaced.
+        force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
+            description then says so.
+
+    Returns:
+        The description, a dict.
+
+    Raises:
+        UsageError: an argument breaks its rule, the extra `onnx` is not installed, or an output
+            exists and `overwrite` is false.
+        VerificationError: the file falls short, and `force` is false. Nothing is written.
+    """
+    output = Path(output)
+    graphs.check_options(output, ".onnx", layout, quantize)
+    for module in ("tf2onnx", "onnxruntime"):
+        require(module, "onnx")
+    patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
+    with (
+        atomic_write(output, overwrite) as path,
+        atomic_write(output.with_suffix(".json"), overwrite) as card,
+    ):
+        model = open_source(source)
+        path.write_bytes(convert(model, layout, quantize, source))
+        parity = check_graph(model, path, quantize, patches)
+        problems = parity.pop("problems")
+        if problems and not force:
+            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        description = {
+            "format": "onnx",
+            **describe_source(source, model),
+            "quantization": quantize,
+            "layout": layout,
+            **graphs.tensors(layout),
+            "file": output.name,
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+            "parity": parity,
+            "verified": not problems,
+            "forced": bool(problems),
+            "problems": problems,
+        }
+        card.write_text(json.dumps(description, indent=1) + "\n")
+    return json.loads(json.dumps(description))
+
+
+def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = None) -> bytes:
+    """The bytes of an ONNX file of an `MSPFN`, unchecked.
+
+    Args:
+        model: the `MSPFN`.
+        layout: "nchw" or "nhwc".
+        quantize: "none" or "float16".
+        source: what to call the model; default: itself.
+    """
+    onnx = require("onnx", "onnx")
+    from mspfn_tf.onnx_graph import (
+        METADATA,
+        joined,
+        renamed,
+        with_explicit_pads,
+        with_half_weights,
+    )
+
+    opened, widths = graphs.open_graph(model, layout)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder, "model.onnx")
+        signature = graphs.input_signature(opened)
+        opened.export(str(path), format="onnx", verbose=False, input_signature=signature)
+        content = onnx.load(path)
+    found = [value.name for value in content.graph.output]
+    content = renamed(content, dict(zip(found, graphs.output_names(widths), strict=True)))
+    content = joined(content, len(widths))
+    sides = (3 * MULTIPLE_OF, 5 * MULTIPLE_OF)
+    content = with_explicit_pads(content, (1, 3, *sides) if layout == "nchw" else (1, *sides, 3))
+    if quantize == "float16":
+        content = with_half_weights(content)
+    shape = graphs.tensors(layout)["input"]["shape"]
+    for value in (*content.graph.input, *content.graph.output):
+        plain = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape)
+        value.CopyFrom(plain)
+    content.graph.name = "mspfn"
+    content.producer_name = "mspfn_tf"
+    facts = graphs.metadata(model, model if source is None else source, layout, widths)
+    onnx.helper.set_model_props(content, {METADATA: json.dumps(facts)})
+    onnx.checker.check_model(content)
+    return content.SerializeToString()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back what the converter says of its own steps."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Keras' patch of tf2onnx asks NumPy for a name that NumPy warns of.
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)

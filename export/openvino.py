@@ -1,0 +1,129 @@
+"""OpenVINO files (.xml and .bin), for Intel processors and whatever else OpenVINO runs on."""
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mspfn_tf.export import graphs
+from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.onnx import CHECK_SIZE
+from mspfn_tf.export.verification import VerificationError, check_graph
+from mspfn_tf.extras import require
+from mspfn_tf.files import atomic_write, sha256
+
+
+def export_openvino(
+    source: Any,
+    output: str | os.PathLike,
+    layout: str = "nchw",
+    quantize: str = "none",
+    calibration: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Writes a model in OpenVINO's format, compared in its runtime with the model it came from.
+
+    Three files: `output`, the graph; `<name>.bin`, its weights; `<name>.json`, the description.
+    Input and output are those of `mspfn_tf.export.export_onnx`.
+
+    Args:
+        source: preset name, directory of a model, `.keras` or `.weights.h5` file, or an `MSPFN`.
+        output: path of the graph, ending in .xml.
+        layout: "nchw" or "nhwc".
+        quantize: "none" (float32), or "float16": weights stored as float16.
+        calibration: folder of pictures to compare on. Default: those that come with the package.
+        overwrite: whether existing files may be replaced.
+        force: write even what falls short of the bounds of `mspfn_tf.export.verification`; the
+            description then says so.
+
+    Returns:
+        The description, a dict.
+
+    Raises:
+        UsageError: an argument breaks its rule, the extra `openvino` is not installed, or an
+            output exists and `overwrite` is false.
+        VerificationError: the file falls short, and `force` is false. Nothing is written.
+    """
+    output = Path(output)
+    graphs.check_options(output, ".xml", layout, quantize)
+    require("openvino", "openvino")
+    patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
+    finals = [output, output.with_suffix(".bin"), output.with_suffix(".json")]
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic_write(path, overwrite)) for path in finals]
+        model = open_source(source)
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder, "model.xml")
+            write(model, written, layout, quantize, source)
+            parity = check_graph(model, written, quantize, patches)
+            for path in paths[:2]:
+                path.write_bytes(written.with_suffix(path.suffix).read_bytes())
+        problems = parity.pop("problems")
+        if problems and not force:
+            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        description = {
+            "format": "openvino",
+            **describe_source(source, model),
+            "quantization": quantize,
+            "layout": layout,
+            **graphs.tensors(layout),
+            "files": [
+                {"file": final.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+                for final, path in zip(finals[:2], paths[:2], strict=True)
+            ],
+            "bytes": sum(path.stat().st_size for path in paths[:2]),
+            "parity": parity,
+            "verified": not problems,
+            "forced": bool(problems),
+            "problems": problems,
+        }
+        paths[2].write_text(json.dumps(description, indent=1) + "\n")
+    return json.loads(json.dumps(description))
+
+
+def write(
+    model, path: Path, layout: str = "nchw", quantize: str = "none", source: Any = None
+) -> None:
+    """Writes `path` and the weights beside it, unchecked.
+
+    Args:
+        model: the `MSPFN`.
+        path: ending in .xml.
+        layout: "nchw" or "nhwc".
+        quantize: "none" or "float16".
+        source: what to call the model; default: itself.
+    """
+    openvino = require("openvino", "openvino")
+    opened, widths = graphs.open_graph(model, layout)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder, "model.xml")
+        signature = graphs.input_signature(opened)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            opened.export(
+                str(exported), format="openvino", verbose=False, input_signature=signature
+            )
+        graph = openvino.Core().read_model(exported)
+        for value, name in zip(graph.outputs, graphs.output_names(widths), strict=True):
+            value.get_node().input_value(0).get_tensor().add_names({name})
+        for n in range(len(widths)):
+            _feed_back(graph, n)
+        facts = graphs.metadata(model, model if source is None else source, layout, widths)
+        graph.set_rt_info(json.dumps(facts), "mspfn")
+        openvino.save_model(graph, path, compress_to_fp16=quantize == "float16")
+
+
+def _feed_back(graph, n):
+    """Feeds what is measured as `statistics_<n>` to where `given_<n>` went."""
+    measured = graph.output(f"statistics_{n}")
+    given = graph.input(f"given_{n}")
+    value = measured.get_node().input_value(0)
+    for target in given.get_target_inputs():
+        target.replace_source_output(value)
+    graph.remove_result(measured.get_node())
+    graph.remove_parameter(given.get_node())

@@ -1,0 +1,45 @@
+"""Released folders of a model: `metadata.json` says which files belong together."""
+
+import json
+from pathlib import Path
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import sha256
+
+DIGESTS = "sha256"
+"""Key in `metadata.json` of a dict from file names to SHA-256."""
+
+
+def released_files(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the files that were released together; none for other folders.
+
+    Raises:
+        UsageError: `metadata.json` is damaged.
+    """
+    path = folder / "metadata.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        digests = found.get(DIGESTS, {})
+        return {str(name): str(digest) for name, digest in digests.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: {error}. Fetch the model again") from error
+
+
+def check_released(folder: Path) -> None:
+    """Compares the files of a released folder with their SHA-256; those not there are left out.
+
+    Raises:
+        UsageError: one differs.
+    """
+    for name, expected in released_files(folder).items():
+        path = folder / name
+        if not path.is_file():
+            continue
+        found = sha256(path)
+        if found != expected:
+            raise UsageError(
+                f"{path} is damaged or was changed: its SHA-256 is {found}, metadata.json says "
+                f"{expected}. Fetch the model again"
+            )

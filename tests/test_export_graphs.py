@@ -1,0 +1,222 @@
+"""ONNX and OpenVINO files: written, checked, run, refused."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from mspfn_tf.cli import main
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import VerificationError, export_onnx, export_openvino, verification
+from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import Runtime, open_runtime
+from mspfn_tf.weights_file import save_weights
+from tests.export_models import PHONE, small_model, write_pairs
+
+EXPORTS = {".onnx": export_onnx, ".xml": export_openvino}
+NETWORKS = {
+    "picture": {**PHONE, "attention": "picture"},
+    "block": PHONE,
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pictures") / "pairs")
+
+
+@pytest.fixture(scope="module")
+def exported(pairs, tmp_path_factory):
+    """A function that returns (model, path, description), each made once."""
+    made = {}
+
+    def make(network, suffix):
+        if (network, suffix) not in made:
+            model = small_model(**NETWORKS[network])
+            path = tmp_path_factory.mktemp("exported") / f"net{suffix}"
+            made[network, suffix] = model, path, EXPORTS[suffix](model, path, calibration=pairs)
+        return made[network, suffix]
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", EXPORTS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_restores_whole_and_in_tiles_as_keras_does(exported, network, suffix):
+    model, path, description = exported(network, suffix)
+    assert description == json.loads(path.with_suffix(".json").read_text())
+    assert description["verified"]
+    assert description["parity"]["guided_max_error"] < 1e-5
+    # Far from black and white: files clip each tile, Keras models do not.
+    rainy = np.random.default_rng(3).integers(100, 156, (90, 141, 3), np.uint8)
+    for tile in (None, 48):
+        expected = Restorer(model, tile=tile, overlap=16)(rainy).astype(int)
+        found = Restorer(path, tile=tile, overlap=16)(rainy)
+        assert np.abs(found - expected).max() <= 1  # a value at a half may round either way
+    runtime = open_runtime(path)
+    assert runtime.statistics == ("given" if network == "picture" else "iterated")
+    assert runtime.needs_statistics
+    # Not the guess for files of which nothing is known: this network works on a few channels.
+    assert 64 <= runtime.bytes_per_pixel < 1000 < Runtime.bytes_per_pixel
+
+
+def test_the_onnx_file_is_plain(exported):
+    _, path, description = exported("block", ".onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (rainy,), (derained,) = session.get_inputs(), session.get_outputs()
+    assert (rainy.name, rainy.type, rainy.shape[1]) == ("rainy", "tensor(float)", 3)
+    assert (derained.name, derained.type) == ("derained", "tensor(float)")
+    assert rainy.shape == derained.shape == description["input"]["shape"]
+    noise = np.random.default_rng(0).random((2, 3, 32, 40), np.float32)
+    (found,) = session.run(None, {"rainy": noise})
+    assert found.shape == noise.shape
+    assert found.min() >= 0 and found.max() <= 1
+    kinds = {entry.domain for entry in onnx.load(path).opset_import}
+    assert kinds <= {"", "ai.onnx.ml"}
+
+
+@pytest.mark.parametrize("suffix", EXPORTS)
+def test_channels_last_in_half_the_bytes(exported, pairs, tmp_path, suffix):
+    model, path, _ = exported("block", suffix)
+    half = tmp_path / f"half{suffix}"
+    description = EXPORTS[suffix](model, half, layout="nhwc", quantize="float16", calibration=pairs)
+    assert description["input"]["shape"] == ["batch", "height", "width", 3]
+    weights = [file.with_suffix(".bin") if suffix == ".xml" else file for file in (path, half)]
+    assert weights[1].stat().st_size < 0.75 * weights[0].stat().st_size
+    rainy = np.random.default_rng(3).random((40, 48, 3), np.float32)
+    found, expected = Restorer(half)(rainy), Restorer(path)(rainy)
+    assert 0 < np.abs(found - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize("arguments", [{}, {"reduction": None}], ids=["paper", "no attention"])
+def test_networks_of_the_paper_and_without_attention(pairs, tmp_path, arguments):
+    model = small_model(**arguments)
+    description = export_onnx(model, tmp_path / "net.onnx", calibration=pairs)
+    assert description["verified"]
+    runtime = open_runtime(tmp_path / "net.onnx")
+    assert runtime.statistics == (None if arguments else "iterated")
+
+
+def test_by_the_command(pairs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_weights(small_model(**PHONE), "small.weights.h5")
+    command = ["export", "--model", "small.weights.h5", "--calibration", str(pairs)]
+    assert main([*command, "--format", "onnx", "--output", "net.onnx"]) == 0
+    assert "net.onnx" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "net.json",
+        "net.onnx",
+        "small.weights.h5",
+    ]
+    for options, message in (
+        (["--format", "onnx", "--output", "net.onnx"], "--overwrite"),
+        (["--format", "onnx", "--output", "net.tflite"], "must end in .onnx"),
+        (["--format", "openvino", "--output", "net.onnx"], "must end in .xml"),
+        (["--format", "onnx", "--output", "new.onnx", "--quantize", "int8"], "none, float16"),
+        (["--format", "onnx", "--output", "new.onnx", "--image_size", "64x64"], "litert"),
+        (["--format", "litert", "--output", "new.tflite", "--layout", "nchw"], "NHWC"),
+    ):
+        assert main([*command, *options]) == 2
+        assert message in capsys.readouterr().err
+    monkeypatch.setitem(verification.BOUNDS, "none", {"max_error": -1.0})
+    assert main([*command, "--format", "onnx", "--output", "new.onnx"]) == 1
+    assert "max_error" in capsys.readouterr().err
+    assert not (tmp_path / "new.onnx").exists()
+
+
+def test_a_wrong_layout_is_refused():
+    with pytest.raises(UsageError, match="layout must be one of nchw, nhwc"):
+        export_onnx("mspfn_nano", "net.onnx", layout="chw")
+
+
+@pytest.mark.parametrize("suffix", EXPORTS)
+def test_what_falls_short_is_not_written(exported, pairs, tmp_path, monkeypatch, suffix):
+    model, _, _ = exported("block", suffix)
+    monkeypatch.setitem(verification.BOUNDS, "none", {"max_error": -1.0})
+    with pytest.raises(VerificationError, match="expected at most -1"):
+        EXPORTS[suffix](model, tmp_path / f"net{suffix}", calibration=pairs)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "module", "extra"),
+    [(".onnx", "tf2onnx", "onnx"), (".xml", "openvino", "openvino")],
+)
+def test_a_missing_extra_is_named(pairs, tmp_path, monkeypatch, suffix, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=rf'pip install "mspfn_tf\[{extra}\]"'):
+        EXPORTS[suffix]("mspfn_nano", tmp_path / f"net{suffix}", calibration=pairs)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("suffix", "module"), [(".onnx", "onnxruntime"), (".xml", "openvino")])
+def test_a_missing_runtime_is_named(exported, monkeypatch, suffix, module):
+    _, path, _ = exported("block", suffix)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=f"{module} is not installed"):
+        Restorer(path)
+
+
+@pytest.mark.parametrize("suffix", EXPORTS)
+def test_damaged_files_are_refused(exported, tmp_path, suffix):
+    _, path, _ = exported("block", suffix)
+    broken = tmp_path / path.name
+    content = path.read_bytes()
+    for damaged in (b"", b"no graph", content[: len(content) // 2]):
+        broken.write_bytes(damaged)
+        if suffix == ".xml":
+            broken.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes())
+        with pytest.raises(UsageError, match="cannot load"):
+            Restorer(broken)
+    if suffix == ".xml":
+        broken.write_bytes(content)
+        broken.with_suffix(".bin").write_bytes(b"short")
+        with pytest.raises(UsageError, match="cannot load"):
+            Restorer(broken)
+        broken.with_suffix(".bin").unlink()
+        with pytest.raises(UsageError, match="no model file .*bin"):
+            Restorer(broken)
+    with pytest.raises(UsageError, match="no model file"):
+        Restorer(tmp_path / f"nowhere{suffix}")
+    with pytest.raises(UsageError, match="is no Keras model"):
+        Restorer(path, runtime="keras")
+
+
+def write_onnx(path, shape, number=onnx.TensorProto.FLOAT, inputs=1):
+    """A network of another maker: halves what it is given."""
+    names = [f"x{n}" for n in range(inputs)]
+    half = onnx.helper.make_tensor("half", number, [], [0.5])
+    nodes = [onnx.helper.make_node("Mul", ["x0", "half"], ["y"])]
+    values = [onnx.helper.make_tensor_value_info(name, number, shape) for name in names]
+    outputs = [onnx.helper.make_tensor_value_info("y", number, shape)]
+    graph = onnx.helper.make_graph(nodes, "half", values, outputs, [half])
+    opset = [onnx.helper.make_opsetid("", 15)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [["b", 3, "h", "w"], [1, "h", "w", 3], [1, 3, 16, 24]])
+def test_networks_of_others_run(tmp_path, shape):
+    restorer = Restorer(write_onnx(tmp_path / "half.onnx", shape))
+    rainy = np.random.default_rng(0).random((30, 20, 3), np.float32)
+    np.testing.assert_allclose(restorer(rainy), rainy / 2, atol=1e-6)
+    assert restorer.runtime.statistics is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ([1, 3, 16], {}, r"expected pictures \[batch, 3, H, W\] or"),
+        ([1, 4, 16, 16], {}, "expected pictures"),
+        ([1, 3, 16, 16], {"inputs": 2}, "2 inputs"),
+        ([1, 3, 16, 16], {"number": onnx.TensorProto.DOUBLE}, "expected float or float16"),
+        ([1, 3, "h", 16], {}, "both fixed or both free"),
+    ],
+)
+def test_networks_that_are_none_of_pictures(tmp_path, shape, options, message):
+    path = write_onnx(tmp_path / "other.onnx", shape, **options)
+    with pytest.raises(UsageError, match=message):
+        Restorer(path)
