@@ -14,6 +14,13 @@ OBJECT_STORE = 128 * 2**20
 """Bytes of the object store of a local cluster. Rows hold no pictures, so that it need not grow."""
 _BLOCK_BATCHES = 64  # at most so many batches are one task
 _TASKS_PER_ACTOR = 8  # at least so many, where there are enough batches, so that none waits long
+# Ray reads these when it is imported or started.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # they would be sent over the network
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+}
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,8 @@ def on_ray(
 
 
 def _import_ray():
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send them over the network
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data

@@ -45,7 +45,7 @@ class Place:
         if "://" not in self.address:
             return fs.LocalFileSystem(), str(Path(self.address).absolute())
         try:
-            filesystem, path = fs.FileSystem.from_uri(self.address)
+            filesystem, path = _from_uri(self.address)
         except (ValueError, *_TRANSIENT) as error:
             raise UsageError(
                 f"{self.address}: not a URI that can be opened ({error}); expected a path, "
@@ -190,6 +190,10 @@ class Place:
             raise
         except _TRANSIENT as error:
             raise UsageError(f"{self}: {reason(error)}") from error
+
+
+def _from_uri(uri):
+    return fs.FileSystem.from_uri(uri)
 
 
 def reason(error: Exception) -> str:

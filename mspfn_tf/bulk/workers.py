@@ -331,7 +331,11 @@ def _read_part(part):
 
 
 def _size(path):
-    return os.stat(path).st_size
+    """Bytes of a file; None where there is none, which is told by who reads it."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def _naming(message, source):
