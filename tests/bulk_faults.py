@@ -91,14 +91,15 @@ class Driver:
         return True
 
     def kill(self):
-        """Kills the driver, and waits until its cluster has ended with it."""
+        """Kills the driver, and waits until its actors have ended with it."""
         self.process.kill()
         self.process.wait()
         limit = time.monotonic() + _PATIENCE
-        while self.processes():
+        while self.actors():
             if time.monotonic() > limit:
                 raise TimeoutError(f"still there: {self.processes()}")
             time.sleep(0.1)
+        self.__exit__()  # Ray's agents notice later that they are alone
 
     def finish(self, timeout=_PATIENCE):
         """Waits for the end; returns (exit status, standard error)."""

@@ -237,9 +237,7 @@ def _array_record(place):
     from array_record.python.array_record_module import ArrayRecordReader
 
     try:
-        return ArrayRecordReader(
-            str(place.local), options="readahead_buffer_size:0,index_storage_option:offloaded"
-        )
+        return ArrayRecordReader(str(place.local), options="readahead_buffer_size:0")
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(str(error)) from error
 
