@@ -368,6 +368,16 @@ def test_what_is_written_elsewhere_is_never_half_there(store, monkeypatch):
         place.read(3, 7)
 
 
+def test_messages_and_records_hold_no_passwords(store):
+    secret = "store://key:word@here/in?secret_key=word"
+    place = Place(secret).at("a b.jpg")
+    assert place.address == "store://key:word@here/in/a%20b.jpg?secret_key=word"
+    assert str(place) == "store://here/in/a%20b.jpg"
+    with pytest.raises(UsageError) as error:
+        inputs.find("store://key:word@nowhere?secret_key=word")
+    assert "word" not in str(error.value)
+
+
 def test_wrong_usage(archive, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("a file")

@@ -28,7 +28,7 @@ class Cluster:
     """Where the workers run.
 
     Attributes:
-        actors: how many; None for as many as fit on this machine's cores.
+        actors: how many; None for as many as there are cores and graphics cards for.
         threads: processor cores that each takes.
         gpus: graphics cards that each takes, also a part of one.
         address: of a running Ray cluster ("auto" for the one of this machine); None to start one on
@@ -40,8 +40,12 @@ class Cluster:
     gpus: float = 0.0
     address: str | None = None
 
-    def size(self) -> int:
-        return self.actors or max(1, (len(os.sched_getaffinity(0))) // self.threads)
+    def size(self, cores: float, cards: float) -> int:
+        """How many actors there are where there is so much room for them."""
+        fit = cores // self.threads
+        if self.gpus:
+            fit = min(fit, cards // self.gpus)
+        return self.actors or max(1, int(fit))
 
 
 def in_loop(
@@ -79,7 +83,9 @@ def on_ray(
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        step = batch_rows * _batches_a_task(rows.num_rows, batch_rows, cluster.size())
+        resources = ray.cluster_resources()
+        actors = cluster.size(resources.get("CPU", 0), resources.get("GPU", 0))
+        step = batch_rows * _batches_a_task(rows.num_rows, batch_rows, actors)
         # Small copies: a slice would take its whole table to the object store.
         blocks = [
             pa.Table.from_pylist(rows.slice(first, step).to_pylist(), rows.schema)
@@ -90,7 +96,7 @@ def on_ray(
             fn_constructor_args=arguments,
             batch_size=batch_rows,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=min(cluster.size(), len(blocks))),
+            compute=ActorPoolStrategy(size=min(actors, len(blocks))),
             num_cpus=cluster.threads,
             num_gpus=cluster.gpus or None,
         )
@@ -124,12 +130,10 @@ def _started(ray, cluster):
         return
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
-        options |= {
-            "num_cpus": cluster.size() * cluster.threads,
-            "object_store_memory": OBJECT_STORE,
-        }
-        if cluster.gpus:
-            options["num_gpus"] = -(-cluster.size() * cluster.gpus // 1)
+        options["object_store_memory"] = OBJECT_STORE
+        # Actors that were asked for are started, also if they are more than there are cores.
+        cores = len(os.sched_getaffinity(0))
+        options["num_cpus"] = max(cores, (cluster.actors or 1) * cluster.threads)
     else:
         options["address"] = cluster.address
         del options["include_dashboard"]

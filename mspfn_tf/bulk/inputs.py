@@ -87,7 +87,7 @@ def find(address: str | os.PathLike) -> Listing:
     kind = place.kind()
     listing = Listing()
     if kind == "nothing":
-        raise UsageError(f"no such file or folder: {address}")
+        raise UsageError(f"no such file or folder: {place}")
     if kind == "folder":
         rows = _folder(place, listing)
     elif _suffix(place) in MANIFEST_SUFFIXES:
@@ -99,7 +99,7 @@ def find(address: str | os.PathLike) -> Listing:
     if not listing.rows.num_rows:
         first = [*listing.unreadable, *listing.named][:1]
         reason = f"; the first: {first[0][0]} {first[0][1]}" if first else ""
-        raise UsageError(f"no pictures in {address} ({listing.left_out} left out){reason}")
+        raise UsageError(f"no pictures in {place} ({listing.left_out} left out){reason}")
     _check_names(listing.rows["name"])
     return listing
 
@@ -316,9 +316,8 @@ def _in_example(record, image_key, what):
 
 def location(row: dict) -> str:
     """Where a picture stands, for messages."""
-    if row["kind"] == "file":
-        return row["source"]
-    return f"{row['source']}!{row['name'].rpartition('/')[2]}"
+    place = str(Place(row["source"]))
+    return place if row["kind"] == "file" else f"{place}!{row['name'].rpartition('/')[2]}"
 
 
 def local_path(row: dict) -> Path | None:

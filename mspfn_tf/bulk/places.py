@@ -48,7 +48,7 @@ class Place:
             filesystem, path = _from_uri(self.address)
         except (ValueError, *_TRANSIENT) as error:
             raise UsageError(
-                f"{self.address}: not a URI that can be opened ({error}); expected a path, "
+                f"{self}: not a URI that can be opened ({error}); expected a path, "
                 "file://, s3://, gs://, abfs:// or hdfs://"
             ) from error
         return filesystem, path
@@ -60,7 +60,12 @@ class Place:
         self.__dict__.update(state)
 
     def __str__(self) -> str:
-        return self.address
+        """The address for messages and records: without options and passwords."""
+        scheme, mark, rest = self.address.partition("://")
+        if not mark:
+            return self.address
+        host, slash, path = rest.partition("?")[0].partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
     def at(self, name: str) -> "Place":
         """The place `name` below this one; what follows a ``?`` in a URI (its options) stays."""

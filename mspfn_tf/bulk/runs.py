@@ -90,12 +90,12 @@ def restore_archive(
     used = [name for name, _, _ in target.entries() if name != LOCK]
     if not resume and used:
         raise UsageError(
-            f"{output} exists already and is not empty: choose another output, or pass --resume "
+            f"{target} exists already and is not empty: choose another output, or pass --resume "
             "to go on there"
         )
     if resume and used and not book.exists():
         raise UsageError(
-            f"{output} holds files, but no earlier run of bulk that could be resumed: choose "
+            f"{target} holds files, but no earlier run of bulk that could be resumed: choose "
             "another output"
         )
     target.check_writable()

@@ -144,6 +144,9 @@ class Worker:
                 record |= self._restored(row)
             except (UsageError, OSError) as error:
                 record |= {"status": "failed", "error": _naming(str(error), record["source"])}
+            except Exception as error:  # whatever goes wrong with one picture, the others go on
+                message = f"{type(error).__name__}: {error}"
+                record |= {"status": "failed", "error": _naming(message, record["source"])}
         notes = [
             str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)
         ]
