@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.quiet import native_quiet
 
 OBJECT_STORE = 128 * 2**20
 """Bytes of the object store of a local cluster. Rows hold no pictures, so that it need not grow."""
@@ -138,7 +139,8 @@ def _started(ray, cluster):
         options["address"] = cluster.address
         del options["include_dashboard"]
     try:
-        ray.init(**options)
+        with native_quiet():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"at {cluster.address}" if cluster.address else "on this machine"
         raise UsageError(f"no Ray cluster {where}: {error}") from error

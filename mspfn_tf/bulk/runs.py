@@ -134,6 +134,7 @@ def evaluate_archive(
     protocol: str = "matlab_y",
     crop_multiple: int = 1,
     batch_rows: int = BATCH_ROWS,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Restores and scores pairs; the result is that of `mspfn_tf.evaluation.evaluate`.
 
@@ -145,6 +146,7 @@ def evaluate_archive(
         cluster: where the workers run; None for this process.
         protocol, crop_multiple: as `evaluate`.
         batch_rows: pairs that a worker gets at a time.
+        command: the command to record as the one that made the scores.
 
     Returns:
         The content of `scores.json`.
@@ -163,7 +165,7 @@ def evaluate_archive(
     restorer = model.restorer()
     configuration = {**evaluation.describe_restorer(restorer), **which}
     return evaluation.evaluate(
-        restorer, pairs, output, configuration, protocol, crop_multiple, measured
+        restorer, pairs, output, configuration, protocol, crop_multiple, command, measured
     )
 
 

@@ -2,7 +2,12 @@
 
 import sys
 
-from mspfn_tf.commands.score import add_allow_unmatched, add_protocol
+from mspfn_tf.commands.arguments import (
+    add_allow_unmatched,
+    add_protocol,
+    command_line,
+    report_scores,
+)
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.terminal import say
 
@@ -217,7 +222,6 @@ def _tell(bar, line):
 
 def _evaluate(args, model, cluster):
     from mspfn_tf.bulk import evaluate_archive
-    from mspfn_tf.commands.score import report
     from mspfn_tf.errors import UsageError
     from mspfn_tf.pairs import FolderPairs
 
@@ -233,9 +237,10 @@ def _evaluate(args, model, cluster):
         args.protocol,
         args.crop_multiple,
         args.batch_rows,
+        command_line(),
     )
     print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
-    return report(scores, "bulk")
+    return report_scores(scores, "bulk")
 
 
 def _source(args):
