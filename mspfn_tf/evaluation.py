@@ -170,11 +170,15 @@ def _evaluate(restorer, pairs, output, configuration, command, measured):
         return scores
 
     done = resume(partial, configuration)
-    if measured is None:
 
-        def measured(indices):
-            for index in indices:
-                yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
+    def one_by_one(indices):
+        for index in indices:
+            yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
+
+
+    def one_by_one(indices):
+        for index in indices:
+            yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
 
     errors = {}
     with (
@@ -182,7 +186,7 @@ def _evaluate(restorer, pairs, output, configuration, command, measured):
         tqdm(total=len(pairs), initial=len(done), unit="picture", disable=None) as bar,
     ):
         todo = [index for index in range(len(pairs)) if index not in done]
-        for index, record, error in measured(todo):
+        for index, record, error in (measured or one_by_one)(todo):
             if record is None:
                 errors[index] = error
             else:

@@ -52,7 +52,7 @@ class Listing:
         unreadable: (address, reason) of folders and files that could not be looked at.
     """
 
-    rows: pa.Table | None = None
+    rows: pa.Table = field(default_factory=ROW.empty_table)
     left_out: int = 0
     named: list[tuple[str, str]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)

@@ -48,7 +48,7 @@ class Place:
             filesystem, path = _from_uri(self.address)
         except (ValueError, *_TRANSIENT) as error:
             raise UsageError(
-                f"{self}: not a URI that can be opened ({error}); expected a path, "
+                f"{self}: not a URI that can be opened ({self.reason(error)}); expected a path, "
                 "file://, s3://, gs://, abfs:// or hdfs://"
             ) from error
         return filesystem, path
@@ -88,7 +88,7 @@ class Place:
     def entries(self) -> list[tuple[str, bool, int]]:
         """(name, whether it is a folder, bytes) of what is in this folder, sorted by name."""
         if self.local is not None:
-            return self._local_entries()
+            return self._local_entries(self.local)
         filesystem, path = self._opened
         with self._naming():
             found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
@@ -98,11 +98,11 @@ class Place:
             if one.type in (fs.FileType.File, fs.FileType.Directory)
         )
 
-    def _local_entries(self):
+    def _local_entries(self, folder):
         # Not by pyarrow, which a name that is no UTF-8 ends.
-        if not self.local.exists():
+        if not folder.exists():
             return []
-        with self._naming(), os.scandir(self.local) as found:
+        with self._naming(), os.scandir(folder) as found:
             return sorted(
                 (one.name, one.is_dir(), 0) for one in found if one.is_dir() or one.is_file()
             )
@@ -178,7 +178,7 @@ class Place:
             probe.write(b"probe")
             probe.delete()
         except OSError as error:
-            raise UsageError(f"cannot write to {self}: {reason(error)}") from error
+            raise UsageError(f"cannot write to {self}: {self.reason(error)}") from error
 
     def _put(self, filesystem, path, content):
         with filesystem.open_output_stream(path) as stream:
@@ -194,13 +194,19 @@ class Place:
         except UsageError:
             raise
         except _TRANSIENT as error:
-            raise UsageError(f"{self}: {reason(error)}") from error
+            raise UsageError(f"{self}: {self.reason(error)}") from error
+
+    def reason(self, error: Exception) -> str:
+        """What went wrong, in few words, without the options and passwords of the address."""
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        _, mark, rest = self.address.partition("://")
+        if mark:
+            path, question, options = rest.partition("?")
+            user, at, _ = path.partition("/")[0].rpartition("@")
+            for secret in (question + options, user + at):
+                text = text.replace(secret, "") if secret else text
+        return text
 
 
 def _from_uri(uri):
     return fs.FileSystem.from_uri(uri)
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, in few words."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,12 +169,19 @@ def evaluate_archive(
     )
 
 
-def _handed_out(rows, worker, arguments, batch_rows, cluster):
+def _handed_out(
+    rows: pa.Table,
+    worker: type,
+    arguments: tuple,
+    batch_rows: int,
+    cluster: engines.Cluster | None,
+) -> Generator[dict[str, Any], None, None]:
     if not rows.num_rows:
-        return iter(())
+        return
     if cluster is None:
-        return engines.in_loop(rows, worker, arguments, batch_rows)
-    return engines.on_ray(rows, worker, arguments, batch_rows, cluster)
+        yield from engines.in_loop(rows, worker, arguments, batch_rows)
+    else:
+        yield from engines.on_ray(rows, worker, arguments, batch_rows, cluster)
 
 
 def _todo(rows, book, target):

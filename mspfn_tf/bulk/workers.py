@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mspfn_tf.bulk import inputs, records
-from mspfn_tf.bulk.places import Place, reason
+from mspfn_tf.bulk.places import Place
 from mspfn_tf.errors import UsageError
 from mspfn_tf.file_restorer import FileRestorer
 from mspfn_tf.files import clear_leftovers, partial_path, sha256
@@ -122,7 +122,7 @@ class Worker:
         try:
             part.write(records.encoded(found))
         except OSError as error:
-            raise _Full(f"cannot write {part}: {reason(error)}") from error
+            raise _Full(f"cannot write {part}: {part.reason(error)}") from error
         diary.remove()
         return found
 
@@ -167,7 +167,8 @@ class Worker:
                 read = time.perf_counter() - began
             output = row["name"]
             if PurePosixPath(output).suffix.lower() not in PICTURE_SUFFIXES:
-                output += suffix_of(kind_of(source)) or ""
+                kind = kind_of(source)
+                output += (kind and suffix_of(kind)) or ""
             place = self._output.at(output)
             target = place.local
             if target is None:
@@ -178,7 +179,7 @@ class Worker:
             outcome = self._files.restore(Job(source, target, name=output, overwrite=True))
             found |= self._restorer.shares(began, time.perf_counter())
             if outcome.status == "failed":
-                message = outcome.message.replace(str(source), inputs.location(row))
+                message = str(outcome.message).replace(str(source), inputs.location(row))
                 return {**found, "status": "failed", "error": message, "output": None}
             began = time.perf_counter()
             width, height = read_header(target).size
@@ -297,7 +298,7 @@ class _Diary:
         try:
             self._place.write(json.dumps(self._known).encode())
         except OSError as error:
-            raise _Full(f"cannot write {self._place}: {reason(error)}") from error
+            raise _Full(f"cannot write {self._place}: {self._place.reason(error)}") from error
 
 
 SUMMARY = pa.schema(
