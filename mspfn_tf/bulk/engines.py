@@ -16,11 +16,12 @@ OBJECT_STORE = 128 * 2**20
 _BLOCK_BATCHES = 64  # at most so many batches are one task
 _TASKS_PER_ACTOR = 8  # at least so many, where there are enough batches, so that none waits long
 # Ray reads these when it is imported or started.
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # they would be sent over the network
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_raylet_start_wait_time_s": "180",  # three times Ray's own, for busy machines
 }
 
 
@@ -111,7 +112,7 @@ def on_ray(
 
 
 def _import_ray():
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -141,7 +142,7 @@ def _started(ray, cluster):
     try:
         with native_quiet():
             ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises all kinds, also plain ones
         where = f"at {cluster.address}" if cluster.address else "on this machine"
         raise UsageError(f"no Ray cluster {where}: {error}") from error
     try:
