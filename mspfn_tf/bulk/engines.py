@@ -15,13 +15,13 @@ OBJECT_STORE = 128 * 2**20
 """Bytes of the object store of a local cluster. Rows hold no pictures, so that it need not grow."""
 _BLOCK_BATCHES = 64  # at most so many batches are one task
 _TASKS_PER_ACTOR = 8  # at least so many, where there are enough batches, so that none waits long
+_STARTS = 3  # Ray gives a machine 30 seconds to start, which a busy one may exceed
 # Ray reads these when it is imported or started.
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # they would be sent over the network
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "ERROR",
-    "RAY_raylet_start_wait_time_s": "180",  # three times Ray's own, for busy machines
 }
 
 
@@ -139,16 +139,24 @@ def _started(ray, cluster):
     else:
         options["address"] = cluster.address
         del options["include_dashboard"]
-    try:
-        with native_quiet():
-            ray.init(**options)
-    except Exception as error:  # Ray raises all kinds, also plain ones
-        where = f"at {cluster.address}" if cluster.address else "on this machine"
-        raise UsageError(f"no Ray cluster {where}: {error}") from error
+    _start(ray, options, 1 if cluster.address else _STARTS)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(ray, options, tries):
+    for left in reversed(range(tries)):
+        try:
+            with native_quiet():
+                ray.init(**options)
+            return
+        except Exception as error:  # Ray raises all kinds, also plain ones
+            ray.shutdown()
+            if not left:
+                where = f"at {options['address']}" if "address" in options else "on this machine"
+                raise UsageError(f"no Ray cluster {where}: {error}") from error
 
 
 def _check_room(ray, cluster):
