@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from benchmarks.restore import small_pictures
+from mspfn_tf.bulk import engines
+from mspfn_tf.errors import UsageError
 from tests.bulk_faults import PRESET, compare, run, survive
 from tests.export_models import write_pairs
 
@@ -64,10 +66,36 @@ def test_scores_of_actors_are_those_of_evaluate(tmp_path):
     assert sheets[0] == sheets[1]
 
 
-@pytest.mark.slow
-def test_a_cluster_that_does_not_answer_is_named(tmp_path):
-    small_pictures(tmp_path / "in", 1)
-    arguments = (tmp_path / "in", "--output", tmp_path / "out", "--ray", "127.0.0.1:1")
-    done = run("bulk", *arguments)
-    assert done.returncode == 2
-    assert "no Ray cluster at 127.0.0.1:1" in done.stderr
+class _Unwilling:
+    """Stands for Ray; starts only after some tries."""
+
+    def __init__(self, failures):
+        self.failures, self.tries = failures, 0
+
+    def init(self, **options):
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise ConnectionError("nobody there")
+
+    def shutdown(self):
+        pass
+
+
+def test_a_cluster_that_does_not_answer_is_named():
+    there = _Unwilling(1)
+    with pytest.raises(UsageError, match="no Ray cluster at host:1: nobody there"):
+        engines._start(there, {"address": "host:1"}, 1)
+    here = _Unwilling(2)
+    engines._start(here, {}, 3)  # a busy machine may take longer
+    assert here.tries == 3
+    with pytest.raises(UsageError, match="no Ray cluster on this machine"):
+        engines._start(_Unwilling(3), {}, 3)
+
+
+def test_blocks_keep_all_actors_busy():
+    assert engines._batches_a_task(300, 4, 2) == 4
+    assert engines._batches_a_task(3, 4, 2) == 1
+    assert engines._batches_a_task(10_000_000, 16, 2) == 64
+    assert engines.Cluster().size(32, 0) == 32
+    assert engines.Cluster(threads=4, gpus=0.5).size(32, 2) == 4
+    assert engines.Cluster(actors=3).size(2, 0) == 3
