@@ -175,11 +175,6 @@ def _evaluate(restorer, pairs, output, configuration, command, measured):
         for index in indices:
             yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
 
-
-    def one_by_one(indices):
-        for index in indices:
-            yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
-
     errors = {}
     with (
         open(partial, "a", encoding="utf-8") as file,
