@@ -82,6 +82,8 @@ class _Unwilling:
 
 
 def test_a_cluster_that_does_not_answer_is_named():
+    with pytest.raises(UsageError, match="no Ray cluster at 127.0.0.1:1: "):
+        engines._check_answers("127.0.0.1:1")
     there = _Unwilling(1)
     with pytest.raises(UsageError, match="no Ray cluster at host:1: nobody there"):
         engines._start(there, {"address": "host:1"}, 1)

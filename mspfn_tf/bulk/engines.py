@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -137,6 +138,7 @@ def _started(ray, cluster):
         cores = len(os.sched_getaffinity(0))
         options["num_cpus"] = max(cores, (cluster.actors or 1) * cluster.threads)
     else:
+        _check_answers(cluster.address)
         options["address"] = cluster.address
         del options["include_dashboard"]
     _start(ray, options, 1 if cluster.address else _STARTS)
@@ -144,6 +146,17 @@ def _started(ray, cluster):
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address):
+    """Ray itself would knock for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UsageError(f"no Ray cluster at {address}: {error}") from error
 
 
 def _start(ray, options, tries):
