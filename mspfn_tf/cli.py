@@ -10,6 +10,7 @@ from mspfn_tf.quiet import quiet_tensorflow
 
 VERBS = (
     "restore",
+    "bulk",
     "score",
     "evaluate",
     "evaluate-task",

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ _PARTIAL = "partial.jsonl"
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
 _SHEET_SIDE = 640  # larger pictures are made smaller for the sheet, never for the scores
 _SHEET_LABEL = 340  # smaller ones get a margin, so that the text above them has room
+
+Measuring = Callable[[list[int]], Iterator[tuple[int, dict[str, Any] | None, str | None]]]
 
 
 def score(
@@ -83,6 +85,7 @@ def evaluate(
     protocol: str = "matlab_y",
     crop_multiple: int = 1,
     command: str | None = None,
+    measured: Measuring | None = None,
 ) -> dict[str, Any]:
     """Restores and scores pairs; writes `scores.json`, `scores.csv` and `sheet.png`.
 
@@ -102,6 +105,8 @@ def evaluate(
         crop_multiple: crop both pictures at the right and the bottom to multiples of so many
             pixels first.
         command: the command to record as the one that made the scores.
+        measured: function of the numbers of pairs that yields (number, record, error) of each, in
+            any order, as `measured_pair` measures them; None to do that here, one after the other.
 
     Returns:
         The content of `scores.json`. A pair that cannot be read or measured stands, with the
@@ -125,12 +130,32 @@ def evaluate(
     with locked(output, "evaluate"):
         clear_leftovers(output)
         try:
-            return _evaluate(restorer, pairs, output, configuration, command)
+            return _evaluate(restorer, pairs, output, configuration, command, measured)
         except OSError as error:  # pictures that cannot be read are told otherwise
             raise _unwritten(output, error) from error
 
 
-def _evaluate(restorer, pairs, output, configuration, command):
+def measured_pair(
+    restorer: Callable[[np.ndarray], np.ndarray],
+    pairs: Pairs,
+    index: int,
+    protocol: str,
+    crop_multiple: int,
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Restores and scores one pair.
+
+    Returns:
+        (the record for `scores.json`, None); or (None, why it cannot be read or measured).
+    """
+    try:
+        rainy, clean = _read(pairs, index, crop_multiple)
+        record = {"name": pairs.name(index), **_input_scores(rainy, clean, protocol)}
+    except ValueError as error:  # unreadable, of unequal sizes, or too small for SSIM
+        return None, str(error)
+    return record | _measured(clean, restorer(rainy), protocol), None
+
+
+def _evaluate(restorer, pairs, output, configuration, command, measured):
     protocol, crop_multiple = configuration["protocol"], configuration["crop_multiple"]
     partial = output / _PARTIAL
     finished = output / "scores.json"
@@ -145,28 +170,28 @@ def _evaluate(restorer, pairs, output, configuration, command):
         return scores
 
     done = resume(partial, configuration)
-    failed = []
+
+    def one_by_one(indices):
+        for index in indices:
+            yield index, *measured_pair(restorer, pairs, index, protocol, crop_multiple)
+
+    errors = {}
     with (
         open(partial, "a", encoding="utf-8") as file,
         tqdm(total=len(pairs), initial=len(done), unit="picture", disable=None) as bar,
     ):
-        for index in range(len(pairs)):
-            if index in done:
-                continue
-            name = pairs.name(index)
-            try:
-                rainy, clean = _read(pairs, index, crop_multiple)
-                record = {"name": name, **_input_scores(rainy, clean, protocol)}
-            except ValueError as error:  # unreadable, of unequal sizes, or too small for SSIM
-                failed.append({"name": name, "error": str(error)})
+        todo = [index for index in range(len(pairs)) if index not in done]
+        for index, record, error in (measured or one_by_one)(todo):
+            if record is None:
+                errors[index] = error
             else:
-                record |= _measured(clean, restorer(rainy), protocol)
                 file.write(json.dumps({"index": index, **record}, allow_nan=False) + "\n")
                 file.flush()
                 done[index] = record
                 bar.set_postfix_str(f"{float(record['psnr']):.2f} dB")
             bar.update()
 
+    failed = [{"name": pairs.name(index), "error": errors[index]} for index in sorted(errors)]
     images = [done[index] for index in sorted(done)]
     if not images:
         partial.unlink()

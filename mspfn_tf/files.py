@@ -27,7 +27,8 @@ except ImportError:  # Windows: folders are not locked there
 
 _LEFTOVER = re.compile(r"\.partial-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?")
 _ABANDONED = 24 * 3600.0  # seconds after which another machine's leftovers count as abandoned
-_LOCK = ".mspfn.lock"
+LOCK = ".mspfn.lock"
+"""The hidden file of a folder that one process holds for itself."""
 
 
 @contextlib.contextmanager
@@ -149,7 +150,7 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 closed below
+        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 closed below
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
     with file:

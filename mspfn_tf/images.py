@@ -13,6 +13,7 @@ from mspfn_tf.picture_formats import (
     check_writable,
     find_images,
     kind_of,
+    kind_of_bytes,
     suffix_of,
 )
 from mspfn_tf.picture_reader import (
@@ -34,6 +35,7 @@ __all__ = [
     "check_writable",
     "find_images",
     "kind_of",
+    "kind_of_bytes",
     "limit_pixels",
     "read_header",
     "read_picture",

@@ -90,7 +90,11 @@ def kind_of(path: str | os.PathLike) -> str | None:
     if not path.is_file():
         return None
     with open(path, "rb") as file:
-        head = file.read(_HEAD_BYTES)
+        return kind_of_bytes(file.read(_HEAD_BYTES))
+
+
+def kind_of_bytes(head: bytes) -> str | None:
+    """Tells by the first 64 bytes of a file which picture format it has, as `kind_of`."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -16,12 +16,13 @@ _NOTES = (
     b"WARNING: All log messages before absl::InitializeLog()",
     b"I0000 ",
 )
+_NOTE_OF_RAY = b"Set ray log level from environment variable"
 
 
 @contextlib.contextmanager
 def native_quiet() -> Iterator[None]:
-    """Within it, notes that LiteRT and TensorFlow write to file descriptor 2 are dropped; the rest
-    is passed on.
+    """Within it, notes that LiteRT, TensorFlow and Ray write to file descriptor 2 are dropped; the
+    rest is passed on.
 
     They come from C++ and pass Python's `sys.stderr` by, so the descriptor itself is turned aside.
     """
@@ -39,7 +40,7 @@ def native_quiet() -> Iterator[None]:
             os.close(saved)
             aside.seek(0)
             for line in aside.read().splitlines(keepends=True):
-                if not line.startswith(_NOTES):
+                if not line.startswith(_NOTES) and _NOTE_OF_RAY not in line:
                     os.write(2, line)
 
 

@@ -29,7 +29,7 @@ FLOORS = (
         "web",
         "web_page",
     ),
-    ("export",),
+    ("export", "bulk"),
     ("commands",),
     ("cli", "__main__"),
 )

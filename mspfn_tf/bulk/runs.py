@@ -1,0 +1,257 @@
+"""A whole run: list, leave out what is done, hand out, write the manifest."""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mspfn_tf.bulk import engines, inputs, workers
+from mspfn_tf.bulk.places import Place
+from mspfn_tf.bulk.records import Book
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import LOCK, clear_leftovers, locked
+from mspfn_tf.source import resolve
+
+BATCH_ROWS = 16
+
+
+@dataclass
+class Summary:
+    """What became of a run.
+
+    Attributes:
+        restored: pictures that this run restored.
+        failed: pictures that this run could not restore.
+        skipped: pictures that earlier runs had restored.
+        stopped: why the run was given up, such as a full disk; what was recorded until then stays,
+            and a run with `resume` goes on from there. None if it was not.
+        lost: pictures without a record, which should not be; another run with `resume` does them.
+        seconds: how long it took.
+        listing: what was found, and what was left out.
+        manifest: address of the manifest.
+    """
+
+    restored: int = 0
+    failed: int = 0
+    skipped: int = 0
+    stopped: str | None = None
+    lost: int = 0
+    seconds: float = 0.0
+    listing: inputs.Listing = field(default_factory=inputs.Listing)
+    manifest: str = ""
+
+
+def restore_archive(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    model: workers.Model,
+    cluster: engines.Cluster | None = None,
+    resume: bool = False,
+    batch_rows: int = BATCH_ROWS,
+    image_key: str | None = None,
+    pixels: int | None = None,
+    on_batch: Callable[[dict[str, Any], int], None] | None = None,
+) -> Summary:
+    """Restores all pictures of an input, as `mspfn restore` would, and writes a manifest of them.
+
+    Args:
+        source: see `inputs.find`.
+        output: a folder: a path, or a URI. The names and the tree of the input are kept.
+        model: what restores.
+        cluster: where the workers run; None for a loop in this process, without Ray.
+        resume: whether `output` may hold an earlier run, whose restored pictures are left alone.
+        batch_rows: pictures whose records are written together: so many are done again, at most,
+            for each worker that is killed.
+        image_key: the feature of a ``tf.train.Example`` that holds the picture.
+        pixels: limit of the pixels of a picture, 0 for none, None for Pillow's.
+        on_batch: called with the counts of each batch (``restored``, ``failed``, ``errors``,
+            ``notes``), and the number of pictures that this run has to do.
+
+    Raises:
+        UsageError: wrong arguments, no picture, an output that is in use, holds other results, or
+            cannot be written.
+    """
+    began = time.perf_counter()
+    if batch_rows < 1:
+        raise UsageError(f"batch_rows must be at least 1; received {batch_rows}")
+    digest = _digest(model)
+    source_place, target = Place(os.fspath(source)), Place(os.fspath(output))
+    _check_apart(source_place, target)
+    listing = inputs.find(os.fspath(source))
+    book = Book(target)
+    used = [name for name, _, _ in target.entries() if name != LOCK]
+    if not resume and used:
+        raise UsageError(
+            f"{target} exists already and is not empty: choose another output, or pass --resume "
+            "to go on there"
+        )
+    if resume and used and not book.exists():
+        raise UsageError(
+            f"{target} holds files, but no earlier run of bulk that could be resumed: choose "
+            "another output"
+        )
+    target.check_writable()
+    with _alone(target):
+        book.begin(_about(model, digest))
+        todo = _todo(listing.rows, book, target) if resume else listing.rows
+        summary = Summary(listing=listing, manifest=str(book.manifest))
+        summary.skipped = listing.rows.num_rows - todo.num_rows
+        task = workers.Task(_absolute(target), _new_run(), model, digest, image_key, pixels)
+        todo = _with_absolute_sources(todo)
+        batches = _handed_out(todo, workers.Worker, (task,), batch_rows, cluster)
+        with contextlib.closing(batches):
+            for batch in batches:
+                summary.restored += batch["restored"]
+                summary.failed += batch["failed"]
+                if on_batch is not None:
+                    on_batch(batch, todo.num_rows)
+                if batch["stopped"]:
+                    summary.stopped = batch["stopped"]
+                    break
+        if summary.stopped is None:
+            book.finish()
+            summary.lost = todo.num_rows - summary.restored - summary.failed
+        if target.local is not None:
+            clear_leftovers(target.local, recursive=True)
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def evaluate_archive(
+    pairs: Any,
+    output: str | os.PathLike,
+    model: workers.Model,
+    which: dict[str, Any],
+    cluster: engines.Cluster | None = None,
+    protocol: str = "matlab_y",
+    crop_multiple: int = 1,
+    batch_rows: int = BATCH_ROWS,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Restores and scores pairs; the result is that of `mspfn_tf.evaluation.evaluate`.
+
+    Args:
+        pairs: `FolderPairs`, or what reads like them and pickles.
+        output: folder of this machine; a run that was interrupted goes on there.
+        model: what restores.
+        which: says for the configuration what the pairs are.
+        cluster: where the workers run; None for this process.
+        protocol, crop_multiple: as `evaluate`.
+        batch_rows: pairs that a worker gets at a time.
+        command: the command to record as the one that made the scores.
+
+    Returns:
+        The content of `scores.json`.
+    """
+    from mspfn_tf import evaluation
+
+    def measured(indices: list[int]) -> Iterator[tuple[int, dict | None, str | None]]:
+        rows = pa.table({"index": pa.array(indices, pa.int64())})
+        if not indices:
+            return
+        arguments = (model, pairs, protocol, crop_multiple)
+        for row in _handed_out(rows, workers.PairWorker, arguments, batch_rows, cluster):
+            record = None if row["record"] is None else json.loads(row["record"])
+            yield row["index"], record, row["error"]
+
+    restorer = model.restorer()
+    configuration = {**evaluation.describe_restorer(restorer), **which}
+    return evaluation.evaluate(
+        restorer, pairs, output, configuration, protocol, crop_multiple, command, measured
+    )
+
+
+def _handed_out(
+    rows: pa.Table,
+    worker: type,
+    arguments: tuple,
+    batch_rows: int,
+    cluster: engines.Cluster | None,
+) -> Generator[dict[str, Any], None, None]:
+    if not rows.num_rows:
+        return
+    if cluster is None:
+        yield from engines.in_loop(rows, worker, arguments, batch_rows)
+    else:
+        yield from engines.on_ray(rows, worker, arguments, batch_rows, cluster)
+
+
+def _todo(rows, book, target):
+    """The rows that have no record of being restored, or whose output is gone."""
+    restored = book.restored()
+    names = rows["name"].to_pylist()
+    done = [name in restored for name in names]
+    kept = [name for name, is_done in zip(names, done, strict=True) if is_done]
+    there = target.have([restored[name] for name in kept])
+    return rows.filter(pa.array([not (is_done and next(there)) for is_done in done], pa.bool_()))
+
+
+def _digest(model):
+    found = resolve(model.source)
+    digest = found.digest
+    if digest is None:
+        raise UsageError(
+            f"no weights come with preset {found.name!r}: choose another, or give weights of your "
+            "own by --model"
+        )
+    return digest
+
+
+def _about(model, digest):
+    return {
+        "weights_sha256": digest,
+        "runtime": model.runtime or "default",
+        **dict(sorted(model.options.items())),
+    }
+
+
+def _new_run():
+    # Sorted by name, the newest run comes last.
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+
+
+def _absolute(place):
+    return str(place.local.absolute()) if place.local is not None else place.address
+
+
+def _with_absolute_sources(rows):
+    """Workers may have another working directory."""
+    if not rows.num_rows:
+        return rows
+    here = os.getcwd()
+    sources = [
+        one if "://" in one or os.path.isabs(one) else os.path.join(here, one)
+        for one in rows["source"].to_pylist()
+    ]
+    return rows.set_column(1, "source", pa.array(sources, pa.string()))
+
+
+def _check_apart(source, target):
+    if target.kind() == "file":
+        raise UsageError(f"{target} is a file, expected a folder for the output")
+    if source.local is None or target.local is None:
+        inside = f"{target.address.rstrip('/')}/".startswith(f"{source.address.rstrip('/')}/")
+    else:
+        real = Path(os.path.realpath(target.local))
+        inside = real.is_relative_to(os.path.realpath(source.local))
+    if inside:
+        raise UsageError(f"output {target} is within the input {source}: choose a folder outside")
+
+
+@contextlib.contextmanager
+def _alone(target):
+    """Two runs on one output would do the same work; only local ones can be told apart."""
+    if target.local is None:
+        yield
+        return
+    with locked(target.local, "bulk"):
+        clear_leftovers(target.local, recursive=True)
+        yield

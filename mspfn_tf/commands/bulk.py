@@ -1,0 +1,271 @@
+"""`mspfn bulk`: restores archives of pictures on Ray Data."""
+
+import sys
+
+from mspfn_tf.commands.arguments import (
+    add_allow_unmatched,
+    add_protocol,
+    command_line,
+    report_scores,
+)
+from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.terminal import say
+
+HELP = "restore archives of pictures on many cores or machines (Ray Data)"
+
+
+def add_arguments(parser):
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "input",
+        nargs="?",
+        metavar="INPUT",
+        help="a folder with all below it, a manifest (.parquet or .csv with a column path), "
+        "a .tar, .tfrecord or .array_record file; a path, or a URI such as s3://bucket/folder",
+    )
+    what.add_argument(
+        "--pairs",
+        metavar="DIR",
+        help="instead: score the pairs of DIR/input and DIR/target, as `mspfn evaluate` does",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="URI",
+        help="folder for the pictures and manifest.parquet, a path or a URI; the names and the "
+        "tree of the input are kept",
+    )
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help=f"built-in model (default: {DEFAULT_PRESET})")
+    model.add_argument(
+        "--model",
+        metavar="PATH",
+        help="your own, at the same path on every machine: .keras, .weights.h5, .tflite, or the "
+        "directory of a SavedModel",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave alone what an earlier run there has restored"
+    )
+    where = parser.add_argument_group("where the work is done")
+    where.add_argument(
+        "--local", action="store_true", help="in this process, one after the other, without Ray"
+    )
+    where.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="a running Ray cluster, such as auto or ray://host:10001 (default: one is started on "
+        "this machine and ended afterwards)",
+    )
+    where.add_argument(
+        "--actors",
+        type=int,
+        metavar="N",
+        help="processes that hold the model (default: as many as this machine has cores for)",
+    )
+    where.add_argument(
+        "--threads_per_actor",
+        type=int,
+        metavar="M",
+        help="processor cores for each (default: 1; with --local: all)",
+    )
+    where.add_argument(
+        "--gpus_per_actor",
+        type=float,
+        default=0.0,
+        metavar="G",
+        help="graphics cards for each, also a part of one; needs --runtime keras or a SavedModel",
+    )
+    where.add_argument(
+        "--batch_rows",
+        type=int,
+        default=16,
+        metavar="B",
+        help="pictures that a process takes and records at a time; so many are done again when it "
+        "is killed (default: 16)",
+    )
+    how = parser.add_argument_group("how pictures are restored, as by `mspfn restore`")
+    how.add_argument("--tile", type=int, metavar="N", help="tiles of at most NxN pixels")
+    how.add_argument("--overlap", type=int, metavar="N", help="of the tiles (default: 64)")
+    how.add_argument(
+        "--ensemble", type=int, default=1, choices=(1, 8), help="8: average over 8 views"
+    )
+    how.add_argument(
+        "--strength", type=float, metavar="S", help="share of the rain to take away, 0 to 1"
+    )
+    how.add_argument(
+        "--runtime", choices=("litert", "keras"), help="what runs a preset (default: litert)"
+    )
+    how.add_argument(
+        "--limit_pixels",
+        type=int,
+        metavar="N",
+        help="refuse pictures of more pixels (default: 89 million); 0 for no limit",
+    )
+    how.add_argument(
+        "--image_key",
+        metavar="NAME",
+        help="feature of the records that holds the picture (default: the first that is one)",
+    )
+    pairs = parser.add_argument_group("scores, with --pairs")
+    add_protocol(pairs)
+    pairs.add_argument(
+        "--crop_multiple",
+        type=int,
+        default=1,
+        metavar="N",
+        help="first crop both pictures at the right and the bottom to multiples of N pixels",
+    )
+    add_allow_unmatched(pairs)
+
+
+def run(args):
+    from mspfn_tf.bulk.engines import Cluster
+    from mspfn_tf.bulk.workers import Model
+    from mspfn_tf.errors import UsageError
+
+    for option, least in (("actors", 1), ("threads_per_actor", 1), ("gpus_per_actor", 0)):
+        value = getattr(args, option)
+        if value is not None and value < least:
+            raise UsageError(f"--{option} must be at least {least}; received {value}")
+    if args.batch_rows < 1:
+        raise UsageError(f"--batch_rows must be at least 1; received {args.batch_rows}")
+    if args.limit_pixels is not None and args.limit_pixels < 0:
+        raise UsageError(f"--limit_pixels must be at least 0; received {args.limit_pixels}")
+    if args.local:
+        for option in ("ray", "actors", "gpus_per_actor"):
+            if getattr(args, option):
+                raise UsageError(f"--local works in this process: leave --{option} out")
+    given = {"tile": args.tile, "overlap": args.overlap, "strength": args.strength}
+    options = {name: value for name, value in given.items() if value is not None}
+    options["ensemble"] = args.ensemble
+    source = _source(args)
+    if args.gpus_per_actor:
+        _check_gpu(source, args.runtime)
+    threads = args.threads_per_actor
+    cluster = None
+    if not args.local:
+        threads = threads or 1
+        cluster = Cluster(args.actors, threads, args.gpus_per_actor, args.ray)
+    model = Model(source, options, args.runtime, threads)
+    if args.pairs is not None:
+        return _evaluate(args, model, cluster)
+    return _restore(args, model, cluster)
+
+
+def _restore(args, model, cluster):
+    from mspfn_tf.bulk import restore_archive
+
+    bar = None
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bar = tqdm(unit="picture", file=sys.stderr, dynamic_ncols=True)
+
+    def on_batch(batch, total):
+        for message in batch["notes"]:
+            _tell(bar, f"mspfn bulk: warning: {message}")
+        for message in batch["errors"]:
+            _tell(bar, f"mspfn bulk: {message}")
+        if bar is not None:
+            bar.total = total
+            bar.update(batch["restored"] + batch["failed"])
+
+    try:
+        summary = restore_archive(
+            args.input,
+            args.output,
+            model,
+            cluster,
+            args.resume,
+            args.batch_rows,
+            args.image_key,
+            args.limit_pixels,
+            on_batch,
+        )
+    finally:
+        if bar is not None:
+            bar.close()
+    listing = summary.listing
+    for address, reason in listing.unreadable:
+        say(f"mspfn bulk: {address} {reason}", sys.stderr)
+    if listing.left_out:
+        names = ", ".join(f"{address} {reason}" for address, reason in listing.named)
+        more = listing.left_out - len(listing.named)
+        rest = f" and {more} more" if more else ""
+        say(f"mspfn bulk: {listing.left_out} left out: {names}{rest}", sys.stderr)
+    if summary.stopped:
+        say(f"mspfn bulk: stopped: {summary.stopped}", sys.stderr)
+    if summary.lost:
+        say(f"mspfn bulk: {summary.lost} without a record: pass --resume", sys.stderr)
+    failed = summary.failed + len(listing.unreadable)
+    parts = [f"{summary.restored} restored"]
+    parts += [f"{summary.skipped} skipped"] if summary.skipped else []
+    parts += [f"{listing.left_out} left out"] if listing.left_out else []
+    parts += [f"{failed} failed", f"{summary.seconds:.1f} s"]
+    if summary.restored > 1:
+        parts.append(f"{summary.restored / summary.seconds:.1f} pictures/s")
+    incomplete = failed or summary.lost or summary.stopped
+    report = sys.stderr if incomplete else sys.stdout
+    say(", ".join(parts), report)
+    if not summary.stopped:
+        say(f"manifest: {summary.manifest}", report)
+    return 1 if incomplete else 0
+
+
+def _tell(bar, line):
+    if bar is None:
+        say(line, sys.stderr)
+    else:
+        with bar.external_write_mode(file=sys.stderr):
+            say(line, sys.stderr)
+
+
+def _evaluate(args, model, cluster):
+    from mspfn_tf.bulk import evaluate_archive
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.pairs import FolderPairs
+
+    if "://" in args.pairs or "://" in args.output:
+        raise UsageError("--pairs reads and writes folders that every machine sees, no URIs")
+    pairs = FolderPairs(args.pairs, args.allow_unmatched)
+    scores = evaluate_archive(
+        pairs,
+        args.output,
+        model,
+        {"files": pairs.fingerprint()},
+        cluster,
+        args.protocol,
+        args.crop_multiple,
+        args.batch_rows,
+        command_line(),
+    )
+    print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
+    return report_scores(scores, "bulk")
+
+
+def _source(args):
+    """A preset's name, or the absolute path of a model, which is never taken for a preset."""
+    from pathlib import Path
+
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.presets import PRESETS, known_preset
+
+    if args.model is not None:
+        if not Path(args.model).exists():
+            raise UsageError(f"--model {args.model}: no such file or directory")
+        return str(Path(args.model).absolute())
+    preset = known_preset(args.preset or DEFAULT_PRESET)
+    if PRESETS[preset]["weights"] is None:
+        raise UsageError(f"no weights come with preset {preset!r}: choose another or pass --model")
+    return preset
+
+
+def _check_gpu(source, runtime):
+    from mspfn_tf.errors import UsageError
+    from mspfn_tf.source import resolve
+
+    found = resolve(source)
+    if found.kind == "litert" or (found.litert_file is not None and runtime != "keras"):
+        raise UsageError(
+            "LiteRT runs on processors: --gpus_per_actor needs --runtime keras or a SavedModel"
+        )
