@@ -98,7 +98,7 @@ def test_configurations(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("rain9000", (), "no dataset is called 'rain9000'; there are: gt_rain, hq_rain"),
+        ("rain9000", (), "no dataset is called 'rain9000'; there are: bdd_rain, camvid"),
         ("rain100h/older", (), "has no configuration 'older'; choose among: old, old_disjoint"),
         ("rain12", ("--config", "old"), "rain12 has no configuration 'old'; it has none"),
         ("rain100h/old", ("--config", "new"), "two configurations given"),
