@@ -152,7 +152,10 @@ def measured_pair(
         record = {"name": pairs.name(index), **_input_scores(rainy, clean, protocol)}
     except ValueError as error:  # unreadable, of unequal sizes, or too small for SSIM
         return None, str(error)
-    return record | _measured(clean, restorer(rainy), protocol), None
+    try:
+        return record | _measured(clean, restorer(rainy), protocol), None
+    except MemoryError as error:
+        return None, f"not enough memory ({error}): give a smaller tile"
 
 
 def _evaluate(restorer, pairs, output, configuration, command, measured):

@@ -227,3 +227,24 @@ def test_fingerprint_notices_changed_files(folder):
     assert FolderPairs(folder).fingerprint() == before
     Image.new("RGB", (24, 20)).save(folder / "input/a.png")
     assert FolderPairs(folder).fingerprint() != before
+
+
+def test_a_picture_too_large_for_the_memory_does_not_end_the_others(tmp_path):
+    folder = tmp_path / "pairs"
+    rng = np.random.default_rng(0)
+    for part in ("input", "target"):
+        (folder / part).mkdir(parents=True)
+        for number in (1, 2):
+            picture = rng.integers(0, 256, (20, 16 * number, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(folder / part / f"{number}.png")
+
+    def restorer(rainy):
+        if rainy.shape[1] == 32:
+            raise MemoryError("(1, 32, 32, 3)")
+        return rainy
+
+    configuration = {"model": "m", "weights_sha256": "0"}
+    scores = evaluation.evaluate(restorer, FolderPairs(folder), tmp_path / "out", configuration)
+    assert scores["count"] == 1
+    assert scores["failed"][0]["name"] == "2"
+    assert "give a smaller tile" in scores["failed"][0]["error"]
