@@ -38,16 +38,17 @@ PRESETS = {
     },
     "mspfn_mobile": {
         "description": "For phones: half-resolution trunk, ops that phone accelerators run.",
-        "parameters": 681_372,
-        "multiply_adds_256": 2_146_048_000,
+        "parameters": 977_548,
+        "multiply_adds_256": 2_848_075_776,
         "arguments": {
             "width": 32,
-            "blocks": 4,
+            "blocks": 6,
             "rcabs": (1, 1, 1),
             "hidden": (16, 16, 16),
+            "attention": "picture",
             "stem": 2,
             "activation": "relu",
-            "upsampling": "subpixel",
+            "upsampling": "smooth",
         },
     },
     "mspfn_nano": {

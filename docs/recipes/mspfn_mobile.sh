@@ -4,7 +4,7 @@
 # Data: Rain800 (555 of its 700 training pairs), RainTrainL (186 of 200 pairs), RainTrainH (15 pairs),
 # Fu's set (140 pairs), 348 clean photographs of BSDS500; in each, one scene in eleven validates.
 # Streaks: 357 frames of rendered rain (Garg and Nayar 2006). 2 CPU cores with AMX, shared with other
-# work: some 60, 70 and 30 minutes. Expected on the validation blend: see docs/models.md.
+# work: some 36, 66 and 33 minutes. Expected on the validation blend: see docs/models.md.
 set -e
 export TF_ENABLE_ONEDNN_OPTS=1
 mixed=synthetic_rain/mixed
