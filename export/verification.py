@@ -28,6 +28,10 @@ BOUNDS = {
 each other on the worst picture; and, where the truth is known, by how much the mean PSNR (Y)
 against the truth may fall."""
 
+STATISTICS_BOUNDS = {"none": 1e-4, "float16": 2e-2}
+"""Largest difference of the statistics, relative to the largest of them, and of what is made of
+given ones."""
+
 HALF_LEVEL = 0.5 / 255
 
 _OTHER_SIZES = ((1, 1), (5, 3), (33, 50))
@@ -53,7 +57,7 @@ def check_litert(model, files, quantize, patches):
     runtime, found = _run_file(files["float32"], [patch.batch for patch in patches])
     parity = compare(expected, found, patches, BOUNDS[quantize])
     if runtime.statistics is not None:
-        bound = 10 * BOUNDS[quantize]["max_error"]
+        bound = STATISTICS_BOUNDS[quantize]
         for name, error in _statistics_errors(model, runtime, patches).items():
             parity[name] = error
             if not error <= bound:

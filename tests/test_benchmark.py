@@ -58,7 +58,7 @@ def test_measures_a_tflite_file_as_it_is(weights, tmp_path):
     ("arguments", "message"),
     [
         (["--preset", "mspfn_giant"], "unknown preset"),
-        (["--model", "nowhere.weights.h5"], "no weights file"),
+        (["--model", "nowhere.weights.h5"], "no model file"),
         (["--model", "nowhere.tflite"], "no model file"),
         (["--preset", "mspfn_nano", "--threads", "0"], "at least 1"),
         (["--preset", "mspfn_nano", "--format", "gguf"], "gguf"),

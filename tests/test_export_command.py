@@ -57,7 +57,7 @@ def test_status_1_for_what_falls_short(command, tmp_path, monkeypatch, capsys):
         ([], {"output": "out.txt"}, "must end in .tflite"),
         ([], {"output": "there.tflite"}, "--overwrite"),
         ([], {"output": "there.tflite/out.tflite"}, "cannot write"),
-        ([], {"model": "nowhere.weights.h5"}, "no weights file"),
+        ([], {"model": "nowhere.weights.h5"}, "no model file"),
         (["--format", "saved_model", "--quantize", "int8"], {"output": "out"}, "is float32"),
         (["--format", "saved_model", "--image_size", "8x8"], {"output": "out"}, "any size"),
     ],

@@ -435,7 +435,7 @@ def test_every_write_that_fails_is_told_and_the_run_goes_on_from_there(folder, m
     # What takes time and writes nothing is made once.
     for name in ("_make_model", "_open_stream", "_open_evaluators"):
         made = functools.cache(getattr(Trainer, name))
-        monkeypatch.setattr(Trainer, name, lambda self, made=made: made(first))
+        monkeypatch.setattr(Trainer, name, lambda self, *task, made=made: made(first, *task))
     fields = {"steps": 2, "checkpoint_every": 1, "log_every": 1, "validate_every": 2, "ema": 0.0}
     first = Trainer(recipe(folder, "full", **fields))
 
@@ -580,7 +580,9 @@ class Poisoned:
 @pytest.mark.parametrize("on_nan", ["stop", "skip"])
 def test_nan(folder, monkeypatch, capsys, on_nan):
     opened = Trainer._open_stream
-    monkeypatch.setattr(Trainer, "_open_stream", lambda self: Poisoned(opened(self), 6))
+    monkeypatch.setattr(
+        Trainer, "_open_stream", lambda self, *task: Poisoned(opened(self, *task), 6)
+    )
     trainer = Trainer(recipe(folder, f"nan_{on_nan}", on_nan=on_nan, validate_every=0))
     status = trainer.run()
     out = capsys.readouterr().out
