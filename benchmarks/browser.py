@@ -25,7 +25,7 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import PRESETS, tflite_path
 from mspfn_tf.runtimes import open_runtime
-from mspfn_tf.web_page import PageServer, site
+from mspfn_tf.web.server import PageServer, site
 from tools.markdown import header, row_of, update
 
 

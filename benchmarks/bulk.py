@@ -32,7 +32,7 @@ import pyarrow.parquet
 from benchmarks.restore import photograph, small_pictures
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.images import write_picture
+from mspfn_tf.pictures import write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
 from tools.markdown import header, row_of, update
 

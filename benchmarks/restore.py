@@ -28,7 +28,7 @@ import numpy as np
 import mspfn_tf
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.images import read_rgb, write_picture
+from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
 from tools.markdown import header, row_of, update
 

@@ -32,7 +32,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.images import find_images, read_rgb
+from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from tools.markdown import header, row_of, update

@@ -6,7 +6,7 @@
 A window moves over photographs: it stands still, pans by whole and by parts of pixels, zooms, or
 something passes by in front. Rain is drawn anew in each frame by `synthetic_rain`, light, heavy, or
 none (then the camera's noise differs). Three ways are compared: each frame by itself, blended with
-its neighbours (`mspfn_tf.temporal`), and the median of three frames, pixel by pixel (FFmpeg's
+its neighbours (`mspfn_tf.video.temporal`), and the median of three frames, pixel by pixel (FFmpeg's
 `tmedian`). For each this measures
 
 - PSNR and SSIM of the frames, in luma, mean over all, and the worst change of PSNR of a clip;
@@ -34,9 +34,9 @@ from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.images import find_images, read_rgb
+from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
-from mspfn_tf.temporal import TemporalBlend
+from mspfn_tf.video.temporal import TemporalBlend
 from tools.markdown import header, row_of, update
 
 # Per frame: pixels to the right, pixels down, change of the zoom.
@@ -191,7 +191,7 @@ def measure(restorer, photographs, frames, size):
 def speed(restorer, photographs, frames, size):
     """Frames per second from file to file, without and with blending: a dict."""
     from mspfn_tf.video import restore_video
-    from mspfn_tf.video_files import load_av
+    from mspfn_tf.video.files import load_av
 
     av = load_av()
     height, width = size

@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mspfn_tf.class_names import CLASSES
 from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.errors import UsageError
-from mspfn_tf.labels import BoxLabels, MaskLabels
-from mspfn_tf.pairs import pair_folders
+from mspfn_tf.sets.class_names import CLASSES
+from mspfn_tf.sets.labels import BoxLabels, MaskLabels
+from mspfn_tf.sets.pairs import pair_folders
 
 
 class LabelledBuilder(PairsBuilder, skip_registration=True):

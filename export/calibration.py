@@ -7,8 +7,8 @@ import numpy as np
 
 import mspfn_tf
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import find_images, read_rgb
-from mspfn_tf.pairs import pair_folders
+from mspfn_tf.pictures import find_images, read_rgb
+from mspfn_tf.sets.pairs import pair_folders
 from mspfn_tf.tiling import pad
 
 SAMPLE = Path(mspfn_tf.__file__).resolve().parent / "sample" / "pairs"

@@ -55,7 +55,7 @@ def input_signature(model: keras.Model) -> list[list[keras.InputSpec]]:
 
 
 def metadata(model: MSPFN, source, layout: str, widths: list[int]) -> dict:
-    """What a file says of itself; see `mspfn_tf.onnx_graph.METADATA`."""
+    """What a file says of itself; see `mspfn_tf.runtimes.onnx_graph.METADATA`."""
     from mspfn_tf.source import resolve
 
     kind = ("given" if model.attention == "picture" else "iterated") if widths else None

@@ -36,7 +36,8 @@ def export_onnx(
     Input `rainy` and output `derained` are float32, RGB in [0, 1]; the output is clipped to it.
     Batch, height and width are free; the latter two are multiples of 8. `mspfn_tf.Restorer` runs
     the file on pictures of any size, and cuts large ones into tiles that agree with the whole
-    picture (see `mspfn_tf.onnx_graph`). Beside the file stands its description, `<name>.json`.
+    picture (see `mspfn_tf.runtimes.onnx_graph`). Beside the file stands its description,
+    `<name>.json`.
 
     Args:
         source: preset name, directory of a model, `.keras` or `.weights.h5` file, or an `MSPFN`.
@@ -99,7 +100,7 @@ def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = N
         source: what to call the model; default: itself.
     """
     onnx = require("onnx", "onnx")
-    from mspfn_tf.onnx_graph import (
+    from mspfn_tf.runtimes.onnx_graph import (
         METADATA,
         joined,
         renamed,

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
-from mspfn_tf.images import read_rgb, write_picture
-from mspfn_tf.pairs import Pairs, pair_folders
 from mspfn_tf.partial_results import check_same, provenance, resume
-from mspfn_tf.sheets import side_by_side, stacked
+from mspfn_tf.pictures import read_rgb, write_picture
+from mspfn_tf.pictures.sheets import side_by_side, stacked
+from mspfn_tf.sets.pairs import Pairs, pair_folders
 
 _PARTIAL = "partial.jsonl"
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
@@ -42,7 +42,7 @@ def score(
 
     Args:
         predictions: folder of pictures.
-        targets: folder of the clean pictures; see `mspfn_tf.pairs` for how names pair.
+        targets: folder of the clean pictures; see `mspfn_tf.sets.pairs` for how names pair.
         protocol: one of `metrics.PROTOCOLS`.
         allow_unmatched: leave out (and list under `left_out`) what does not pair.
         command: the command to record as the one that made the scores.

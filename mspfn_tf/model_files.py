@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.keras_file import load_keras_file
+from mspfn_tf.inspection.keras_file import load_keras_file
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.source import resolve

@@ -8,8 +8,8 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image
 
-from mspfn_tf.images import Picture, write_picture
-from mspfn_tf.metadata import Metadata
+from mspfn_tf.pictures import Picture, write_picture
+from mspfn_tf.pictures.metadata import Metadata
 from tests.color_profiles import icc_profile
 
 

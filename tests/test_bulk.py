@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from pyarrow import fs
 
-from mspfn_tf import file_restorer
 from mspfn_tf.bulk import inputs, places, records, restore_archive, runs, workers
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
+from mspfn_tf.restoring import file_restorer
 from mspfn_tf.source import resolve
 from tests.export_models import write_pairs
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mspfn_tf.claims import Claims, in_use
+from mspfn_tf.restoring.claims import Claims, in_use
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLDER = """\
 import sys
-from mspfn_tf.claims import Claims
+from mspfn_tf.restoring.claims import Claims
 with Claims(sys.argv[1]) as claims, claims.claim("a.png") as is_ours:
     print(is_ours, flush=True)
     sys.stdin.read()

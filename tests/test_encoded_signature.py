@@ -9,7 +9,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.saved_model import MAX_PIXELS, export_saved_model, write_saved_model
-from mspfn_tf.saved_model_check import check_saved_model
+from mspfn_tf.inspection.saved_model import check_saved_model
 from tests.export_models import small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 

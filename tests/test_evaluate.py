@@ -13,7 +13,7 @@ import mspfn_tf
 from mspfn_tf import metrics
 from mspfn_tf.cli import main
 from mspfn_tf.files import locked, sha256
-from mspfn_tf.images import read_rgb
+from mspfn_tf.pictures import read_rgb
 from mspfn_tf.weights_file import save_weights
 from tests.shared_data import shared
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.cli import main
-from mspfn_tf.images import read_rgb
+from mspfn_tf.pictures import read_rgb
 from mspfn_tf.tasks import evaluation
 
 COLOURS = np.array([[60, 60, 60], [200, 40, 40], [40, 60, 200]], np.uint8)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mspfn_tf import evaluation, metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pairs import FolderPairs
+from mspfn_tf.sets.pairs import FolderPairs
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
 

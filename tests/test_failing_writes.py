@@ -15,7 +15,7 @@ from mspfn_tf import evaluation
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import saved_model
-from mspfn_tf.pairs import FolderPairs
+from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import small_model, write_pairs
 
 

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mspfn_tf import file_restorer
 from mspfn_tf.errors import UsageError
-from mspfn_tf.file_restorer import FileRestorer, Interrupted, current_source, restore_all
-from mspfn_tf.images import (
+from mspfn_tf.pictures import (
     Picture,
     read_header,
     read_picture,
@@ -21,7 +19,9 @@ from mspfn_tf.images import (
     read_rgb,
     write_picture,
 )
-from mspfn_tf.restore_plan import Job, Plan, plan
+from mspfn_tf.restoring import file_restorer
+from mspfn_tf.restoring.file_restorer import FileRestorer, Interrupted, current_source, restore_all
+from mspfn_tf.restoring.plan import Job, Plan, plan
 from tests.mutated_files import mutated, whole_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -321,8 +321,8 @@ def test_progress_may_interrupt_one_file(tmp_path, photos):
 
 SHARING = """\
 import sys, time
-from mspfn_tf.file_restorer import FileRestorer, restore_all
-from mspfn_tf.restore_plan import plan
+from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
+from mspfn_tf.restoring.plan import plan
 
 def slow(image):
     time.sleep(0.03)
@@ -388,7 +388,7 @@ def test_a_process_that_comes_later_does_the_rest(tmp_path, photos):
     with pytest.raises(UsageError, match="exists already"):
         plan([photos], tmp_path / "out")
     holder = (
-        "import sys\nfrom mspfn_tf.claims import Claims\n"
+        "import sys\nfrom mspfn_tf.restoring.claims import Claims\n"
         "with Claims(sys.argv[1]):\n    print('here', flush=True)\n    sys.stdin.read()\n"
     )
     other = subprocess.Popen(

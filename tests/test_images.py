@@ -6,7 +6,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import (
+from mspfn_tf.pictures import (
     PICTURE_SUFFIXES,
     ImageError,
     Picture,
@@ -21,9 +21,9 @@ from mspfn_tf.images import (
     write_picture,
     write_pictures,
 )
-from mspfn_tf.metadata import Metadata
-from mspfn_tf.picture_formats import FORMATS
-from mspfn_tf.sheets import side_by_side
+from mspfn_tf.pictures.formats import FORMATS
+from mspfn_tf.pictures.metadata import Metadata
+from mspfn_tf.pictures.sheets import side_by_side
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = (".bmp", ".png", ".tif", ".tiff")

@@ -2,8 +2,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from mspfn_tf.images import ImageError, read_header, read_picture, write_picture
-from mspfn_tf.jpeg_xl import read_jpeg_xl_header
+from mspfn_tf.pictures import ImageError, read_header, read_picture, write_picture
+from mspfn_tf.pictures.jpeg_xl import read_jpeg_xl_header
 
 pytest.importorskip("pillow_jxl")
 

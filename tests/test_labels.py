@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.labels import BoxLabels, MaskLabels
+from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 
 COCO = {
     "images": [{"id": 5, "file_name": "a/one.jpg"}, {"id": 7, "file_name": "two.jpg"}],

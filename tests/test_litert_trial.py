@@ -3,12 +3,12 @@ import struct
 import numpy as np
 import pytest
 
-from mspfn_tf import litert_trial
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.litert import convert
-from mspfn_tf.litert_check import check_litert
+from mspfn_tf.inspection.litert import check_litert
 from mspfn_tf.presets import PRESETS, tflite_path
 from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import litert_trial
 from tests.export_models import PHONE, small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 

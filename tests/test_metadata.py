@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from mspfn_tf.images import Picture, read_picture, write_picture
-from mspfn_tf.metadata import Metadata, is_srgb, profile_space
+from mspfn_tf.pictures import Picture, read_picture, write_picture
+from mspfn_tf.pictures.metadata import Metadata, is_srgb, profile_space
 from tests.color_profiles import icc_profile
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'

@@ -8,7 +8,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mspfn_tf import metrics
-from mspfn_tf.images import read_rgb
+from mspfn_tf.pictures import read_rgb
 from tests.shared_data import shared
 
 

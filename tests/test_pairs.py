@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pairs import pair_folders
+from mspfn_tf.sets.pairs import pair_folders
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.prepared_sets import Examples, picture_files, prepared_folder
+from mspfn_tf.sets.prepared import Examples, picture_files, prepared_folder
 from mspfn_tf.training.pair_source import PairSource
 from tests.pair_sets import prepare
 
@@ -70,7 +70,7 @@ def test_sets_without_clean_pictures(tmp_path):
 
 def test_pictures_as_files(tmp_path):
     from mspfn_tf.datasets.preparing import prepare as build
-    from mspfn_tf.images import read_rgb
+    from mspfn_tf.pictures import read_rgb
     from tests.rain_pictures import rainy, write
 
     write(tmp_path / "photographs", {"a/1.png": rainy(1), "b/2.jpg": rainy(2), "b/3.png": rainy(3)})

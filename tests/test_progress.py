@@ -1,6 +1,6 @@
 import io
 
-from mspfn_tf.progress import Bars
+from mspfn_tf.terminal import Bars
 
 
 class _Terminal(io.StringIO):

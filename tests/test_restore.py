@@ -13,7 +13,7 @@ from PIL import Image
 from mspfn_tf import presets
 from mspfn_tf.commands import restore
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import Picture, read_picture, read_rgb, write_picture
+from mspfn_tf.pictures import Picture, read_picture, read_rgb, write_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 

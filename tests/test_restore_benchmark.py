@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from benchmarks import restore
-from mspfn_tf.images import read_rgb
+from mspfn_tf.pictures import read_rgb
 
 
 def test_the_photograph_is_the_sample_mirrored():

@@ -4,7 +4,7 @@ import pytest
 
 from mspfn_tf.cli import main
 from mspfn_tf.datasets.preparing import prepare
-from mspfn_tf.images import read_rgb
+from mspfn_tf.pictures import read_rgb
 from tests.rain_pictures import rainy, write
 
 

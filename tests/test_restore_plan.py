@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import write_picture
-from mspfn_tf.restore_plan import plan
+from mspfn_tf.pictures import write_picture
+from mspfn_tf.restoring.plan import plan
 
 PICTURE = np.zeros((3, 4, 3), np.uint8)
 

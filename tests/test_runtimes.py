@@ -14,8 +14,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file
 from mspfn_tf.export.litert import convert
 from mspfn_tf.export.saved_model import write_saved_model
+from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.restorer import Restorer
-from mspfn_tf.runtimes import live_bytes, open_runtime
+from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 

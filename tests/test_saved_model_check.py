@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.saved_model import write_saved_model
+from mspfn_tf.inspection.saved_model import check_saved_model
 from mspfn_tf.restorer import Restorer
-from mspfn_tf.saved_model_check import check_saved_model
 from tests.export_models import small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 

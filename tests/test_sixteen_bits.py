@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from mspfn_tf.images import (
+from mspfn_tf.pictures import (
     ImageError,
     Picture,
     read_header,
@@ -18,7 +18,7 @@ from mspfn_tf.images import (
     write_picture,
     write_pictures,
 )
-from mspfn_tf.metadata import Metadata
+from mspfn_tf.pictures.metadata import Metadata
 from tests.color_profiles import icc_profile
 
 

@@ -9,9 +9,9 @@ from mspfn_tf import metrics
 from mspfn_tf.cli import main
 from mspfn_tf.datasets.preparing import prepare
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import read_rgb
-from mspfn_tf.prepared_sets import Examples
-from mspfn_tf.set_statistics import Range, split_statistics
+from mspfn_tf.pictures import read_rgb
+from mspfn_tf.sets.prepared import Examples
+from mspfn_tf.sets.statistics import Range, split_statistics
 from tests.rain_pictures import clean, rainy, write
 
 

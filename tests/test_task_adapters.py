@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspfn_tf.class_names import CLASSES, class_names
 from mspfn_tf.errors import UsageError
+from mspfn_tf.sets.class_names import CLASSES, class_names
 from mspfn_tf.tasks import adapters
 from mspfn_tf.tasks.detection import Detections
 from mspfn_tf.tasks.networks import Network

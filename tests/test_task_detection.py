@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.labels import Boxes
+from mspfn_tf.sets.labels import Boxes
 from mspfn_tf.tasks.detection import Detections, coco_scores, iou, match, threshold_scores
 
 SQUARE = [0, 0, 10, 10]

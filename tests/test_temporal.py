@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mspfn_tf import metrics, temporal
+from mspfn_tf import metrics
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
-from mspfn_tf.temporal import TemporalBlend
+from mspfn_tf.video import temporal
+from mspfn_tf.video.temporal import TemporalBlend
 from tests.video_clips import moving_window, rained_on
 
 

@@ -21,7 +21,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import DEFAULT_PRESET, tflite_path
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
-from mspfn_tf.web_page import HEADERS, PageServer, site, write_site
+from mspfn_tf.web.server import HEADERS, PageServer, site, write_site
 from tests.browser import WEB, chromium, needs_browser, plain_server, serving
 
 TILE = 64

@@ -12,7 +12,7 @@ import numpy as np
 
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
-from mspfn_tf.images import write_picture
+from mspfn_tf.pictures import write_picture
 
 
 def spectral_noise(rng, size, slope, shortest=0):

@@ -20,8 +20,8 @@ from skimage import data
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
 from mspfn_tf.evaluation import evaluate
-from mspfn_tf.images import write_picture
-from mspfn_tf.pairs import FolderPairs
+from mspfn_tf.pictures import write_picture
+from mspfn_tf.sets.pairs import FolderPairs
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 VARIANTS = 2

@@ -1,1 +1,1 @@
-"""The page of `mspfn app`: plain files, no Python. `mspfn_tf.web_page` knows which."""
+"""The page of `mspfn app`: plain files, and `server`, which knows which and serves them."""

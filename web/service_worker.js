@@ -2,7 +2,7 @@
  * Keeps the whole page in the cache and serves it from there, with the headers that isolate it.
  *
  * `self.SITE`, the list of files and the version made of their contents, is written in front of this
- * script when it is served (mspfn_tf/web_page.py): any change of any file makes a new script, which
+ * script when it is served (web/server.py): any change of any file makes a new script, which
  * browsers notice.
  *
  * @typedef {{version: string, files: string[]}} Site

@@ -6,7 +6,7 @@ from mspfn_tf.datasets.labelled_builder import checked_mask, loaded, pictures_ro
 from mspfn_tf.datasets.pairs_builder import NO_LICENCE, NO_SIZE, Facts, PairsBuilder
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.errors import UsageError
-from mspfn_tf.labels import MaskLabels
+from mspfn_tf.sets.labels import MaskLabels
 
 # split -> folders of pictures and of masks; the first that exist are used.
 _PLACES = {

@@ -18,7 +18,7 @@ from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
 from mspfn_tf.datasets.synthetic_rain.rain import rain
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import IMAGE_SUFFIXES
+from mspfn_tf.pictures import IMAGE_SUFFIXES
 
 
 @dataclasses.dataclass(eq=False)

@@ -17,11 +17,11 @@ import pyarrow as pa
 from mspfn_tf.bulk import inputs, records
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.errors import UsageError
-from mspfn_tf.file_restorer import FileRestorer
 from mspfn_tf.files import clear_leftovers, partial_path, sha256
-from mspfn_tf.images import PICTURE_SUFFIXES, kind_of, limit_pixels, read_header, suffix_of
-from mspfn_tf.restore_plan import Job
+from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, limit_pixels, read_header, suffix_of
 from mspfn_tf.restorer import Restorer
+from mspfn_tf.restoring.file_restorer import FileRestorer
+from mspfn_tf.restoring.plan import Job
 from mspfn_tf.runtimes import open_runtime
 
 DEATHS = 3

@@ -18,7 +18,7 @@ def add_arguments(parser):
 
 def run(arguments):
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.web_page import PageServer, site, write_site
+    from mspfn_tf.web.server import PageServer, site, write_site
 
     if arguments.output is not None:
         print(f"the page: {write_site(arguments.output, arguments.overwrite)}")

@@ -223,7 +223,7 @@ def _tell(bar, line):
 def _evaluate(args, model, cluster):
     from mspfn_tf.bulk import evaluate_archive
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.pairs import FolderPairs
+    from mspfn_tf.sets.pairs import FolderPairs
 
     if "://" in args.pairs or "://" in args.output:
         raise UsageError("--pairs reads and writes folders that every machine sees, no URIs")

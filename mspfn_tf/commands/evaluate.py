@@ -101,7 +101,7 @@ def run(args):
 def _open_pairs(args):
     """The pairs and, for the configuration, what they are."""
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.pairs import FolderPairs
+    from mspfn_tf.sets.pairs import FolderPairs
 
     if args.pairs:
         for option in ("split", "data_dir"):

@@ -146,7 +146,7 @@ def _json_object(text):
 def _labels(args):
     if args.labels is None:
         return None
-    from mspfn_tf.labels import BoxLabels, MaskLabels
+    from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 
     if args.task == "segmentation":
         return MaskLabels(args.labels)
@@ -154,8 +154,8 @@ def _labels(args):
 
 
 def _class_map(which):
-    from mspfn_tf.class_names import CLASS_MAPS
     from mspfn_tf.errors import UsageError
+    from mspfn_tf.sets.class_names import CLASS_MAPS
 
     if which is None:
         return None
@@ -173,8 +173,8 @@ def _class_map(which):
 
 
 def _task(args):
-    from mspfn_tf.class_names import class_names
     from mspfn_tf.errors import UsageError
+    from mspfn_tf.sets.class_names import class_names
     from mspfn_tf.tasks.evaluation import DetectionTask, SegmentationTask
 
     if args.task == "detection":

@@ -41,7 +41,7 @@ def add_arguments(parser):
 
 def run(args):
     from mspfn_tf.datasets.preparing import prepare, report
-    from mspfn_tf.progress import Bars
+    from mspfn_tf.terminal import Bars
 
     with Bars(sys.stderr) as bars:
         prepared = prepare(

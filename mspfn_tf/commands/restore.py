@@ -144,7 +144,7 @@ def _inputs(args, stack):
     for option in ("split", "data_dir"):
         if getattr(args, option) is None:
             raise UsageError(f"--dataset needs --{option}")
-    from mspfn_tf.prepared_sets import Examples, picture_files
+    from mspfn_tf.sets.prepared import Examples, picture_files
 
     examples = Examples(args.dataset, args.split, args.data_dir, paired=False)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mspfn-"))
@@ -157,8 +157,8 @@ def _run(args, inputs, output, report, hidden=None):
 
     `hidden` is the folder whose paths are called standard input and output.
     """
-    from mspfn_tf.file_restorer import FileRestorer, restore_all
-    from mspfn_tf.restore_plan import plan
+    from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
+    from mspfn_tf.restoring.plan import plan
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
@@ -298,8 +298,8 @@ def _run_standard(args, stack):
 
 
 def _suffix_for(source):
-    from mspfn_tf.images import PICTURE_SUFFIXES, kind_of, suffix_of
-    from mspfn_tf.video_files import is_video, video_target
+    from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, suffix_of
+    from mspfn_tf.video.files import is_video, video_target
 
     suffix = Path(source).suffix.lower()
     if suffix in PICTURE_SUFFIXES:
@@ -311,7 +311,7 @@ def _suffix_for(source):
 
 def _suffix(text):
     suffix = "." + text.lower().removeprefix(".")
-    from mspfn_tf.images import PICTURE_SUFFIXES
+    from mspfn_tf.pictures import PICTURE_SUFFIXES
 
     if suffix not in PICTURE_SUFFIXES:
         known = ", ".join(sorted(known.removeprefix(".") for known in PICTURE_SUFFIXES))
@@ -362,7 +362,7 @@ def _source(args):
 def _pixel_limit(pixels):
     from PIL import Image
 
-    from mspfn_tf.images import limit_pixels
+    from mspfn_tf.pictures import limit_pixels
 
     if pixels < 0:
         raise UsageError(f"--limit_pixels must be at least 0; received {pixels}")
@@ -378,7 +378,7 @@ def _show_warnings_plainly():
     """Warnings become lines that name the file at work."""
     from PIL import Image
 
-    from mspfn_tf.file_restorer import current_source
+    from mspfn_tf.restoring.file_restorer import current_source
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs, it raises, too
     warnings.simplefilter("always", UserWarning)

@@ -33,10 +33,10 @@ def run(args):
 
     from mspfn_tf.errors import UsageError
     from mspfn_tf.files import atomic_write
-    from mspfn_tf.images import write_picture
-    from mspfn_tf.prepared_sets import Examples, splits
-    from mspfn_tf.progress import Bars
-    from mspfn_tf.set_statistics import describe, split_statistics
+    from mspfn_tf.pictures import write_picture
+    from mspfn_tf.sets.prepared import Examples, splits
+    from mspfn_tf.sets.statistics import describe, split_statistics
+    from mspfn_tf.terminal import Bars
 
     names = [args.split] if args.split else splits(args.name, args.data_dir)
     output = Path(args.output) if args.output else None

@@ -61,7 +61,7 @@ def settings(args, videos):
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
         return {}
-    from mspfn_tf.video_files import check_encoder, check_seconds
+    from mspfn_tf.video.files import check_encoder, check_seconds
 
     check_encoder(args.codec)
     check_seconds("--start", args.start)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mspfn_tf.class_names import class_names
 from mspfn_tf.errors import UsageError
+from mspfn_tf.sets.class_names import class_names
 from mspfn_tf.tasks.detection import Detections, iou
 from mspfn_tf.tasks.networks import Network
 

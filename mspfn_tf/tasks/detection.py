@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.labels import Boxes, as_boxes, box_areas
+from mspfn_tf.sets.labels import Boxes, as_boxes, box_areas
 
 SCORE_THRESHOLD = 0.6
 MATCH_IOU = 0.5

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mspfn_tf.labels import Boxes
+from mspfn_tf.sets.labels import Boxes
 from mspfn_tf.tasks.detection import Detections, match
 
 _RIGHT, _WRONG, _MISSED = (60, 220, 90), (255, 70, 60), (255, 210, 0)

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
-from mspfn_tf.images import ImageError, find_images, read_rgb, write_picture
-from mspfn_tf.labels import Boxes, BoxLabels, MaskLabels
-from mspfn_tf.pairs import pair_folders
 from mspfn_tf.partial_results import check_same, provenance, resume
-from mspfn_tf.sheets import side_by_side, stacked
+from mspfn_tf.pictures import ImageError, find_images, read_rgb, write_picture
+from mspfn_tf.pictures.sheets import side_by_side, stacked
+from mspfn_tf.sets.labels import Boxes, BoxLabels, MaskLabels
+from mspfn_tf.sets.pairs import pair_folders
 from mspfn_tf.tasks import drawing
 from mspfn_tf.tasks.adapters import Adapter
 from mspfn_tf.tasks.detection import (
@@ -41,7 +41,7 @@ class TaskPictures:
 
     Args:
         pictures: folder of pictures: rainy ones, or clean ones where `rain` is given.
-        clean: folder of the clean pictures, paired by name (see `mspfn_tf.pairs`).
+        clean: folder of the clean pictures, paired by name (see `mspfn_tf.sets.pairs`).
         rain: kind of synthetic rain to draw on the pictures, which are clean then: "light",
             "mixed" or "heavy".
         seed: of that rain. A picture's rain depends on it and on the picture's name alone.

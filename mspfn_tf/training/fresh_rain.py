@@ -12,7 +12,7 @@ from PIL import Image
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain, streak_layers
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import find_images, read_rgb
+from mspfn_tf.pictures import find_images, read_rgb
 
 _KINDS = ("light", "mixed", "heavy")
 _SHARES = (0.3, 0.45, 0.25)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
-from mspfn_tf.prepared_sets import Examples
+from mspfn_tf.sets.prepared import Examples
 
 
 def check_mixture(dataset: str | Mapping[str, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.sheets import side_by_side
+from mspfn_tf.pictures.sheets import side_by_side
 from mspfn_tf.training.run_folder import RunFolder
 
 _VALIDATION = {"step", "best", "val_psnr", "val_ssim", "val_input_psnr", "val_input_ssim"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mspfn_tf.metadata import Metadata
+from mspfn_tf.pictures.metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.images import ImageError, find_images
+from mspfn_tf.pictures import ImageError, find_images
 
 _LISTED = 20
 # What sets append to the name of a picture for that of its mask.

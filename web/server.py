@@ -17,9 +17,15 @@ from urllib.parse import unquote, urlsplit
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_folder
-from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, check_shipped_bytes, tflite_path
+from mspfn_tf.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    WEIGHTS,
+    check_shipped_bytes,
+    tflite_path,
+)
 
-_SAMPLE = Path(__file__).resolve().parent / "sample" / "rainy.jpg"
+_SAMPLE = WEIGHTS.parent / "sample" / "rainy.jpg"
 _SUFFIXES = (".css", ".html", ".js", ".svg", ".webmanifest")
 _TYPES = {
     ".gz": "application/octet-stream",  # unpacked by the page, not on the way
@@ -54,9 +60,7 @@ def site(models: Mapping[str, Path] | None = None) -> dict[str, bytes]:
     Raises:
         UsageError: there is no model, a shipped one is damaged, or the page is not installed.
     """
-    import mspfn_tf.web
-
-    root = Path(mspfn_tf.web.__file__).parent
+    root = Path(__file__).resolve().parent
     pages = [path for path in sorted(root.iterdir()) if path.suffix in _SUFFIXES]
     files = {path.name: path.read_bytes() for path in pages}
     vendor = (path for path in sorted(root.glob("vendor/*")) if not path.name.endswith(".d.ts"))

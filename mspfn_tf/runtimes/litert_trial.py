@@ -1,7 +1,7 @@
 """The first run of a stranger's `.tflite` file, in a process of its own.
 
-LiteRT trusts its files: one that contradicts itself where `mspfn_tf.litert_check` cannot see it
-may end the process. Here it ends a process that exists for nothing else, and becomes a message.
+LiteRT trusts its files: one that contradicts itself where `mspfn_tf.inspection.litert` cannot see
+it may end the process. Here it ends a process that exists for nothing else, and becomes a message.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.litert_check import check_litert, most_bytes
+from mspfn_tf.inspection.litert import check_litert, most_bytes
 
 SECONDS = 120.0
 """A file that has not made its first pictures by then is refused."""
 _SIZES = ((40, 64), (72, 48))  # of the pictures that a model of free size is tried with
 _ROOM = 2**30  # bytes of memory that Python, LiteRT and its threads take beside the tensors
 
-_COMMAND = ("-m", "mspfn_tf.litert_trial")
+_COMMAND = ("-m", "mspfn_tf.runtimes.litert_trial")
 
 _verdicts: dict[str, str | None] = {}  # by SHA-256: what is wrong, or None
 _lock = threading.Lock()
@@ -38,8 +38,8 @@ def check_stranger(content: bytes, path: Any) -> None:
         path: its name, for the message.
 
     Raises:
-        UsageError: its structure is damaged (`mspfn_tf.litert_check`), or opening it or deraining
-            small pictures with it failed, crashed, or took longer than `SECONDS` or more memory
+        UsageError: its structure is damaged (`mspfn_tf.inspection.litert`), or opening it or
+            deraining small pictures with it failed, crashed, or took longer than `SECONDS` or more
             than half of the machine's memory.
     """
     digest = hashlib.sha256(content).hexdigest()

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mspfn_tf.claims import Claims
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import clear_leftovers
-from mspfn_tf.images import (
+from mspfn_tf.pictures import (
     Header,
     Picture,
     check_writable,
@@ -24,9 +23,10 @@ from mspfn_tf.images import (
     write_picture,
     write_pictures,
 )
-from mspfn_tf.metadata import Metadata
-from mspfn_tf.restore_plan import Job, Plan
-from mspfn_tf.sheets import GAP, side_by_side
+from mspfn_tf.pictures.metadata import Metadata
+from mspfn_tf.pictures.sheets import GAP, side_by_side
+from mspfn_tf.restoring.claims import Claims
+from mspfn_tf.restoring.plan import Job, Plan
 
 WORKERS = 3
 """Files that are at work at a time: while one goes through the network, the next is decoded and

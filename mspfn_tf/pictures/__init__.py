@@ -5,8 +5,7 @@ channel), RGB, upright. What a file holds besides (alpha channel, being gray, me
 to it in a `Picture`, so that `write_picture` can put it back.
 """
 
-from mspfn_tf.picture import Picture, to_uint8
-from mspfn_tf.picture_formats import (
+from mspfn_tf.pictures.formats import (
     IMAGE_SUFFIXES,
     PICTURE_SUFFIXES,
     ImageError,
@@ -16,7 +15,8 @@ from mspfn_tf.picture_formats import (
     kind_of_bytes,
     suffix_of,
 )
-from mspfn_tf.picture_reader import (
+from mspfn_tf.pictures.picture import Picture, to_uint8
+from mspfn_tf.pictures.reader import (
     Header,
     limit_pixels,
     read_header,
@@ -24,7 +24,7 @@ from mspfn_tf.picture_reader import (
     read_pictures,
     read_rgb,
 )
-from mspfn_tf.picture_writer import write_picture, write_pictures
+from mspfn_tf.pictures.writer import write_picture, write_pictures
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -23,7 +23,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
-from mspfn_tf.images import find_images, read_rgb
+from mspfn_tf.pictures import find_images, read_rgb
 
 _LISTED = 20
 
@@ -160,7 +160,7 @@ class FolderPairs:
     `mspfn_tf.training.patch_stream.PairSource` reads the same way.
 
     Args:
-        folder: the folder; see `mspfn_tf.pairs` for how names pair.
+        folder: the folder; see `mspfn_tf.sets.pairs` for how names pair.
         allow_unmatched: leave out what does not pair.
 
     Attributes:

@@ -18,8 +18,8 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.prepared_sets import Examples
-from mspfn_tf.sheets import side_by_side
+from mspfn_tf.pictures.sheets import side_by_side
+from mspfn_tf.sets.prepared import Examples
 
 COVERING_LEVELS = 8
 _COUNTED = 20_000  # scenes are counted over all examples where there are no more than these

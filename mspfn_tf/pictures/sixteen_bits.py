@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from mspfn_tf.metadata import Metadata, kept_exif, saving_options, tiff_tags
+from mspfn_tf.pictures.metadata import Metadata, kept_exif, saving_options, tiff_tags
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
@@ -92,7 +92,7 @@ def tiff_pages(path: Path) -> tuple[bool, list[tuple[int, int]]]:
     Reduced-size copies and masks are no pictures of their own.
 
     Raises:
-        ValueError and others of `mspfn_tf.metadata.DECODER_ERRORS`: the file is damaged.
+        ValueError and others of `mspfn_tf.pictures.metadata.DECODER_ERRORS`: the file is damaged.
     """
     with _opened(path) as tiff:
         pages = _picture_pages(tiff)
@@ -105,7 +105,7 @@ def read_tiff(path: Path) -> Iterator[Page]:
 
     Raises:
         UnsupportedSamples: other numbers or colours.
-        ValueError and others of `mspfn_tf.metadata.DECODER_ERRORS`: the file is damaged.
+        ValueError and others of `mspfn_tf.pictures.metadata.DECODER_ERRORS`: the file is damaged.
     """
     with _opened(path) as tiff:
         for page in _picture_pages(tiff):

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mspfn_tf.files import atomic_write
-from mspfn_tf.temporal import TemporalBlend
-from mspfn_tf.video_files import (
+from mspfn_tf.video.files import (
     VideoFrame,
     VideoReader,
     VideoWriter,
@@ -25,6 +24,7 @@ from mspfn_tf.video_files import (
     is_video,
     video_target,
 )
+from mspfn_tf.video.temporal import TemporalBlend
 
 __all__ = ["VideoReport", "is_video", "restore_video", "video_target"]
 

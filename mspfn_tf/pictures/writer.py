@@ -11,12 +11,18 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from mspfn_tf import sixteen_bits
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
-from mspfn_tf.metadata import PROFILE_FORMATS, is_srgb, profile_space, saving_options, to_srgb
-from mspfn_tf.picture import Picture, row_slices, to_uint8
-from mspfn_tf.picture_formats import FORMATS, ImageError, check_writable
+from mspfn_tf.pictures import sixteen_bits
+from mspfn_tf.pictures.formats import FORMATS, ImageError, check_writable
+from mspfn_tf.pictures.metadata import (
+    PROFILE_FORMATS,
+    is_srgb,
+    profile_space,
+    saving_options,
+    to_srgb,
+)
+from mspfn_tf.pictures.picture import Picture, row_slices, to_uint8
 
 _LARGE = 24_000_000  # pixels from which saving memory is worth a larger file
 

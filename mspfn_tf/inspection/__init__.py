@@ -1,0 +1,1 @@
+"""Model files from strangers, looked at before a runtime opens them."""

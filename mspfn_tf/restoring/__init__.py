@@ -1,0 +1,2 @@
+"""Files, folders and videos through the `Restorer`: what is to be done, who does it, and where
+the results go."""

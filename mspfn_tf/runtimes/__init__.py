@@ -1,0 +1,73 @@
+"""What runs a model: Keras, a SavedModel, LiteRT, ONNX or OpenVINO, behind one interface.
+
+Nothing else of the package opens a model that derains (`tasks/networks.py` opens those of tasks).
+TensorFlow and Keras are imported only for the sources that need them.
+"""
+
+import importlib.util
+from typing import Any
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.released import check_released
+from mspfn_tf.runtimes.keras import KerasRuntime
+from mspfn_tf.runtimes.litert import LiteRTRuntime
+from mspfn_tf.runtimes.onnx import OnnxRuntime
+from mspfn_tf.runtimes.openvino import OpenVINORuntime
+from mspfn_tf.runtimes.runtime import MOST_FIXED_PIXELS, RUNTIMES, Runtime, cpu_count
+from mspfn_tf.runtimes.saved_model import SavedModelRuntime
+from mspfn_tf.source import resolve
+
+__all__ = [
+    "MOST_FIXED_PIXELS",
+    "RUNTIMES",
+    "KerasRuntime",
+    "LiteRTRuntime",
+    "OnnxRuntime",
+    "OpenVINORuntime",
+    "Runtime",
+    "SavedModelRuntime",
+    "cpu_count",
+    "open_runtime",
+]
+
+
+def open_runtime(
+    source: Any, runtime: str | None = None, threads: int | None = None, resize: bool = True
+) -> Runtime:
+    """Opens a model.
+
+    Args:
+        source: what `mspfn_tf.source.resolve` takes, or a `Runtime`, which is returned as it is.
+        runtime: "litert" or "keras" where a preset has both. Default: "litert" for presets whose
+            `.tflite` is shipped and for `.tflite` files, else what the source needs.
+        threads: threads of LiteRT, onnxruntime or OpenVINO. Default: all cores.
+        resize: whether a `.tflite` file may be run in other sizes than its own, where its graph
+            allows.
+
+    Raises:
+        UsageError: `source` is no model, cannot be loaded, or not by that runtime.
+    """
+    if isinstance(source, Runtime):
+        return source
+    found = resolve(source)
+    if runtime not in (None, "litert", "keras"):
+        raise UsageError(f"runtime must be 'litert' or 'keras'; received {runtime!r}")
+    if runtime == "keras" and found.kind in ("litert", "saved_model", "onnx", "openvino"):
+        raise UsageError(f"{source} is no Keras model: runtime 'keras' cannot open it")
+    if found.kind == "folder" and found.path is not None:
+        check_released(found.path)
+    file = found.litert_file
+    if runtime == "litert" and file is None:
+        raise UsageError(f"{source} has no .tflite file: export one, or choose runtime 'keras'")
+    if file is not None and runtime != "keras":
+        if importlib.util.find_spec("ai_edge_litert"):
+            return LiteRTRuntime(found, file, threads, resize)
+        if runtime == "litert" or found.kind == "litert":
+            raise UsageError("LiteRT is not installed: pip install ai-edge-litert")
+    if found.kind == "saved_model":
+        return SavedModelRuntime(found)
+    if found.kind == "onnx":
+        return OnnxRuntime(found, threads)
+    if found.kind == "openvino":
+        return OpenVINORuntime(found, threads)
+    return KerasRuntime(found)

@@ -1,0 +1,75 @@
+"""What the runtimes of ONNX and OpenVINO files have in common."""
+
+import abc
+import os
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.runtimes.runtime import Runtime, sizes_of
+
+
+class GraphRuntime(Runtime):
+    """What ONNX and OpenVINO files have in common: pictures may be planar, statistics come in
+    parts. Calls from several threads run at the same time.
+
+    A subclass sets `_facts` (what the file says of itself) before it calls `_prepare`, and has
+    `_call`.
+    """
+
+    def _prepare(self, path, shape, output_shape, number):
+        """Finds out how pictures go in and come out.
+
+        Args:
+            path: of the file, for messages.
+            shape: of the input, with None for what is free.
+            output_shape: of the output.
+            number: dtype of the input.
+        """
+        layout = self._facts.get("layout")
+        for found in (shape, output_shape):
+            if len(found) != 4 or 3 not in (found[1], found[3]):
+                raise UsageError(
+                    f"{path} takes {list(shape)} and gives {list(output_shape)}; expected pictures "
+                    "[batch, 3, H, W] or [batch, H, W, 3] on both sides"
+                )
+        self._planar = [
+            found[1] == 3 and (found[3] != 3 or layout != "nhwc") for found in (shape, output_shape)
+        ]
+        self._number = number
+        height, width = shape[2:] if self._planar[0] else shape[1:3]
+        self.sizes = sizes_of((shape[0], height, width, 3), path)
+        self.batches = shape[0] is None
+        self._process = os.getpid()
+
+    def _encode(self, pictures):
+        if self._planar[0]:
+            pictures = pictures.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(pictures, self._number)
+
+    def _decode(self, pictures):
+        if self._planar[1]:
+            pictures = pictures.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(pictures, np.float32)
+
+    @abc.abstractmethod
+    def _call(self, graph: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Runs "plain", "measure" or "guided" on its inputs, in order."""
+
+    def run(self, pictures):
+        self._check_process(self._process)
+        batches = [pictures] if self.batches else np.split(pictures, len(pictures))
+        found = [self._decode(self._call("plain", [self._encode(part)])[0]) for part in batches]
+        return np.concatenate(found)
+
+    def measure(self, pictures):
+        self._check_process(self._process)
+        return np.concatenate(self._call("measure", [self._encode(pictures)]), axis=-1)
+
+    def run_guided(self, pictures, statistics):
+        self._check_process(self._process)
+        given = np.repeat(statistics.astype(np.float32), len(pictures), axis=0)
+        parts = np.split(given, np.cumsum(self._facts["widths"])[:-1], axis=-1)
+        parts = [np.ascontiguousarray(part) for part in parts]
+        derained, *measured = self._call("guided", [self._encode(pictures), *parts])
+        return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None

@@ -1,0 +1,126 @@
+"""Keras models, on the active backend."""
+
+import contextlib
+import math
+import os
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.runtimes.runtime import Runtime, sizes_of
+from mspfn_tf.source import Source
+
+
+class KerasRuntime(Runtime):
+    """A Keras model on the active backend."""
+
+    kind = "keras"
+
+    def __init__(self, source: Source):
+        import keras
+
+        from mspfn_tf.layers import GlobalMean
+        from mspfn_tf.model_files import load_model
+        from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
+
+        model = load_model(source)
+        if not isinstance(model, keras.Model):
+            raise UsageError(f"expected a keras.Model; received {type(model).__name__}")
+        inputs = getattr(model, "inputs", None) or []
+        if len(inputs) != 1:
+            raise UsageError(f"{model.name} has {len(inputs)} inputs; expected a model of one")
+        self.source = source
+        self.model = model
+        self.sizes = sizes_of(inputs[0].shape, model.name)
+        self.bytes_per_pixel = _keras_bytes_per_pixel(model)
+        self._forward = _function(model, self.sizes)
+        self._process = os.getpid()
+        pooling = (GlobalMean, keras.layers.GlobalAveragePooling2D)
+        self.needs_statistics = any(isinstance(layer, pooling) for layer in model.layers)
+        if has_statistics(model):
+            self.statistics = "given" if model.attention == "picture" else "iterated"
+            self._measure = _function(statistics_model(model), self.sizes)
+            self._guided = _function(guided_model(model), self.sizes, guided=True)
+
+    def run(self, pictures):
+        self._check_process(self._process)
+        return self._forward(pictures)[0]
+
+    def measure(self, pictures):
+        self._check_process(self._process)
+        return self._measure(pictures)[0]
+
+    def run_guided(self, pictures, statistics):
+        self._check_process(self._process)
+        statistics = np.repeat(statistics, len(pictures), axis=0)
+        derained, *measured = self._guided(pictures, statistics)
+        return derained, measured[0] if measured else None
+
+
+def _function(model, sizes, guided=False):
+    """A function of arrays that returns a list of float32 arrays."""
+    import keras
+
+    def flat(outputs):
+        return [keras.ops.cast(output, "float32") for output in keras.tree.flatten(outputs)]
+
+    if keras.backend.backend() != "tensorflow":
+
+        def plain(*arrays):
+            tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
+            with _no_gradient():
+                outputs = flat(model(tensors if guided else tensors[0], training=False))
+            return [keras.ops.convert_to_numpy(output) for output in outputs]
+
+        return plain
+
+    import tensorflow as tf
+
+    # One trace for all sizes. No XLA, which Keras' own predict would choose: on CPUs it is slower,
+    # and it compiles again for each size.
+    signature = [tf.TensorSpec([None, *(sizes.fixed or (None, None)), 3], tf.float32)]
+    if guided:
+        signature.append(tf.TensorSpec([None, *model.inputs[1].shape[1:]], tf.float32))
+
+    @tf.function(input_signature=signature, autograph=False)
+    def forward(*tensors):
+        return flat(model(list(tensors) if guided else tensors[0], training=False))
+
+    def run(*arrays):
+        try:
+            return [output.numpy() for output in forward(*arrays)]
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(f"not enough memory for {arrays[0].shape}") from error
+
+    return run
+
+
+def _no_gradient():
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()
+
+
+def _keras_bytes_per_pixel(model) -> float:
+    """From the shapes of a functional model's tensors, at 64x64 where they are free."""
+    import keras
+
+    side = 64
+    size, operators = {}, []
+    try:
+        for layer in model.layers:
+            inputs, outputs = (keras.tree.flatten(end) for end in (layer.input, layer.output))
+            for tensor in outputs:
+                size[id(tensor)] = 4.0 * math.prod(length or side for length in tensor.shape[1:])
+            operators.append(
+                ([id(tensor) for tensor in inputs], [id(tensor) for tensor in outputs])
+            )
+    except AttributeError:  # not functional: nothing is known of its inside
+        return Runtime.bytes_per_pixel
+    height, width = model.inputs[0].shape[1:3]
+    return max(64.0, live_bytes(operators, size) / ((height or side) * (width or side)))

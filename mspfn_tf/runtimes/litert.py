@@ -1,0 +1,226 @@
+"""LiteRT: `.tflite` files."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.presets import check_shipped_bytes
+from mspfn_tf.quiet import native_quiet
+from mspfn_tf.runtimes.litert_trial import check_stranger
+from mspfn_tf.runtimes.runtime import Runtime, cpu_count, sizes_of
+from mspfn_tf.sizes import MULTIPLE_OF, Sizes
+from mspfn_tf.source import Source
+
+_ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
+
+
+class LiteRTRuntime(Runtime):
+    """A `.tflite` file. One picture at a time; other threads wait for their turn, since an
+    interpreter is not thread-safe and uses all cores anyway. After a fork the child opens the file
+    anew.
+
+    Args:
+        source: what it was opened from.
+        path: the file.
+        threads: of the interpreter.
+        resize: whether to run other sizes than the file's own.
+        content: of the file, if it was read and checked already. By default a file that is shipped
+            is compared with its SHA-256, and any other one is checked and run once in a process
+            of its own (`mspfn_tf.runtimes.litert_trial`).
+    """
+
+    kind = "litert"
+    batches = False
+
+    def __init__(
+        self,
+        source: Source,
+        path: Path,
+        threads: int | None = None,
+        resize: bool = True,
+        content: bytes | None = None,
+    ):
+        self.source = source
+        self.path = path
+        if content is None:
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UsageError(f"cannot read {path}: {error.strerror}") from error
+            # The very bytes that are used are the ones that are checked.
+            if not check_shipped_bytes(path, content):
+                check_stranger(content, path)
+        self._content = content
+        self._threads = threads or cpu_count()
+        self._open()
+        inputs, outputs = (
+            self._interpreter.get_input_details(),
+            self._interpreter.get_output_details(),
+        )
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise UsageError(
+                f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; expected one picture "
+                "in, one out"
+            )
+        (self._source,), (self._target,) = inputs, outputs
+        self.sizes = sizes_of(self._source["shape_signature"], path)
+        self._encode, _ = _number_format(self._source, path)
+        _, self._decode = _number_format(self._target, path)
+        signatures = self._interpreter.get_signature_list()
+        if {"statistics", "guided"} <= set(signatures):
+            iterated = "statistics" in signatures["guided"]["outputs"]
+            self.statistics = "iterated" if iterated else "given"
+        if resize and self.sizes.fixed is not None and self._takes_othersizes_of():
+            self.sizes = Sizes()
+        self.bytes_per_pixel = self._examine()
+
+    def _open(self):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with native_quiet():
+                interpreter = Interpreter(model_content=self._content, num_threads=self._threads)
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(f"cannot load {self.path}: {error}") from error
+        self._interpreter = interpreter
+        self._runners = {}
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def _takes_othersizes_of(self) -> bool:
+        """Whether the graph of a file of fixed size works in another one, by trying a small one."""
+        size = self.sizes.fixed
+        if size is None or self.sizes.multiple_of != MULTIPLE_OF:
+            return False
+        probe = np.zeros((1, 2 * MULTIPLE_OF, 3 * MULTIPLE_OF, 3), np.float32)
+        try:
+            return self._run_one(probe).shape == probe.shape
+        except (ValueError, RuntimeError):
+            self._open()  # what a failed change of size leaves is not to be relied upon
+            return False
+
+    def _examine(self) -> float:
+        """Bytes per pixel from the tensors of the first graph, by their lifetimes; notes whether
+        it takes means."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        model = schema.Model.GetRootAs(self._content, 0)
+        graph = model.Subgraphs(0)
+        if graph is None or not graph.OperatorsLength():
+            return Runtime.bytes_per_pixel
+        size = {}
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
+            if len(shape) == 4:
+                size[index] = 4.0 * float(np.prod(np.maximum(shape, 1)))
+        operators = []
+        codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
+        means = {schema.BuiltinOperator.MEAN, schema.BuiltinOperator.SUM}
+        convolutions = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.TRANSPOSE_CONV}
+        pointers = 0.0
+        self.needs_statistics = False
+        for index in range(graph.OperatorsLength()):
+            operator = graph.Operators(index)
+            inputs = operator.InputsAsNumpy() if operator.InputsLength() else ()
+            outputs = operator.OutputsAsNumpy() if operator.OutputsLength() else ()
+            operators.append((list(inputs), list(outputs)))
+            code = codes[operator.OpcodeIndex()]
+            kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            self.needs_statistics |= kind in means
+            if kind in convolutions:
+                # XNNPACK keeps a table of pointers for every convolution wider than one pixel: one
+                # for each place of the output and tap of the kernel.
+                _, tall, wide, _ = graph.Tensors(int(inputs[1])).ShapeAsNumpy()
+                _, rows, columns, _ = graph.Tensors(int(outputs[0])).ShapeAsNumpy()
+                if tall * wide > 1:
+                    pointers += 8.0 * rows * columns * tall * wide
+        produced = {name for _, outputs in operators for name in outputs}
+        size = {name: bytes_ for name, bytes_ in size.items() if name in produced}
+        height, width = self._source["shape"][1:3]
+        return max(64.0, (live_bytes(operators, size) + pointers) / float(height * width))
+
+    def _run_one(self, picture):
+        interpreter = self._interpreter
+        # A runner holds on to the interpreter's inside, which then refuses to work directly.
+        self._runners.clear()
+        if list(picture.shape) != list(interpreter.get_input_details()[0]["shape"]):
+            interpreter.resize_tensor_input(self._source["index"], picture.shape)
+            with native_quiet():
+                interpreter.allocate_tensors()
+        interpreter.set_tensor(self._source["index"], self._encode(picture))
+        interpreter.invoke()
+        return self._decode(interpreter.get_tensor(self._target["index"]))
+
+    def _locked(self):
+        if os.getpid() != self._process:
+            # Its end would wait for threads that did not come along.
+            _ABANDONED.append((self._interpreter, self._runners))
+            self._open()
+        return self._lock
+
+    @contextlib.contextmanager
+    def _failures(self, pictures):
+        """LiteRT knows one kind of error only, also for a lack of memory."""
+        try:
+            yield
+        except RuntimeError as error:
+            height, width = pictures.shape[1:3]
+            raise UsageError(f"{self.path} fails at {width}x{height} pixels: {error}") from error
+
+    def _signature(self, name, **arrays):
+        if name not in self._runners:
+            with native_quiet():
+                self._runners[name] = self._interpreter.get_signature_runner(name)
+        return self._runners[name](**arrays)
+
+    def run(self, pictures):
+        with self._locked(), self._failures(pictures):
+            return np.concatenate([self._run_one(picture[None]) for picture in pictures])
+
+    def measure(self, pictures):
+        with self._locked(), self._failures(pictures):
+            found = [
+                self._signature("statistics", rainy=picture[None])["statistics"]
+                for picture in pictures
+            ]
+        return np.concatenate(found)
+
+    def run_guided(self, pictures, statistics):
+        with self._locked(), self._failures(pictures):
+            found = [
+                self._signature("guided", rainy=picture[None], statistics=statistics)
+                for picture in pictures
+            ]
+        derained = np.concatenate([outputs["derained"] for outputs in found])
+        if self.statistics == "given":
+            return derained, None
+        return derained, np.concatenate([outputs["statistics"] for outputs in found])
+
+
+def _number_format(tensor, path):
+    """Returns (encode, decode) between float32 in [0, 1] and the numbers of a LiteRT tensor."""
+    dtype = tensor["dtype"]
+    if np.issubdtype(dtype, np.floating):
+        return lambda values: values.astype(dtype), lambda values: values.astype(np.float32)
+    scale, zero = tensor["quantization"]
+    if scale == 0:
+        if dtype != np.uint8:
+            raise UsageError(f"{path}: {np.dtype(dtype)} pictures without a scale; expected uint8")
+        scale, zero = 1 / 255, 0  # plain bytes, as a camera delivers them
+    limits = np.iinfo(dtype)
+
+    def encode(values):
+        return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(dtype)
+
+    def decode(values):
+        return (values.astype(np.float32) - zero) * np.float32(scale)
+
+    return encode, decode

@@ -1,0 +1,128 @@
+"""OpenVINO: `.xml` graphs with their `.bin`."""
+
+import json
+import math
+import threading
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.extras import require
+from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.runtimes.graph import GraphRuntime
+from mspfn_tf.runtimes.runtime import cpu_count
+from mspfn_tf.source import Source
+
+
+class OpenVINORuntime(GraphRuntime):
+    """An OpenVINO graph (.xml, with its .bin) on the processor. Needs the extra `openvino`.
+
+    Args:
+        source: what it was opened from.
+        threads: of the inference. Default: all cores.
+    """
+
+    kind = "openvino"
+
+    def __init__(self, source: Source, threads: int | None = None):
+        self._openvino = openvino = require("openvino", "openvino")
+        self.source = source
+        self._options = {
+            "INFERENCE_NUM_THREADS": threads or cpu_count(),
+            # Else it works in bfloat16 where the processor can, three decimal digits.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._core = openvino.Core()
+        model = self._read()
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise UsageError(
+                f"{source.path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                "expected one picture in, one out"
+            )
+        number = model.inputs[0].get_element_type().to_dtype()
+        if number not in (np.float32, np.float16):
+            raise UsageError(f"{source.path} takes {number}; expected float32 or float16 pictures")
+        self._facts = {}
+        if model.has_rt_info("mspfn"):
+            self._facts = json.loads(model.get_rt_info("mspfn").astype(str))
+        shapes = [
+            [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
+            for value in (model.inputs[0], model.outputs[0])
+        ]
+        self._prepare(source.path, *shapes, number)
+        self.statistics = self._facts.get("statistics")
+        means = {"ReduceMean", "ReduceSum"}
+        self.needs_statistics = any(op.get_type_name() in means for op in model.get_ops())
+        self._compiled = {"plain": self._compile(model)}
+        self._lock = threading.Lock()
+        self.bytes_per_pixel = self._examine()
+
+    def _read(self):
+        try:
+            return self._core.read_model(self.source.path)
+        except RuntimeError as error:
+            raise UsageError(f"cannot load {self.source.path}: {error}") from error
+
+    def _compile(self, model):
+        return self._core.compile_model(model, "CPU", self._options)
+
+    def _call(self, graph, arrays):
+        if graph not in self._compiled:
+            with self._lock:
+                for name in ("measure", "guided"):
+                    self._compiled.setdefault(name, self._compile(self._part(name)))
+        compiled = self._compiled[graph]
+        # A request of its own for each call, so that threads do not share one.
+        found = compiled.create_infer_request().infer(arrays)
+        return [found[output] for output in compiled.outputs]
+
+    def _part(self, name):
+        """The graph that measures, or the one that is guided (see `runtimes/onnx_graph.py`)."""
+        opset = self._openvino.opset13
+        model = self._read()
+        measured = [self._tensor(model, n) for n in range(len(self._facts["widths"]))]
+        if name == "measure":
+            results = [opset.result(value) for value in measured]
+            return self._openvino.Model(results, model.get_parameters(), name)
+        for value, channels in zip(measured, self._facts["widths"], strict=True):
+            shape = self._openvino.PartialShape([-1, 1, 1, channels])
+            given = opset.parameter(shape, np.float32)
+            for target in value.get_target_inputs():
+                target.replace_source_output(given.output(0))
+            model.add_parameters([given])
+        if self.statistics == "iterated":
+            model.add_results([opset.result(value) for value in measured])
+        return model
+
+    def _tensor(self, model, n):
+        name = f"statistics_{n}"
+        for operator in model.get_ordered_ops():
+            for value in operator.outputs():
+                if name in value.get_tensor().get_names():
+                    return value
+        raise UsageError(f"{self.source.path} has no tensor {name}: export it again")
+
+    def _examine(self) -> float:
+        """Bytes per pixel, from the shapes at 64x64."""
+        model = self._read()
+        shape = model.inputs[0].get_partial_shape()
+        sides = [side.get_length() if side.is_static else 64 for side in shape]
+        sides[0] = 1
+        model.reshape({model.inputs[0]: sides})
+        pixels = math.prod(sides) / 3
+        size, operators = {}, []
+        for operator in model.get_ordered_ops():
+            if operator.get_type_name() == "Constant":
+                continue
+            name = operator.get_friendly_name()
+            outputs = [(name, value.get_index()) for value in operator.outputs()]
+            inputs = [
+                (value.get_node().get_friendly_name(), value.get_index())
+                for value in (entry.get_source_output() for entry in operator.inputs())
+            ]
+            operators.append((inputs, outputs))
+            for key, value in zip(outputs, operator.outputs(), strict=True):
+                known = value.get_partial_shape()
+                if len(known) == 4 and known.is_static and operator.get_type_name() != "Result":
+                    size[key] = 4.0 * math.prod(side.get_length() for side in known)
+        return max(64.0, live_bytes(operators, size) / pixels)

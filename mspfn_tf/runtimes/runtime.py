@@ -1,0 +1,102 @@
+"""What all runtimes have in common."""
+
+import abc
+import os
+from typing import Any
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.sizes import MULTIPLE_OF, Sizes
+from mspfn_tf.source import Source
+
+RUNTIMES = ("litert", "keras", "saved_model", "onnx", "openvino")
+
+MOST_FIXED_PIXELS = 2**26
+"""A model of one fixed size may take pictures of so many pixels, 8192x8192."""
+
+
+class Runtime(abc.ABC):
+    """A model that is ready to run. Calls from several threads are right; see `run`.
+
+    Attributes:
+        kind: one of `RUNTIMES`.
+        source: the `mspfn_tf.source.Source` it was opened from.
+        sizes: the `Sizes` that it takes.
+        batches: whether it takes several pictures at once.
+        statistics: how the attention can be given the statistics of a whole picture: "given" (they
+            do not depend on those in use), "iterated" (they do), or None where it cannot.
+        needs_statistics: whether tiles differ from the whole picture without them, as far as can be
+            known.
+        bytes_per_pixel: estimate of the memory that one pixel takes while it goes through.
+    """
+
+    kind: str
+    source: Source
+    sizes: Sizes
+    batches: bool = True
+    statistics: str | None = None
+    needs_statistics: bool = True
+    bytes_per_pixel: float = 4096.0
+
+    @abc.abstractmethod
+    def run(self, pictures: np.ndarray) -> np.ndarray:
+        """Derains pictures.
+
+        Args:
+            pictures: float32 `[batch, H, W, 3]`, RGB in [0, 1], of a size among `sizes`.
+
+        Returns:
+            float32 `[batch, H, W, 3]`; not necessarily clipped.
+        """
+
+    def measure(self, pictures: np.ndarray) -> np.ndarray:
+        """The statistics of pictures, float32 `[batch, 1, 1, S]`; see `mspfn_tf.whole_picture`."""
+        raise NotImplementedError
+
+    def run_guided(
+        self, pictures: np.ndarray, statistics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Derains pictures that attend by given statistics.
+
+        Args:
+            pictures: as `run` takes them.
+            statistics: float32 `[1, 1, 1, S]`, for all pictures alike.
+
+        Returns:
+            (what `run` returns; the statistics measured meanwhile, if `statistics` is "iterated").
+        """
+        raise NotImplementedError
+
+    def _check_process(self, opened_in: int) -> None:
+        if os.getpid() != opened_in:
+            raise UsageError(
+                f"{self.source.name} was opened before this process was forked, and its threads "
+                "did not come along: open it in the child process, or start processes by spawn"
+            )
+
+
+def sizes_of(shape: Any, name: Any) -> Sizes:
+    """The `Sizes` of a model whose input has `shape`, with None or -1 for what is free."""
+    shape = [None if side is None or side < 0 else int(side) for side in shape]
+    if len(shape) != 4 or shape[3] != 3 or shape[0] not in (None, 1):
+        raise UsageError(f"{name} takes {shape}; expected pictures [batch, H, W, 3]")
+    height, width = shape[1:3]
+    if height is None and width is None:
+        return Sizes()
+    if height is None or width is None:
+        raise UsageError(f"{name} takes {shape}; expected H and W both fixed or both free")
+    if not 0 < height * width <= MOST_FIXED_PIXELS:
+        raise UsageError(
+            f"{name} takes pictures of {width}x{height} only; expected at most "
+            f"{MOST_FIXED_PIXELS:,} pixels"
+        )
+    aligned = height % MULTIPLE_OF == 0 and width % MULTIPLE_OF == 0
+    return Sizes(MULTIPLE_OF if aligned else 1, minimum=1, fixed=(height, width))
+
+
+def cpu_count() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

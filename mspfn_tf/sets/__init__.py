@@ -1,0 +1,1 @@
+"""Sets of pictures: which belong together, what is prepared, what is labelled."""
