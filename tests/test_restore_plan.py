@@ -44,6 +44,23 @@ def test_inputs_of_one_name_are_kept_apart_by_their_folders(tmp_path, tree):
     assert targets(planned, tmp_path / "out") == ["1.png", "2.png"]
 
 
+def test_folders_keep_names_apart_also_where_the_format_changes(tmp_path, tree):
+    tree("one/1.jpg", "two/1.bmp", "two/1.jpg")
+    planned = plan([tmp_path / "one", tmp_path / "two"], tmp_path / "out", suffix=".png")
+    expected = ["one/1.png", "two/1.bmp.png", "two/1.jpg.png"]
+    assert targets(planned, tmp_path / "out") == expected
+
+
+def test_names_that_the_content_makes_are_kept_apart(tmp_path, tree):
+    tree("in/a.jpg", "in/a.jpg.jpg")
+    (tmp_path / "in/a").write_bytes((tmp_path / "in/a.jpg").read_bytes())
+    for name in ("b.avi", "b.mkv", "b.ts"):
+        (tmp_path / "in" / name).write_bytes(b"\x1a\x45\xdf\xa3" + bytes(1020))
+    planned = plan([tmp_path / "in"], tmp_path / "out")
+    pictures = ["a.jpg.jpg.jpg", "a.jpg", "a.jpg.jpg"]
+    assert targets(planned, tmp_path / "out") == [*pictures, "b.avi.mkv", "b.mkv", "b.ts.mkv"]
+
+
 def test_a_file_that_is_named_twice_is_restored_once(tmp_path, tree):
     tree("in/a.png", "in/deep/b.png")
     inputs = [tmp_path / "in", tmp_path / "in/a.png", tmp_path / "in/deep"]
@@ -166,3 +183,5 @@ def test_names_that_are_no_utf8(tmp_path, tree):
     os.rename(tmp_path / "in/a.png", os.fsencode(tmp_path) + b"/in/\xff\xfe.png")
     (job,) = plan([tmp_path / "in"], tmp_path / "out", shard=(1, 1)).jobs
     assert os.fsencode(job.target).endswith(b"/out/\xff\xfe.png")
+    (job,) = plan([tmp_path / "in"], tmp_path / "out", compare=True).jobs
+    assert os.fsencode(job.comparison).endswith(b"/out/\xff\xfe_compare.png")

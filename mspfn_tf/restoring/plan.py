@@ -260,34 +260,36 @@ def _reason_to_leave_out(path):
 
 
 def _placed(found, folder, suffix):
-    """Decides on the targets, kept apart by folders where two would be one."""
-    if suffix is not None:
-        found = _with_suffix(found, suffix)
-    if len({one.target for one in found}) < len(found):
+    """Decides on the targets, kept apart by folders where two of different inputs would be one."""
+    found = [replace(one, target=_with_suffix(one, suffix)) for one in found]
+    if len({one.target for one in found}) < len({(one.origin, one.target) for one in found}):
         origins = [os.path.realpath(one.origin) for one in found]
         common = os.path.commonpath(origins)
         found = [
             replace(one, target=Path(os.path.relpath(origin, common), one.target))
             for one, origin in zip(found, origins, strict=True)
         ]
-    return [replace(one, target=folder / one.target) for one in found]
+    return [replace(one, target=folder / one.target) for one in _kept_apart(found)]
 
 
-def _with_suffix(found, suffix):
-    """`a.jpg` and `a.bmp` of one folder become `a.jpg.png` and `a.bmp.png`, others `NAME.png`."""
-    short = [
-        replace(one, target=one.target.with_suffix(suffix)) if one.kind == "picture" else one
-        for one in found
-    ]
-    counts = Counter((one.origin, one.target) for one in short)
-    return [
-        replace(one, target=one.target.with_name(one.target.name + suffix))
-        if counts[one.origin, brief.target] > 1
-        and brief.kind == "picture"
-        and one.target.suffix.lower() != suffix.lower()
-        else brief
-        for one, brief in zip(found, short, strict=True)
-    ]
+def _with_suffix(one, suffix):
+    return one.target if suffix is None or one.kind == "video" else one.target.with_suffix(suffix)
+
+
+def _kept_apart(found):
+    """Of files of one folder that would be written to one, those whose name would change get all of
+    their own and the suffix: `a.jpg` and `a.bmp` become `a.jpg.png` and `a.bmp.png`."""
+    counts = Counter(one.target for one in found)
+    taken, apart = set(counts), []
+    for one in found:
+        target = one.target
+        if counts[target] > 1 and target.name != one.source.name:
+            target = target.with_name(one.source.name + target.suffix)
+            while target in taken:
+                target = target.with_name(target.name + target.suffix)
+            taken.add(target)
+        apart.append(replace(one, target=target))
+    return apart
 
 
 def _job(found, shared, compare, overwrite):
@@ -300,8 +302,10 @@ def _job(found, shared, compare, overwrite):
 
 def _comparison(target):
     """`NAME_compare.SUFFIX`, with as much of the name as a file system takes."""
-    stem = os.fsencode(target.stem)[: _LONGEST_NAME - len(os.fsencode(f"_compare{target.suffix}"))]
-    return target.with_name(f"{stem.decode('utf-8', 'ignore')}_compare{target.suffix}")
+    stem, end = target.stem, f"_compare{target.suffix}"
+    while len(os.fsencode(stem + end)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return target.with_name(stem + end)
 
 
 def _signature(path):
