@@ -235,7 +235,8 @@ def test_a_still_picture_is_expected_where_one_is_read(tmp_path, name):
 @pytest.mark.parametrize("target", ["b.gif", "b.png", "b.webp"])
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
 def test_animations_keep_frames_timing_and_loop(tmp_path, name, target):
-    moving(tmp_path, name, duration=[70, 140, 210], loop=3)
+    times = 2 if name == "a.gif" else 3  # GIF does not count the first time
+    moving(tmp_path, name, duration=[70, 140, 210], loop=times)
     header = read_header(tmp_path / name)
     assert (header.frames, header.loop, header.size) == (3, 3, (16, 8))
     frames = list(read_pictures(tmp_path / name))
@@ -246,6 +247,17 @@ def test_animations_keep_frames_timing_and_loop(tmp_path, name, target):
     assert [frame.duration for frame in again] == [70, 140, 210]
     for frame, level in zip(again, (60, 120, 180), strict=True):
         assert np.abs(frame.rgb.astype(int) - level).max() <= 3
+
+
+@pytest.mark.parametrize("target", ["b.gif", "b.png", "b.webp"])
+def test_what_is_played_once_is_played_once(tmp_path, target):
+    moving(tmp_path, "a.gif", duration=100)
+    header = read_header(tmp_path / "a.gif")
+    assert header.loop == 1
+    write_pictures(tmp_path / target, read_pictures(tmp_path / "a.gif"), 3, header.loop)
+    assert read_header(tmp_path / target).loop == 1
+    with Image.open(tmp_path / target) as image:
+        assert image.info.get("loop") == (None if target == "b.gif" else 1)
 
 
 def test_avif_animations_keep_their_timing(tmp_path):
@@ -418,7 +430,7 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
     Image.new("1", (400, 300)).save(tmp_path / "a.png")
     for limit in (70_000, 50_000):  # Pillow itself warns at the first, raises at the second
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(ImageError, match=rf"a\.png: too large, the limit is {limit} pixels"):
+        with pytest.raises(ImageError, match=rf"a\.png: .* {limit} pixels \((400x300|120000) "):
             read_picture(tmp_path / "a.png")
 
 

@@ -2,6 +2,7 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from mspfn_tf.pictures import Picture, read_picture, write_picture
@@ -76,6 +77,31 @@ def test_comments_texts_gamma_and_resolution(tmp_path, ramp):
         assert image.text == {"Comment": "in the rain"}
     with passed_on(source, tmp_path / "d.gif") as image:
         assert image.info["comment"] == b"in the rain"
+
+
+def test_a_resolution_is_never_made_up(tmp_path, ramp):
+    Image.fromarray(ramp).save(tmp_path / "a.tif")
+    camera = Image.Exif()
+    camera[ExifTags.Base.Make] = "Camera"
+    jpeg = jpeg_with(tmp_path / "b.jpg", ramp, exif=camera)
+    for path in (tmp_path / "a.tif", jpeg):
+        assert read_picture(path).metadata.dpi is None
+        with passed_on(path, path.with_suffix(".png")) as image:
+            assert "dpi" not in image.info
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("unit", "dpi"), [(1, None), (2, (200, 100)), (3, (508, 254))])
+def test_the_resolution_of_tiff(tmp_path, ramp, dtype, unit, dpi):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        ramp.astype(dtype),
+        photometric="rgb",
+        resolution=(200, 100),
+        resolutionunit=unit,
+    )
+    with passed_on(tmp_path / "a.tif", tmp_path / "b.png") as image:
+        assert image.info.get("dpi") == (dpi and pytest.approx(dpi, abs=0.1))
 
 
 def test_exif_too_long_for_jpeg_is_left_out_with_a_warning(tmp_path, ramp):
@@ -168,8 +194,6 @@ def test_what_is_dropped_is_said(tmp_path, ramp):
 
 
 def test_bigtiff_gives_plain_exif(tmp_path, ramp):
-    import tifffile
-
     tags = [(271, "s", 0, "Camera", True)]
     tifffile.imwrite(
         tmp_path / "a.tif", ramp, photometric="rgb", bigtiff=True, metadata=None, extratags=tags

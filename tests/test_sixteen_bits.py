@@ -61,6 +61,7 @@ def test_every_sample_is_kept(tmp_path, deep, suffix, gray, with_alpha):
         {"compression": "lzw", "predictor": True},
         {"compression": "deflate", "tile": (16, 16)},
         {"bigtiff": True},
+        {"compression": "png"},
         {"planarconfig": "separate", "byteorder": ">", "rowsperstrip": 7},
     ],
 )
@@ -70,6 +71,21 @@ def test_layouts_of_tiff(tmp_path, deep, options):
         planes = np.moveaxis(deep, -1, 0)
     tifffile.imwrite(path, planes, photometric="rgb", **options)
     np.testing.assert_array_equal(read_picture(path).rgb, deep)
+
+
+@pytest.mark.parametrize("options", [{"compression": "png"}, {"compression": "jpeg2000"}])
+def test_compressions_of_eight_bits_that_pillow_does_not_know(tmp_path, deep, options):
+    rgb = (deep >> 8).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb", **options)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").rgb, rgb)
+
+
+@pytest.mark.parametrize("shift", [0, 8])
+def test_big_endian_bigtiff_is_read_without_its_exif(tmp_path, deep, shift):
+    rgb = deep if shift == 0 else (deep >> 8).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb", bigtiff=True, byteorder=">")
+    with pytest.warns(UserWarning, match=r"a\.tif: its EXIF tags cannot be read"):
+        np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").rgb, rgb)
 
 
 def test_white_may_be_zero(tmp_path, deep):
@@ -165,6 +181,7 @@ def test_pages_of_any_size_and_depth(tmp_path, deep):
         (np.zeros((8, 9), np.uint32), {}, "32 bits per channel"),
         (np.zeros((8, 9), np.float32), {}, "32 bits per channel as float32"),
         (np.zeros((8, 9), np.int16), {}, "16 bits per channel as int16"),
+        (np.zeros((8, 9), np.int8), {}, "8 bits per channel as int8"),
         (
             np.zeros((8, 9, 5), np.uint16),
             {"photometric": "minisblack", "planarconfig": "contig"},

@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -50,6 +51,7 @@ _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG, _LAYERS_TAG = 700, 33723, 34377, 37724
 _OTHERWISE_KEPT_TAGS = (ExifTags.Base.InterColorProfile, _IPTC_TAG, _PHOTOSHOP_TAG, _LAYERS_TAG)
 _SWAPPING_ORIENTATIONS = (5, 6, 7, 8)
 _IPTC_RESOURCE = 0x0404
+_INCH, _CENTIMETRE = 2, 3  # units of a resolution
 _JPEG_MARKER_BYTES = 65_533
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _GAIN_MAP = (b'hdrgm:Version="', b"urn:iso:std:iso:ts:21496:-1")
@@ -105,7 +107,7 @@ def read_metadata(image: Image.Image, path: Path) -> tuple[int, Metadata]:
         iptc=_read_iptc(image),
         comment=_bytes(info.get("comment")),
         text=_read_text(image),
-        dpi=_read_dpi(info),
+        dpi=_read_dpi(image),
         gamma=info.get("gamma") if image.format == "PNG" else None,
         dropped=dropped,
     )
@@ -179,6 +181,15 @@ def tiff_tags(metadata: Metadata) -> Image.Exif:
     return tags
 
 
+def resolution(tags: Mapping) -> tuple[float, float] | None:
+    """The dots per inch, horizontal and vertical, that EXIF or TIFF tags tell; None if none."""
+    unit = tags.get(ExifTags.Base.ResolutionUnit, _INCH)
+    dpi = _checked_dpi((tags.get(ExifTags.Base.XResolution), tags.get(ExifTags.Base.YResolution)))
+    if dpi is None or unit not in (_INCH, _CENTIMETRE):
+        return None
+    return dpi if unit == _INCH else (dpi[0] * 2.54, dpi[1] * 2.54)
+
+
 def profile_space(profile: bytes) -> str | None:
     """The colour space of an ICC profile, as "RGB", "GRAY", "CMYK" or "Lab"; None if damaged."""
     try:
@@ -245,9 +256,20 @@ def _read_text(image):
     }
 
 
-def _read_dpi(info):
+def _read_dpi(image):
+    # Pillow makes up a resolution for TIFF, and for JPEG files with EXIF, that tell none.
+    has_own = image.format not in ("JPEG", "MPO", "TIFF") or image.info.get("jfif_unit") in (1, 2)
+    if has_own:
+        return _checked_dpi(image.info.get("dpi", ()))
     try:
-        horizontal, vertical = (float(value) for value in info.get("dpi", ()))
+        return resolution(image.getexif())
+    except DECODER_ERRORS:  # told by `_read_exif`
+        return None
+
+
+def _checked_dpi(values):
+    try:
+        horizontal, vertical = (float(value) for value in values)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return (horizontal, vertical) if 0 < min(horizontal, vertical) < 1e6 else None

@@ -32,7 +32,7 @@ class Header:
         size: (width, height) of the first frame or page as it is stored, before it is turned
             upright.
         frames: how many frames or pages will be read.
-        loop: how often an animation is repeated, 0 for ever; None where the file does not say.
+        loop: how often an animation is played, 0 for ever; None where the format does not say.
         default_image: whether the first frame of a PNG file is shown only by readers that know
             nothing of animations.
     """
@@ -85,9 +85,16 @@ def read_header(path: str | os.PathLike) -> Header:
                 kind,
                 image.size,
                 frames,
-                image.info.get("loop") if frames > 1 else None,
+                _plays(kind, image.info.get("loop")) if frames > 1 else None,
                 bool(getattr(image, "default_image", False)),
             )
+
+
+def _plays(kind, loop):
+    """GIF files count the repetitions after the first time, and play once where they count none."""
+    if kind == "GIF":
+        return 1 if loop is None else loop + 1 if loop else 0
+    return loop
 
 
 def read_picture(path: str | os.PathLike) -> Picture:
@@ -180,7 +187,8 @@ def _naming(path):
     except (ImageError, GeneratorExit):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large(path, str(error))) from error
+        _, _, pixels = str(error).partition("(")
+        raise ImageError(_too_large(path, pixels.partition(")")[0])) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path}: damaged, or not a picture that can be read (expected {_READABLE})"

@@ -1,13 +1,15 @@
 """PNG and TIFF files of 16 bits per channel, which Pillow cannot hold in colour.
 
-PNG goes through libpng (package imagecodecs), TIFF is read by tifffile; what stands beside the
-pixels is written by Pillow's own writers of tags and chunks.
+PNG goes through libpng (package imagecodecs), TIFF is read by tifffile, which also takes the TIFF
+files of 8 bits that Pillow cannot read; what stands beside the pixels is written by Pillow's own
+writers of tags and chunks.
 """
 
 import contextlib
 import logging
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,11 +19,20 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from mspfn_tf.pictures.metadata import Metadata, kept_exif, saving_options, tiff_tags
+from mspfn_tf.pictures.metadata import (
+    DECODER_ERRORS,
+    Metadata,
+    kept_exif,
+    resolution,
+    saving_options,
+    tiff_tags,
+)
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations of TIFF
+_UNSIGNED = 1  # the sample format of whole numbers from 0 up
+_WEBP = 50_001  # a compression that Pillow names, but its builds cannot read
 _ASSOCIATED = 1  # alpha that the colours are already multiplied with
 
 
@@ -87,7 +98,9 @@ def write_png(file: BinaryIO, samples: np.ndarray, metadata: Metadata, path: Pat
 
 
 def tiff_pages(path: Path) -> tuple[bool, list[tuple[int, int]]]:
-    """Returns (whether a page has more than 8 bits, (width, height) of each picture page).
+    """Returns (whether `read_tiff` is to read the file, (width, height) of each picture page).
+
+    It is where a page has more than 8 bits, or what else Pillow cannot read.
 
     Reduced-size copies and masks are no pictures of their own.
 
@@ -96,8 +109,19 @@ def tiff_pages(path: Path) -> tuple[bool, list[tuple[int, int]]]:
     """
     with _opened(path) as tiff:
         pages = _picture_pages(tiff)
-        deep = any(page.bitspersample > 8 for page in pages)
-        return deep, [(page.imagewidth, page.imagelength) for page in pages]
+        beyond = any(_is_beyond_pillow(page) for page in pages)
+        return beyond, [(page.imagewidth, page.imagelength) for page in pages]
+
+
+def _is_beyond_pillow(page):
+    known = int(page.compression) in TiffImagePlugin.COMPRESSION_INFO
+    return (
+        page.bitspersample > 8
+        or int(page.sampleformat) != _UNSIGNED
+        or not known
+        or int(page.compression) == _WEBP
+        or (page.parent.is_bigtiff and page.parent.byteorder == ">")
+    )
 
 
 def read_tiff(path: Path) -> Iterator[Page]:
@@ -155,9 +179,9 @@ def _read_page(page, path):
             f"{page.photometric.name} with {samples} channels of {page.bitspersample} bits; "
             "expected gray or RGB"
         )
-    if page.bitspersample not in (8, 16) or page.sampleformat != 1:
+    if page.bitspersample not in (8, 16) or page.sampleformat != _UNSIGNED:
         raise UnsupportedSamples(
-            f"{page.bitspersample} bits per channel as {page.dtype}; expected 8 or 16 bits"
+            f"{page.bitspersample} bits per channel as {page.dtype}; expected 8 or 16, unsigned"
         )
     array = page.asarray()
     array = array.reshape(page.shape)
@@ -183,13 +207,19 @@ def _divided(array):
 
 def _page_metadata(page, path):
     exif = Image.Exif()
-    with open(path, "rb") as file:
-        if page.parent.is_bigtiff:
-            exif.bigtiff, exif.endian = True, page.parent.byteorder
-            exif.load_from_fp(file, page.parent.pages.first.offset)
-        else:
-            exif.load_from_fp(file)
-        orientation, block = kept_exif(exif)
+    orientation, block = 1, None
+    try:
+        with open(path, "rb") as file:
+            if page.parent.is_bigtiff:
+                exif.bigtiff, exif.endian = True, page.parent.byteorder
+                exif.load_from_fp(file, page.parent.pages.first.offset)
+            else:
+                exif.load_from_fp(file)
+            orientation, block = kept_exif(exif)
+    except DECODER_ERRORS as error:  # of BigTIFF, Pillow reads the tags of little-endian files only
+        warnings.warn(
+            f"{path}: its EXIF tags cannot be read and are not kept ({error})", stacklevel=2
+        )
     if "Orientation" in page.tags:
         orientation = int(page.tags["Orientation"].value)
 
@@ -203,7 +233,7 @@ def _page_metadata(page, path):
         return value.encode() if isinstance(value, str) else bytes(value)
 
     return orientation if orientation in range(1, 9) else 1, Metadata(
-        exif=block, icc_profile=raw(34675), xmp=raw(700), iptc=raw(33723)
+        exif=block, icc_profile=raw(34675), xmp=raw(700), iptc=raw(33723), dpi=resolution(exif)
     )
 
 

@@ -71,7 +71,7 @@ def write_pictures(
         pictures: the frames, each with its duration; they are taken one by one. A TIFF file gets
             them as pages, which may differ in size.
         frames: how many there are.
-        loop: how often they are repeated, 0 for ever.
+        loop: how often they are played, 0 for ever.
         default_image: whether the first is shown only by readers that know nothing of animated PNG.
         overwrite: whether an existing file may be replaced.
 
@@ -181,8 +181,11 @@ def _write_animation(file, path, form, first, rest, loop, default_image):
             options["duration"] = shown[1:] if default_image and form.name == "PNG" else shown
         else:
             options["duration"] = [round(duration) for duration in shown]
-    if loop is not None and form.name != "AVIF":
-        options["loop"] = loop
+    if form.name == "GIF":
+        if loop != 1:  # it counts the repetitions after the first time
+            options["loop"] = loop - 1 if loop else 0
+    elif form.name != "AVIF":
+        options["loop"] = loop or 0
     if form.name == "PNG":
         options["default_image"] = default_image
     with _naming_output(path, form):
