@@ -140,7 +140,7 @@ def test_all_frames_are_restored(tmp_path, suffix):
 
     outcome = FileRestorer(restorer).restore(job, parts.append)
     assert (outcome.status, outcome.frames, outcome.message) == ("restored", 3, None)
-    assert parts == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+    assert parts == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
     assert read_header(job.target).loop == plays
     for frame, level in zip(read_pictures(job.target), (30, 60, 90), strict=True):
         assert np.abs(frame.rgb.astype(int) - level).max() <= 3
@@ -307,6 +307,30 @@ def test_ending_early_gives_up_the_file_at_work(tmp_path, photos):
     running.close()
     assert "5.png" not in done
     assert set(done) <= set(os.listdir(tmp_path / "out")) <= set(os.listdir(photos)) - {"5.png"}
+
+
+def test_a_run_that_ends_begins_no_further_picture(tmp_path, photos):
+    begun, restored, waiting = [], [], threading.Event()
+
+    class Counting(FileRestorer):
+        def restore(self, job, progress=None):
+            begun.append(job)
+            if len(begun) == 3:
+                waiting.set()
+            return super().restore(job, progress)
+
+    def restorer(image, progress=None):
+        restored.append(image[0, 0, 0])
+        while len(restored) == 2:
+            waiting.wait(10)
+            progress(1, 2)
+            time.sleep(0.01)
+        return image
+
+    running = restore_all(plan([photos], tmp_path / "out"), Counting(restorer))
+    next(running)
+    running.close()
+    assert len(restored) <= 2
 
 
 def test_progress_may_interrupt_one_file(tmp_path, photos):

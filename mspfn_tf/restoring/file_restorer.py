@@ -251,6 +251,8 @@ class FileRestorer:
         else:
             image = rgb
         with self._inferences:
+            if progress is not None:
+                progress(0.0)  # a run that is ending begins nothing more
             result = self._in_memory(image, progress)
         if rgb.dtype == np.uint16:
             result = np.multiply(result, 65_535, dtype=np.float32)
