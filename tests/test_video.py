@@ -275,6 +275,28 @@ def test_bad_files(tmp_path):
     check("cut.mp4", content[: len(content) * 3 // 4], r"cut off, its frames end at .* of 2\.4 s")
     restore_video(same, tmp_path / "cut.mp4", target, duration=0.4)
     assert len(read_video(target)["frames"]) == 10
+    target.unlink()
+    write_video(tmp_path / "long.mkv", moving_window(60, (48, 64), (0, 2)))
+    content = (tmp_path / "long.mkv").read_bytes()
+    check("cut.mkv", content[: len(content) // 2], r"cut off, its frames end at .* of 2\.4 s")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_sound_may_go_on_after_the_last_frame(tmp_path, suffix):
+    path = tmp_path / f"rain{suffix}"
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libvpx-vp9", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = file.add_stream("libopus", rate=48000)
+        for picture in moving_window(3, (48, 64)):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(video.encode(None))
+        for block in range(200):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), "s16", "stereo")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 960 * block, Fraction(1, 48000)
+            file.mux(sound.encode(frame))
+        file.mux(sound.encode(None))
+    assert restore_video(same, path, tmp_path / f"clean{suffix}").frames == 3
 
 
 def test_wrong_arguments(tmp_path):

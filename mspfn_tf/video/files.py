@@ -156,6 +156,8 @@ class VideoReader:
         self._announced = None
         if stream.duration:
             self._announced = (stream.duration + (stream.start_time or 0)) * stream.time_base
+        elif "matroska" in self.container.format.name and self.container.duration:
+            self._announced = Fraction(self.container.duration, 1_000_000)  # of all streams
         self.frames = self._count(begin)
         if self.start is not None:
             self.container.seek(int(self.start * 1_000_000))
@@ -163,6 +165,7 @@ class VideoReader:
         self._sample = None  # a decoded frame, for what it says about all
         self._corrupt = False
         self._last = None  # presentation time of the last decoded frame
+        self._read = Fraction(0)  # up to which time there are packets of any stream
         self._items = self._decoded()
         self._waiting = []
         for item in self._items:  # up to the first frame, which tells what the header may not
@@ -203,7 +206,8 @@ class VideoReader:
         if self.end is not None:
             return
         ends = self._last * self.time_base
-        missing = 0 if self._announced is None else self._announced - ends
+        reached = ends if self.stream.duration else max(ends, self._read)
+        missing = 0 if self._announced is None else self._announced - reached
         if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
             if self._announced is None:
                 raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
@@ -251,6 +255,9 @@ class VideoReader:
                 raise self._damaged(error) from error
             if packet is None:
                 return
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._read = max(self._read, end)
             yield packet
 
     def _frames(self, packet):
