@@ -31,6 +31,17 @@ def say(text: object, file: TextIO | None = None) -> None:
             os.dup2(nowhere.fileno(), file.fileno())
 
 
+def bar_width(stream: TextIO) -> dict:
+    """How wide a bar of tqdm on `stream` is, as its arguments: that of the terminal, or 80 columns
+    where it tells none (those that `script` and containers open begin with 0), where tqdm would
+    draw nothing."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return {"dynamic_ncols": True} if columns else {"ncols": 80}
+
+
 class Bars:
     """A progress bar for every part of the work; silent where `stream` is no terminal.
 
@@ -51,7 +62,12 @@ class Bars:
 
             self._close()
             self._bar = tqdm(
-                total=total, desc=what, unit="", unit_scale=total > 10_000, file=self._stream
+                total=total,
+                desc=what,
+                unit="",
+                unit_scale=total > 10_000,
+                file=self._stream,
+                **bar_width(self._stream),
             )
             self._what = what
         self._bar.update(done - self._bar.n)

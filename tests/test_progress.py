@@ -1,6 +1,13 @@
+import contextlib
 import io
+import os
 
+import pytest
+
+from mspfn_tf.commands.restore import _Progress
 from mspfn_tf.terminal import Bars
+
+pty = pytest.importorskip("pty")  # no such on Windows
 
 
 class _Terminal(io.StringIO):
@@ -25,3 +32,19 @@ def test_silent_where_nobody_looks():
     with Bars(stream) as bars:
         bars("reading", 1, 3)
     assert stream.getvalue() == ""
+
+
+def test_a_terminal_that_does_not_tell_its_width(monkeypatch):
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as stream, Bars(stream) as bars:
+        assert os.get_terminal_size(theirs).columns == 0
+        bars("reading", 1, 3)
+        monkeypatch.setattr("sys.stderr", stream)
+        with _Progress(4, verbose=False, hidden=None):
+            pass
+    text = ""
+    with contextlib.suppress(OSError):  # Linux: all is read, and the other end is closed
+        while part := os.read(ours, 4096):
+            text += part.decode()
+    os.close(ours)
+    assert "0/3" in text and "0.0/4" in text
