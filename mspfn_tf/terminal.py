@@ -31,15 +31,14 @@ def say(text: object, file: TextIO | None = None) -> None:
             os.dup2(nowhere.fileno(), file.fileno())
 
 
-def bar_width(stream: TextIO) -> dict:
-    """How wide a bar of tqdm on `stream` is, as its arguments: that of the terminal, or 80 columns
-    where it tells none (those that `script` and containers open begin with 0), where tqdm would
-    draw nothing."""
+def bar_size(stream: TextIO) -> dict:
+    """The size of the terminal at `stream`, as arguments of tqdm: 80x24 where it tells none (those
+    that `script` and containers open begin with 0x0), since tqdm would draw nothing there."""
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         columns = 0
-    return {"dynamic_ncols": True} if columns else {"ncols": 80}
+    return {"dynamic_ncols": True} if columns else {"ncols": 80, "nrows": 24}
 
 
 class Bars:
@@ -67,7 +66,7 @@ class Bars:
                 unit="",
                 unit_scale=total > 10_000,
                 file=self._stream,
-                **bar_width(self._stream),
+                **bar_size(self._stream),
             )
             self._what = what
         self._bar.update(done - self._bar.n)

@@ -36,9 +36,10 @@ def test_silent_where_nobody_looks():
 
 def test_a_terminal_that_does_not_tell_its_width(monkeypatch):
     ours, theirs = pty.openpty()
-    with open(theirs, "w") as stream, Bars(stream) as bars:
-        assert os.get_terminal_size(theirs).columns == 0
-        bars("reading", 1, 3)
+    assert os.get_terminal_size(theirs).columns == 0
+    with open(theirs, "w") as stream:
+        with Bars(stream) as bars:
+            bars("reading", 1, 3)
         monkeypatch.setattr("sys.stderr", stream)
         with _Progress(4, verbose=False, hidden=None):
             pass

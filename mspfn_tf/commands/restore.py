@@ -14,7 +14,7 @@ from pathlib import Path
 from mspfn_tf.commands import video_arguments
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
-from mspfn_tf.terminal import bar_width, say
+from mspfn_tf.terminal import bar_size, say
 
 HELP = "take the rain out of photographs and videos"
 
@@ -227,7 +227,7 @@ class _Progress:
                 total=total,
                 file=sys.stderr,
                 bar_format=_BAR,
-                **bar_width(sys.stderr),
+                **bar_size(sys.stderr),
             )
 
     def part(self, job, part):
