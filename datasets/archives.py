@@ -189,9 +189,9 @@ class _CompressedTar:
             # What comes out is counted, not what the headers say: they can be blown up as well.
             plain = _Counted(_decompressed(path, file), bounds)
             with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
-                for member in _checked(archive, bounds):
+                for number, member in enumerate(_checked(archive, bounds)):
                     if wanted(member.name):
-                        target = folder / str(len(self._files))
+                        target = folder / str(number)
                         with archive.extractfile(member) as source, open(target, "wb") as sink:
                             while chunk := source.read(_CHUNK):
                                 sink.write(chunk)

@@ -202,7 +202,8 @@ class SameNames:
     def __str__(self):
         rainy, clean = self._NAMES[0]
         others = ", ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES[1:])
-        first = f"{self.folder}{rainy}/<name>.* with {self.folder}{clean}/<name>.*"
+        folder = self.folder.removeprefix("/")
+        first = f"{folder}{rainy}/<name>.* with {folder}{clean}/<name>.*"
         return f"{first} (or {others})"
 
     def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:

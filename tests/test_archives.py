@@ -65,6 +65,20 @@ def test_tars(tmp_path, suffix):
         assert not list(scratch.rglob("*"))
 
 
+@pytest.mark.parametrize("suffix", TARS)
+def test_of_members_of_one_name_the_last_counts(tmp_path, suffix):
+    names = ("a.png", "b.png", "a.png", "c.png", "d.png")
+    path = _tar(
+        tmp_path / f"set.{suffix}",
+        [(name, _png(scene)) for scene, name in enumerate(names)],
+        TARS[suffix],
+    )
+    tree = PictureTree(path, tmp_path / "scratch")
+    assert tree.paths == ["a.png", "b.png", "c.png", "d.png"]
+    for name, scene in zip(tree.paths, (2, 1, 3, 4), strict=True):
+        np.testing.assert_array_equal(tree.open(name)[0], clean(scene))
+
+
 def test_what_is_unpacked_goes_with_the_tree(tmp_path):
     path = _tar(tmp_path / "set.tar.gz", [("1.png", _png(1))], "w:gz")
     tree = PictureTree(path, tmp_path / "scratch")

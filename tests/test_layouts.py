@@ -149,6 +149,7 @@ def test_folders_that_do_not_matter(tmp_path):
     layout = Folders("r/**/{n}", "c/**/{n}")
     assert [pair.name for pair in layout.find(tree)[""]] == ["1", "2"]
     assert str(layout) == "r/<n>.* with c/<n>.*"
+    assert str(SameNames("/a/")).startswith("a/input/<name>.* with a/target/<name>.* (or ")
 
 
 def test_clips(tmp_path):
