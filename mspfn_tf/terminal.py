@@ -19,16 +19,18 @@ def printable(text: object, encoding: str | None = "utf-8") -> str:
 def say(text: object, file: TextIO | None = None) -> None:
     """Prints one line, made `printable`, to `file` (default: standard output).
 
-    If the reader of a pipe has gone (``| head -1``), that and all later lines are dropped: what was
-    to be done goes on.
+    If it cannot be written (the reader of a pipe has gone, as with ``| head -1``, or the disk is
+    full), that and all later lines are dropped: what was to be done goes on.
     """
     file = sys.stdout if file is None else file
     try:
         print(printable(text, getattr(file, "encoding", None)), file=file, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes the stream once more at the end, which must not fail either.
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), file.fileno())
+        if not isinstance(error, BrokenPipeError) and file is not sys.stderr:
+            say(f"mspfn: cannot print to {file.name}: {error.strerror}", sys.stderr)
 
 
 def bar_size(stream: TextIO) -> dict:

@@ -196,6 +196,32 @@ def test_other_numbers_are_refused(tmp_path, samples, options, message):
         read_picture(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("kind", ["preview and raw", "raw", "Canon"])
+def test_raw_files_of_cameras_are_refused(tmp_path, deep, kind):
+    path = tmp_path / "a.nef"
+    pattern = {"photometric": "cfa", "extratags": [(33421, 3, 2, (2, 2)), (33422, 1, 4, bytes(4))]}
+    with tifffile.TiffWriter(path) as tiff:
+        if kind == "Canon":
+            tiff.write((deep >> 8).astype(np.uint8), photometric="rgb")
+        elif kind != "raw":
+            preview = (deep[::4, ::4] >> 8).astype(np.uint8)
+            tiff.write(preview, photometric="rgb", subfiletype=1, subifds=1)
+        if kind != "Canon":
+            tiff.write(deep[..., 0].copy(), **pattern)
+    if kind == "Canon":
+        data = path.read_bytes()
+        (start,) = struct.unpack_from("<I", data, 4)
+        assert start == 8
+        moved = data + b"\0" * (len(data) % 2)
+        (count,) = struct.unpack_from("<H", data, 8)
+        directory = data[8 : 8 + 2 + 12 * count + 4]
+        path.write_bytes(
+            data[:4] + struct.pack("<I", len(moved)) + b"CR\2\0" + moved[12:] + directory
+        )
+    with pytest.raises(ImageError, match=r"a\.nef: a camera's raw file"):
+        read_picture(path)
+
+
 def test_damaged_tags_are_not_logged_one_by_one(tmp_path, deep, caplog):
     path = tmp_path / "a.tif"
     write_picture(path, deep)

@@ -49,3 +49,11 @@ def test_a_reader_that_has_gone_does_not_end_the_work():
     assert process.stderr.read() == b"done\n"
     assert process.wait() == 0
     process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_is_told_once_and_does_not_end_the_work(capsys):
+    with open("/dev/full", "w") as full:
+        say("one", full)
+        say("two", full)
+    assert capsys.readouterr().err == "mspfn: cannot print to /dev/full: No space left on device\n"

@@ -33,6 +33,7 @@ _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations of TIFF
 _UNSIGNED = 1  # the sample format of whole numbers from 0 up
 _WEBP = 50_001  # a compression that Pillow names, but its builds cannot read
+_RAW = (32_803, 34_892)  # photometric interpretations of what a camera's sensor gives
 _ASSOCIATED = 1  # alpha that the colours are already multiplied with
 
 
@@ -159,6 +160,7 @@ def _is_not_reading(record):
 
 
 def _picture_pages(tiff):
+    _refuse_raw(tiff)
     pages = []
     for number in range(len(tiff.pages)):
         page = tiff.pages[number]
@@ -166,6 +168,16 @@ def _picture_pages(tiff):
         if number == 0 or not reduced_or_mask:
             pages.append(page)
     return pages
+
+
+def _refuse_raw(tiff):
+    """Camera makers put what the sensor gives into TIFF files, and previews before it."""
+    first = tiff.pages[0]
+    hidden = first.pages if int(first.subfiletype) & 1 else None  # pages that belong to a preview
+    tiff.filehandle.seek(8)
+    is_canon = tiff.filehandle.read(2) == b"CR"
+    if is_canon or any(int(page.photometric) in _RAW for page in (first, *(hidden or ()))):
+        raise UnsupportedSamples("a camera's raw file")
 
 
 def _read_page(page, path):
