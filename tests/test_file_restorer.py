@@ -22,6 +22,7 @@ from mspfn_tf.pictures import (
 from mspfn_tf.restoring import file_restorer
 from mspfn_tf.restoring.file_restorer import FileRestorer, Interrupted, current_source, restore_all
 from mspfn_tf.restoring.plan import Job, Plan, plan
+from tests.color_profiles import icc_profile
 from tests.mutated_files import mutated, whole_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -307,6 +308,24 @@ def test_ending_early_gives_up_the_file_at_work(tmp_path, photos):
     running.close()
     assert "5.png" not in done
     assert set(done) <= set(os.listdir(tmp_path / "out")) <= set(os.listdir(photos)) - {"5.png"}
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_frames_are_compared_with_their_own(tmp_path, suffix):
+    levels = (60, 61, 120)
+    frames = [Image.new("RGB", (16, 8), (level,) * 3) for level in levels]
+    source = tmp_path / f"a{suffix}"
+    profile = icc_profile("RGB", 1.8)
+    options = {"duration": 100, "lossless": True, "icc_profile": profile}
+    frames[0].save(source, save_all=True, append_images=frames[1:], **options)
+    job = Job(source, tmp_path / f"b{suffix}", tmp_path / f"c{suffix}")
+    assert FileRestorer(half).restore(job).frames == 3
+    assert read_header(job.target).frames == 2  # the first two are equal
+    sheets = list(read_pictures(job.comparison))
+    assert sheets[0].metadata.icc_profile == (None if suffix == ".gif" else profile)
+    assert sum(sheet.duration for sheet in sheets) == 300
+    assert abs(int(sheets[-1].rgb[4, 4, 0]) - 120) <= 3  # before
+    assert abs(int(sheets[-1].rgb[4, -4, 0]) - 60) <= 3  # after
 
 
 def test_a_run_that_ends_begins_no_further_picture(tmp_path, photos):

@@ -216,20 +216,25 @@ class FileRestorer:
         return dropped
 
     def _frames(self, job, header, progress):
-        dropped = []
+        dropped, kept = [], []
+        # Equal frames of animations are written as one, so that only pages can be read back.
+        keeps = job.comparison is not None and job.target.suffix.lower() not in (".tif", ".tiff")
 
         def restored():
             for number, frame in enumerate(read_pictures(job.source)):
                 part = _part_of(progress, number, header.frames)
                 dropped.extend(frame.metadata.dropped)
-                yield replace(frame, rgb=self._restored(frame.rgb, part))
+                frame = replace(frame, rgb=self._restored(frame.rgb, part))
+                if keeps:
+                    kept.append(frame)
+                yield frame
 
         def compared():
-            for before, after in zip(
-                read_pictures(job.source), read_pictures(job.target), strict=False
-            ):
+            after_all = kept if keeps else read_pictures(job.target)
+            for before, after in zip(read_pictures(job.source), after_all, strict=True):
                 sheet = side_by_side([to_uint8(before.rgb), to_uint8(after.rgb)])
-                yield Picture(sheet, gray=before.gray, duration=before.duration)
+                metadata = Metadata(icc_profile=before.metadata.icc_profile)
+                yield Picture(sheet, None, before.gray, metadata, before.duration)
 
         for target, pictures in ((job.target, restored), (job.comparison, compared)):
             if target is not None:
