@@ -1,5 +1,6 @@
 """Videos: what goes in comes out, without the rain."""
 
+import io
 import os
 import re
 import subprocess
@@ -241,6 +242,28 @@ def test_subtitles(tmp_path):
     report = restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.webm")
     (dropped,) = report.dropped
     assert re.fullmatch(r"stream 1 \(subtitle, .*\), which .webm files cannot hold", dropped)
+
+
+def test_a_cover_is_left_behind_and_said(tmp_path):
+    cover = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(cover, "JPEG")
+    source = tmp_path / "rain.mp4"
+    with av.open(str(source), "w") as file:
+        video, picture = file.add_stream("libx264", rate=25), file.add_stream("mjpeg", rate=1)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuvj420p"
+        picture.disposition = av.stream.Disposition.attached_pic
+        file.start_encoding()
+        packet = av.Packet(cover.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = picture, 0, 0, Fraction(1)
+        file.mux(packet)
+        for frame in moving_window(3, (48, 64)):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        file.mux(video.encode(None))
+    for suffix in (".mp4", ".mkv"):
+        report = restore_video(same, source, tmp_path / f"clean{suffix}")
+        assert report.dropped == ("stream 1, the cover, which may show the rain",)
+        assert read_video(tmp_path / f"clean{suffix}")["streams"][1:] == []
 
 
 def test_bad_files(tmp_path):

@@ -177,8 +177,7 @@ class VideoReader:
         raise UsageError(f"{self.path}: no frame can be decoded{where}")
 
     def _video_stream(self):
-        covers = self._av.stream.Disposition.attached_pic
-        videos = [s for s in self.container.streams.video if not s.disposition & covers]
+        videos = [s for s in self.container.streams.video if not _is_cover(self._av, s)]
         if not videos:
             raise UsageError(f"{self.path}: holds no video, only sound or pictures")
         default = self._av.stream.Disposition.default
@@ -438,6 +437,9 @@ class VideoWriter:
         for source in reader.container.streams:
             if source.index == reader.stream.index:
                 continue
+            if _is_cover(self._av, source):
+                reader.dropped.append(f"stream {source.index}, the cover, which may show the rain")
+                continue
             if source.type == "data" and chapters:  # the track that names them in .mp4 files
                 continue
             try:
@@ -598,6 +600,10 @@ def matrix_of(colorspace: int, height: int) -> int:
         colorspace = _BT709 if height >= _HIGH_DEFINITION else _BT601
     # BT.601 has two numbers in H.273; constant luminance is treated as its plain sibling.
     return {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
+
+
+def _is_cover(av, stream):
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _seconds(value):
