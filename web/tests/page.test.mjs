@@ -93,13 +93,16 @@ describe('the page', () => {
 
   test('the models that are shipped, a photograph in many tiles, a page that stays free', async () => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
+      // Browsers call a task of more than 50 ms long.
       await page.evaluate(() => {
-        window.longest = 0;
-        new PerformanceObserver((list) => {
-          for (const {duration} of list.getEntries()) {
-            window.longest = Math.max(window.longest, duration);
-          }
-        }).observe({type: 'longtask'});
+        window.longTasks = [];
+        const note = (entries) => window.longTasks.push(...entries.map(({duration}) => duration));
+        const observer = new PerformanceObserver((list) => note(list.getEntries()));
+        observer.observe({type: 'longtask'});
+        window.takeLongTasks = () => {
+          note(observer.takeRecords());
+          return window.longTasks.splice(0);
+        };
       });
       // In processor time of the page's own thread, so that other work of the machine counts nothing.
       const session = await page.context().newCDPSession(page);
@@ -114,8 +117,14 @@ describe('the page', () => {
       await download(page, await card(page, 'done'), RESULTS);
       const spent = (await busy()) - before;
       assert.ok(spent < 1, `the page itself worked for ${spent} s`);
-      const longest = await page.evaluate(() => window.longest);
-      console.log(`page: ${spent.toFixed(2)} s of work in all, longest task ${longest} ms`);
+      assert.deepEqual(await page.evaluate(() => window.takeLongTasks()), []);
+      // One would have been seen; what DevTools run by themselves does not count.
+      await page.evaluate(() => {
+        setTimeout(() => {
+          for (const start = performance.now(); performance.now() < start + 100; );
+        });
+      });
+      await page.waitForFunction(() => window.takeLongTasks().length > 0);
     });
   });
 
@@ -298,7 +307,7 @@ describe('the page', () => {
     );
   });
 
-  test('names for everything, an order for the keyboard, room on a small screen', async () => {
+  test('names for everything, room on a small screen', async () => {
     await onPage(
       browser,
       SITE,
@@ -310,17 +319,80 @@ describe('the page', () => {
           const tree = await control.ariaSnapshot();
           assert.match(tree, /"[^"]+"/, `no name: ${tree}`);
         }
-        const order = [];
-        for (let step = 0; step < 7; step++) {
-          await page.keyboard.press('Tab');
-          order.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.getAttribute('data-part') || document.activeElement?.getAttribute('type')));
-        }
-        assert.deepEqual(order, ['choose', 'sample', 'model', 'webgpu', 'range', 'download', 'remove']);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth);
         assert.ok(wide <= 320, `${wide} pixels wide`);
       },
       {viewport: {width: 320, height: 640}},
     );
+  });
+
+  test('by keyboard alone', async () => {
+    await onPage(
+      browser,
+      SITE,
+      async (page) => {
+        const focused = () =>
+          page.evaluate(() => {
+            const {id, dataset, type} = document.activeElement;
+            return id || dataset.part || type;
+          });
+        const press = async (key) => {
+          await page.keyboard.press(key);
+          return focused();
+        };
+        assert.equal(await press('Tab'), 'choose');
+        await page.setInputFiles('#choose', [LARGE, SMALL]);
+        await page.locator('.card', {hasText: 'Restoring: tile'}).first().waitFor();
+        const large = page.getByRole('button', {name: 'Cancel large.png'});
+        // Neither coming nor being restored takes the focus from where somebody is.
+        const order = [await focused()];
+        for (let step = 0; step < 4; step++) {
+          order.push(await press('Tab'));
+        }
+        assert.deepEqual(order, ['choose', 'sample', 'model', 'webgpu', 'cancel']);
+        await page.keyboard.press('Enter');
+        await card(page, 'cancelled', 0);
+        assert.equal(await focused(), 'again');
+        await page.keyboard.press('Enter');
+        assert.equal(await focused(), 'cancel');
+        await card(page, 'done', 1);
+        await large.press('Enter');
+        await card(page, 'cancelled', 0);
+        const after = [await press('Tab')];
+        for (let step = 0; step < 3; step++) {
+          after.push(await press('Tab'));
+        }
+        assert.deepEqual(after, ['remove', 'range', 'download', 'remove']);
+        await page.keyboard.press('Enter');
+        assert.equal(await focused(), 'again');
+        await page.getByRole('button', {name: 'Remove large.png'}).press('Enter');
+        assert.equal(await focused(), 'choose');
+      },
+      // So small that pictures come below what is in view.
+      {viewport: {width: 320, height: 640}},
+    );
+  });
+
+  test('a model that could not be loaded is asked for again', async () => {
+    const context = await browser.newContext({serviceWorkers: 'block'});
+    const page = await context.newPage();
+    for (const missing of ['**/models.json', '**/*.wasm.gz', '**/*.tflite']) {
+      await context.route(missing, (route) => route.abort());
+    }
+    await page.goto(SITE);
+    const alert = page.getByRole('alert').filter({hasText: 'could not be loaded'});
+    await alert.waitFor();
+    for (const found of ['**/models.json', '**/*.wasm.gz']) {
+      await context.unroute(found);
+      await page.setInputFiles('#choose', SMALL);
+      await alert.waitFor();
+    }
+    await card(page, 'failed', 1);
+    await context.unroute('**/*.tflite');
+    await page.getByRole('button', {name: 'Restore again small.png'}).first().click();
+    await card(page, 'done', 0);
+    assert.equal(await alert.isHidden(), true);
+    await context.close();
   });
 
   test('WebGPU is asked for, and there is none', async () => {
