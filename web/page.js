@@ -169,7 +169,10 @@ function add(files) {
   }
   showSeveral();
   if (pictures.length > 0) {
-    bringIntoView(cards[cards.length - pictures.length].element);
+    const first = cards[cards.length - pictures.length].element;
+    bringIntoView(first);
+    // Its picture makes it higher.
+    first.querySelector('img')?.addEventListener('load', () => bringIntoView(first), {once: true});
   }
   next();
 }

@@ -149,8 +149,15 @@ describe('the page', () => {
         const camera = page.getByLabel('Take a photograph');
         assert.equal(await camera.getAttribute('capture'), 'environment');
         assert.equal(await page.locator('#camera').isVisible(), true);
-        await camera.setInputFiles(SMALL);
-        await card(page, 'done');
+        await camera.setInputFiles(LARGE);
+        // All of the card comes into view, with the picture in it.
+        await page.waitForFunction(() => {
+          const found = document.querySelector('.card');
+          const {bottom} = found.getBoundingClientRect();
+          return found.querySelector('img').naturalWidth > 0 && bottom <= window.innerHeight;
+        });
+        await page.getByRole('button', {name: 'Cancel large.png'}).tap();
+        await card(page, 'cancelled');
       },
       phone,
     );
