@@ -5,9 +5,8 @@ for every candidate.
         [--only NAME ...] [-- FLAGS OF mspfn train]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
-on the validation splits. With `--recipes` the network stays that of the preset but where a candidate
-says otherwise, and each changes one thing of the training. Writes `search.json` and prints a
-Markdown table.
+on the validation splits. With `--recipes` each candidate changes one thing of the training, or of the
+preset's network. Writes `search.json` and prints a Markdown table.
 """
 
 import argparse
@@ -55,10 +54,11 @@ CANDIDATES = {
     },
 }
 
-RECIPE = (
-    "--optimizer muon --weight_decay 0 --loss psnr --ssim_weight 10 --clip_norm 50 --ema 0.99 "
-    "--fresh_rain 0.2 --symmetries upright --patch_size 96"
-).split()
+RECIPE = [
+    "--optimizer", "muon", "--weight_decay", "0", "--loss", "psnr", "--ssim_weight", "10",
+    "--clip_norm", "50", "--ema", "0.99", "--fresh_rain", "0.2", "--symmetries", "upright",
+    "--patch_size", "96",
+]  # fmt: skip
 # name -> (flags, arguments of the network) that differ from `RECIPE` and the preset
 RECIPES = {
     "the recipe": ([], {}),

@@ -21,7 +21,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
 
 IMAGE_SIZE = (512, 512)
-"""Of the LiteRT file: the tile of phones and of the page. `Restorer` runs it at the picture's size."""
+"""Of the LiteRT file: a tile on phones and on the page; `Restorer` runs it at the picture's size."""
 
 
 def main(argv=None):
