@@ -5,8 +5,8 @@ for every candidate.
         [--only NAME ...] [-- FLAGS OF mspfn train]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
-on the validation splits. With `--recipes` each candidate changes one thing of the training, or of the
-preset's network. Writes `search.json` and prints a Markdown table.
+on the validation splits. With `--recipes` each candidate changes one thing of the training, or of
+the preset's network. Writes `search.json` and prints a Markdown table.
 """
 
 import argparse

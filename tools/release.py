@@ -21,7 +21,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
 
 IMAGE_SIZE = (512, 512)
-"""Of the LiteRT file: a tile on phones and on the page; `Restorer` runs it at the picture's size."""
+"""Of the LiteRT file, which is what a phone or the page takes at once; `Restorer` resizes it."""
 
 
 def main(argv=None):
