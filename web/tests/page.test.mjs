@@ -118,8 +118,11 @@ describe('the page', () => {
           () =>
             new Promise((resolve) => {
               setTimeout(() => {
-                for (const start = performance.now(); performance.now() < start + 500; );
-                resolve(undefined);
+                let sum = 0;
+                for (let number = 0; number < 1e7; number++) {
+                  sum += Math.sin(number);
+                }
+                setTimeout(() => resolve(sum)); // after this task has ended
               });
             }),
         ),
