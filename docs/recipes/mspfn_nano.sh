@@ -2,7 +2,7 @@
 # The shipped mspfn_nano, from that of version 0.1.0 (docs/recipes/mspfn_nano_0.1.0.sh).
 #
 # Data, streaks: those of docs/recipes/mspfn_mobile.sh. One run on 2 CPU cores (AVX2, float32), shared
-# with other work: MINUTES minutes. Expected on the validation blend: see docs/models.md.
+# with other work: 67 minutes. Expected on the validation blend: see docs/models.md.
 set -e
 export TF_ENABLE_ONEDNN_OPTS=1
 mixed=synthetic_rain/mixed
