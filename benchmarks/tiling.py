@@ -36,7 +36,7 @@ from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import Runtime, open_runtime
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, update, weights_line
 
 PLAIN_TILE, PLAIN_OVERLAP = 512, 32
 BLOCK = 32
@@ -138,8 +138,7 @@ def measure(
 
 def table(results: list[dict[str, Any]]) -> str:
     """The Markdown table of what was measured."""
-    digests = sorted({(result["preset"], result["weights_sha256"]) for result in results})
-    lines = [f"Weights: {', '.join(f'{name} `{digest[:12]}...`' for name, digest in digests)}.", ""]
+    lines = [weights_line(results), ""]
     lines += header(
         "model", "picture", "overlap", "agreement, dB", "spread, levels",
         "plain tiles: agreement", "plain tiles: spread", "time / plain tiles",

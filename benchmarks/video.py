@@ -37,7 +37,7 @@ from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.video.temporal import TemporalBlend
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, update, weights_line
 
 # Per frame: pixels to the right, pixels down, change of the zoom.
 MOTIONS = {
@@ -221,7 +221,8 @@ def speed(restorer, photographs, frames, size):
 
 def table(results):
     """The Markdown text of what `main` measured."""
-    lines = header(
+    lines = [weights_line(results), ""]
+    lines += header(
         "model", "rain", "motion", "method", "PSNR", "SSIM", "worst change, dB", "flicker"
     )
     for result in results:
@@ -284,7 +285,12 @@ def main(argv=None):
         with atomic_write(args.output) as output:
             for preset in args.preset:
                 restorer = Restorer(preset)
-                result = {"preset": preset, "clips": len(photographs), "frames": args.frames}
+                result = {
+                    "preset": preset,
+                    "weights_sha256": restorer.digest,
+                    "clips": len(photographs),
+                    "frames": args.frames,
+                }
                 if args.speed:
                     pace = speed(restorer, photographs, args.speed_frames, args.speed)
                     result["speed"] = pace

@@ -48,7 +48,13 @@ def test_median_of_three():
 def test_command(tmp_path, monkeypatch):
     import mspfn_tf
 
-    monkeypatch.setattr(mspfn_tf, "Restorer", lambda preset: lambda picture: picture)
+    class Unchanged:
+        digest = "ab" * 32
+
+        def __call__(self, picture):
+            return picture
+
+    monkeypatch.setattr(mspfn_tf, "Restorer", lambda preset: Unchanged())
     for n in range(2):
         scene = draw_scene(np.random.default_rng(n), (150, 210))
         Image.fromarray(scene).save(tmp_path / f"{n}.png")
@@ -60,4 +66,5 @@ def test_command(tmp_path, monkeypatch):
     (result,) = json.loads((tmp_path / "out.json").read_text())
     assert len(result["measured"]) == 45 and result["speed"]["single"] > 0
     assert page.read_text().count("| median of three |") == 15
+    assert "`abababababab...`" in page.read_text()
     assert video.main([*arguments, "--output", str(tmp_path / "b.json"), "--clips", "9"]) == 2

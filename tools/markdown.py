@@ -32,3 +32,9 @@ def header(*cells):
 def row_of(*cells):
     """A line of a Markdown table."""
     return "| " + " | ".join(cell or "-" for cell in cells) + " |"
+
+
+def weights_line(results):
+    """Says which weights were measured: records with `preset` and `weights_sha256`."""
+    digests = sorted({(result["preset"], result["weights_sha256"]) for result in results})
+    return f"Weights: {', '.join(f'{name} `{digest[:12]}...`' for name, digest in digests)}."
