@@ -16,14 +16,16 @@ from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.verification import VerificationError, check_graph
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import MULTIPLE_OF
+from mspfn_tf.source import ModelSource
 
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a file is checked on, beside two others."""
 
 
 def export_onnx(
-    source: Any,
+    source: ModelSource,
     output: str | os.PathLike,
     layout: str = "nchw",
     quantize: str = "none",
@@ -90,7 +92,9 @@ def export_onnx(
     return json.loads(json.dumps(description))
 
 
-def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = None) -> bytes:
+def convert(
+    model: MSPFN, layout: str = "nchw", quantize: str = "none", source: ModelSource | None = None
+) -> bytes:
     """The bytes of an ONNX file of an `MSPFN`, unchecked.
 
     Args:

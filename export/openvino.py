@@ -15,10 +15,12 @@ from mspfn_tf.export.onnx import CHECK_SIZE
 from mspfn_tf.export.verification import VerificationError, check_graph
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.model import MSPFN
+from mspfn_tf.source import ModelSource
 
 
 def export_openvino(
-    source: Any,
+    source: ModelSource,
     output: str | os.PathLike,
     layout: str = "nchw",
     quantize: str = "none",
@@ -87,7 +89,11 @@ def export_openvino(
 
 
 def write(
-    model, path: Path, layout: str = "nchw", quantize: str = "none", source: Any = None
+    model: MSPFN,
+    path: Path,
+    layout: str = "nchw",
+    quantize: str = "none",
+    source: ModelSource | None = None,
 ) -> None:
     """Writes `path` and the weights beside it, unchecked.
 

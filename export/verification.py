@@ -7,13 +7,17 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from mspfn_tf.export.calibration import Patch
 from mspfn_tf.metrics import psnr
+from mspfn_tf.model import MSPFN
 from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
@@ -41,7 +45,9 @@ class VerificationError(Exception):
     """An exported file differs from its model by more than `BOUNDS` allow."""
 
 
-def check_litert(model, files, quantize, patches):
+def check_litert(
+    model: MSPFN, files: Mapping[str, Path], quantize: str, patches: Sequence[Patch]
+) -> dict[str, Any]:
     """Compares LiteRT files with the Keras model on pictures.
 
     Args:
@@ -72,7 +78,9 @@ def check_litert(model, files, quantize, patches):
     return parity
 
 
-def check_graph(model, path, quantize, patches):
+def check_graph(
+    model: MSPFN, path: Path, quantize: str, patches: Sequence[Patch]
+) -> dict[str, Any]:
     """Compares an ONNX or OpenVINO file with the Keras model on pictures.
 
     Also on two other sizes and a batch of two, and by what it measures and by what it makes of
@@ -123,7 +131,7 @@ def _statistics_errors(model, runtime, patches):
     }
 
 
-def check_saved_model(model, path, patches):
+def check_saved_model(model: MSPFN, path: Path, patches: Sequence[Patch]) -> dict[str, Any]:
     """Compares a SavedModel, loaded in a fresh process without this package, with the Keras model.
 
     All three signatures are run, also on sizes that are no multiple of 8.
@@ -170,7 +178,12 @@ def check_saved_model(model, path, patches):
     return parity
 
 
-def compare(expected, found, patches, bounds):
+def compare(
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    patches: Sequence[Patch],
+    bounds: Mapping[str, float],
+) -> dict[str, Any]:
     """Measures the differences of two lists of pictures; "problems" lists what breaks `bounds`."""
     parity = {
         "pictures": len(patches),

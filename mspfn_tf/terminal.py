@@ -22,13 +22,13 @@ def say(text: object, file: TextIO | None = None) -> None:
     If the reader of a pipe has gone (``| head -1``), that and all later lines are dropped: what was
     to be done goes on.
     """
-    file = sys.stdout if file is None else file
+    stream = sys.stdout if file is None else file
     try:
-        print(printable(text, getattr(file, "encoding", None)), file=file, flush=True)
+        print(printable(text, getattr(stream, "encoding", None)), file=stream, flush=True)
     except BrokenPipeError:
         # Python flushes the stream once more at the end, which must not fail either.
         with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), file.fileno())
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class Bars:
@@ -59,7 +59,7 @@ class Bars:
     def __enter__(self) -> "Bars":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._close()
 
     def _close(self):

@@ -81,7 +81,7 @@ class ValidationSet:
 
     def _derained(self, predict: Predict, count: int | None = None) -> Iterator[np.ndarray]:
         for rainy in self._rainy[:count]:
-            yield predict(np.float32(rainy[None]) / np.float32(255))[0]
+            yield predict(rainy[None].astype(np.float32) / 255)[0]
 
     def scores(self, predict: Predict) -> dict[str, float]:
         """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures."""
@@ -97,5 +97,5 @@ class ValidationSet:
     def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained, clean]), uint8 each, of the first few pictures."""
         for index, derained in enumerate(self._derained(predict, _PANELS)):
-            image = np.uint8(np.clip(derained, 0, 1) * 255 + 0.5)
+            image = (np.clip(derained, 0, 1) * 255 + 0.5).astype(np.uint8)
             yield self.names[index], [self._rainy[index], image, self._clean[index]]
