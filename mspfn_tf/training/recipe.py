@@ -180,6 +180,11 @@ class Recipe:
                 raise UsageError(f"{name} is missing")
         for name in _PATHS:
             self._set(name, os.fspath(getattr(self, name) or ""))
+        if os.path.normpath(self.workdir) in PRESETS:
+            raise UsageError(
+                f"workdir {self.workdir!r} is the name of a preset, which every command would take "
+                "it for: choose another name"
+            )
         self._set("dataset", check_mixture(self.dataset))
         if self.validation_dataset:
             self._set("validation_dataset", check_mixture(self.validation_dataset))
