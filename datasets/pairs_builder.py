@@ -485,7 +485,7 @@ def _scenes_by_content(
     for done, (_, pair) in enumerate(pairs, 1):
         progress("comparing scenes", done, len(pairs))
         try:
-            thumbnails.append(thumbnail(_Picture(tree, pair.clean).image))
+            thumbnails.append(thumbnail(_Picture(tree, pair.clean or pair.rainy).image))
         except UsageError as error:
             bad.append(str(error))
     if bad:

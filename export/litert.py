@@ -15,7 +15,7 @@ from mspfn_tf.export import litert_file, quantization
 from mspfn_tf.export.accelerators import accelerators
 from mspfn_tf.export.calibration import SAMPLE, Patch, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_litert
+from mspfn_tf.export.verification import check_litert, verdict
 from mspfn_tf.files import atomic_write, sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import check_image_size
@@ -112,9 +112,7 @@ def export_litert(
             path.write_bytes(data)
         structure = litert_file.describe(litert_file.read(content))
         parity = check_litert(model, dict(zip(contents, paths, strict=False)), quantize, check_on)
-        problems = [*parity.pop("problems"), *_structure_problems(model, structure)]
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force, _structure_problems(model, structure))
         description = {
             "format": "litert",
             **describe_source(source, model, image_size),
@@ -134,10 +132,7 @@ def export_litert(
             },
             **structure,
             **({"accelerators": accelerators(paths[0])} if ask_accelerators else {}),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         text = json.dumps(description, indent=1) + "\n"
         paths[2].write_text(text)

@@ -13,7 +13,7 @@ from typing import Any
 from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_graph
+from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
 from mspfn_tf.model import MSPFN
@@ -71,9 +71,7 @@ def export_onnx(
         model = open_source(source)
         path.write_bytes(convert(model, layout, quantize, source))
         parity = check_graph(model, path, quantize, patches)
-        problems = parity.pop("problems")
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force)
         description = {
             "format": "onnx",
             **describe_source(source, model),
@@ -83,10 +81,7 @@ def export_onnx(
             "file": output.name,
             "bytes": path.stat().st_size,
             "sha256": sha256(path),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         card.write_text(json.dumps(description, indent=1) + "\n")
     return json.loads(json.dumps(description))

@@ -10,7 +10,7 @@ from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_saved_model
+from mspfn_tf.export.verification import check_saved_model, verdict
 from mspfn_tf.files import atomic_folder, atomic_write
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
@@ -85,9 +85,7 @@ def export_saved_model(
         except (OSError, tf.errors.OpError) as error:
             raise UsageError(f"cannot write {output}: {error}") from error
         parity = check_saved_model(model, directory, patches)
-        problems = parity.pop("problems")
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force)
         description = {
             "format": "saved_model",
             **describe_source(source, model),
@@ -101,10 +99,7 @@ def export_saved_model(
                 },
             },
             "bytes": directory_size(directory),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         text = json.dumps(description, indent=1) + "\n"
         try:

@@ -45,6 +45,31 @@ class VerificationError(Exception):
     """An exported file differs from its model by more than `BOUNDS` allow."""
 
 
+def verdict(
+    parity: dict[str, Any], output: Path, force: bool, problems: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The entries of a description that say how a file was verified.
+
+    Args:
+        parity: what one of the checks here returned.
+        output: the file or directory, for the message.
+        force: whether what falls short is written all the same.
+        problems: further ones.
+
+    Raises:
+        VerificationError: there are problems, and `force` is false.
+    """
+    problems = [*parity.pop("problems"), *problems]
+    if problems and not force:
+        raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+    return {
+        "parity": parity,
+        "verified": not problems,
+        "forced": bool(problems),
+        "problems": problems,
+    }
+
+
 def check_litert(
     model: MSPFN, files: Mapping[str, Path], quantize: str, patches: Sequence[Patch]
 ) -> dict[str, Any]:
