@@ -15,6 +15,9 @@ from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
 from tests.export_models import PHONE, small_model, with_real_rain, write_pairs
 
+pytestmark = pytest.mark.slow
+
+
 SIZE = (32, 48)
 
 

@@ -12,6 +12,8 @@ from mspfn_tf.presets import PRESETS
 from mspfn_tf.restorer import Restorer
 from tests.export_models import small_model, write_pairs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):

@@ -19,6 +19,8 @@ from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import small_model, write_pairs
 from tests.full_disk import FullDisk
 
+pytestmark = pytest.mark.slow
+
 
 class Full(FullDisk):
     """The `at`-th write (1, 2, ...) of this process finds the disk full."""

@@ -1,6 +1,10 @@
 import io
 
+import pytest
+
 from mspfn_tf.terminal import Bars
+
+pytestmark = pytest.mark.slow
 
 
 class _Terminal(io.StringIO):

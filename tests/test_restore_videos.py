@@ -14,6 +14,8 @@ pytest.importorskip("av")
 from tests.half_light import save_half_light  # noqa: E402
 from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
