@@ -129,13 +129,13 @@ def test_pictures_go_through_whole_as_long_as_memory_allows(model, monkeypatch):
     runtime = open_runtime(model)
     monkeypatch.setattr(runtime, "bytes_per_pixel", WHOLE_BYTES / (512 * 512))
     restorer = Restorer(runtime)
-    assert restorer.overlap == 104  # three eighths of what `TILE_BYTES` leaves, 264
+    assert restorer.overlap == 88  # three eighths of what `TILE_BYTES` leaves, 232
     seen = watched(restorer, monkeypatch)
     restorer(np.zeros((256, 1024, 3), np.uint8))
     assert seen == [(1, 256, 1024, 3)]
     seen.clear()
     restorer(np.zeros((520, 520, 3), np.uint8))
-    assert seen == [(1, 248, 248, 3)] * 9
+    assert seen == [(1, 232, 232, 3)] * 9
     seen.clear()
     restorer(np.zeros((40, 3000, 3), np.uint8))
     assert seen == [(1, 40, 3000, 3)]

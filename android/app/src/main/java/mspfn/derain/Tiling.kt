@@ -14,7 +14,7 @@ private const val OVERLAP = Derainer.SIDE / 4
 /** Where a tile starts, and what its pixels count there; at every pixel the weights sum to one. */
 private class Span(val start: Int, val weights: FloatArray)
 
-/** Derains a picture of any size, in tiles, as `mspfn_tf.Restorer` does. */
+/** Derains a picture of any size in tiles, as `mspfn_tf.Restorer` does colour pictures. */
 class TiledDerainer(private val derainer: Derainer) {
 
     /**
