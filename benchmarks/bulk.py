@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 
-from benchmarks.restore import photograph, small_pictures
+from benchmarks.restore import photograph, picture_size, small_pictures
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import write_picture
@@ -181,19 +181,11 @@ def tables(found):
     return "\n".join(lines) + "\n"
 
 
-def _size(text):
-    width, _, height = text.partition("x")
-    try:
-        return int(width), int(height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected WxH; received {text!r}") from None
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bulk")
     parser.add_argument("--output", required=True, metavar="FILE.json")
     parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME")
-    parser.add_argument("--size", type=_size, default=(1920, 1080), metavar="WxH")
+    parser.add_argument("--size", type=picture_size, default=(1920, 1080), metavar="WxH")
     parser.add_argument("--pictures", type=int, default=100, metavar="N")
     parser.add_argument("--actors", nargs="+", type=int, default=[1, 2], metavar="N")
     parser.add_argument("--many", type=int, default=10_000, metavar="N", help="0: none")

@@ -142,7 +142,8 @@ def tables(found):
     return "\n".join(lines) + "\n"
 
 
-def _size(text):
+def picture_size(text: str) -> tuple[int, int]:
+    """(width, height) from a text such as 1920x1080."""
     width, _, height = text.partition("x")
     try:
         return int(width), int(height)
@@ -155,7 +156,11 @@ def main(argv=None):
     parser.add_argument("--output", required=True, metavar="FILE.json")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
     parser.add_argument(
-        "--size", nargs="*", type=_size, default=[_size(size) for size in SIZES], metavar="WxH"
+        "--size",
+        nargs="*",
+        type=picture_size,
+        default=[picture_size(size) for size in SIZES],
+        metavar="WxH",
     )
     parser.add_argument("--folder", nargs="*", type=int, default=list(FOLDERS), metavar="N")
     parser.add_argument("--repeat", type=int, default=3, metavar="N")

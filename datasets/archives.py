@@ -16,6 +16,7 @@ unpacked once, in one pass over the file, under names that are numbers.
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import tarfile
@@ -63,6 +64,7 @@ class Archive(Protocol):
 
     def read(self, name: str) -> bytes:
         """The bytes of a member. Raises `UsageError` or one of `DAMAGED`."""
+        ...
 
     def close(self) -> None:
         """Closes the file; what was unpacked goes with the folder it was unpacked to."""
@@ -190,9 +192,9 @@ class _CompressedTar:
             plain = _Counted(_decompressed(path, file), bounds)
             with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
                 for number, member in enumerate(_checked(archive, bounds)):
-                    if wanted(member.name):
+                    if wanted(member.name) and (source := archive.extractfile(member)):
                         target = folder / str(number)
-                        with archive.extractfile(member) as source, open(target, "wb") as sink:
+                        with source, open(target, "wb") as sink:
                             while chunk := source.read(_CHUNK):
                                 sink.write(chunk)
                         self._files[member.name] = target
@@ -265,13 +267,17 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-class _Counted:
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Counted(io.RawIOBase):
     """A stream that ends with an error where an archive gives more than it may."""
 
-    def __init__(self, file: BinaryIO, bounds: _Bounds):
+    def __init__(self, file: _Readable, bounds: _Bounds):
         self._file, self._bounds = file, bounds
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         self._bounds.count(len(data))
         return data
@@ -302,7 +308,7 @@ class _Xz:
                 return data
 
 
-def _decompressed(path: Path, file: BinaryIO) -> BinaryIO | _Xz:
+def _decompressed(path: Path, file: BinaryIO) -> _Readable:
     name = path.name.lower()
     if name.endswith("gz"):
         return gzip.GzipFile(fileobj=file)

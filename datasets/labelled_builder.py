@@ -16,7 +16,7 @@ from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 from mspfn_tf.sets.pairs import pair_folders
 
 
-class LabelledBuilder(PairsBuilder, skip_registration=True):
+class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[reportCallIssue, reportGeneralTypeIssues]
     """Rainy and clean pictures with boxes or masks, from `rainy/` and `clean/` in `manual_dir`.
 
     Examples are those of `PairsBuilder` and besides `objects`, a sequence of `bbox` (as TFDS keeps

@@ -60,6 +60,7 @@ class Layout(Protocol):
 
     def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
         """All that is there, as `{root: [Pair]}`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Folders:
     clip: tuple[str, ...] = ()
     more_clean: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         clean = [_readable(template) for template in (self.clean, self.shared) if template]
         return f"{_readable(self.rainy)} with {' or '.join(clean)}"
 
@@ -141,12 +142,12 @@ class SideBySide:
     clean: Side
     scene: tuple[str, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{_readable(self.picture)} (clean half: {self.clean})"
 
     def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
         """All that is there, as `{root: [Pair]}`."""
-        rainy = {"left": "right", "right": "left"}[self.clean]
+        rainy: Side = "right" if self.clean == "left" else "left"
         fields = _fields(self.picture)
         return {
             root: [
@@ -168,7 +169,7 @@ class Photographs:
 
     picture: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _readable(self.picture)
 
     def find(self, tree: "PictureTree") -> dict[str, list[Pair]]:
@@ -199,7 +200,7 @@ class SameNames:
         ("input", "gt"),
     )
 
-    def __str__(self):
+    def __str__(self) -> str:
         rainy, clean = self._NAMES[0]
         others = ", ".join(f"{rainy} with {clean}" for rainy, clean in self._NAMES[1:])
         folder = self.folder.removeprefix("/")
@@ -255,7 +256,7 @@ def _pattern(template, top):
         pattern += "(?:[^/]+/)*".join(map(re.escape, literal.split("**/")))
         if name is not None:
             again = f"(?P<{name}>" in pattern
-            pattern += f"(?P={name})" if again else f"(?P<{name}>{_KINDS[kind]})"
+            pattern += f"(?P={name})" if again else f"(?P<{name}>{_KINDS[kind or '']})"
     return re.compile(pattern + r"\.[^./]+", re.IGNORECASE)
 
 

@@ -110,15 +110,16 @@ class SampledConfig(tfds.core.BuilderConfig):
     """A part of the training pairs of another configuration.
 
     Attributes:
-        base: the name of the other configuration, None where the set has none.
+        base: the name of the other configuration, empty where the set has none.
         sample: how many training pairs.
     """
 
-    base: str | None = None
+    base: str = ""
     sample: int = 1
 
 
-class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+# TFDS's own keyword, which pyright cannot see.
+class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportCallIssue, reportGeneralTypeIssues]
     """Builds `{"rainy", "clean", "name", "scene"}` from pictures that lie in `manual_dir`.
 
     A subclass names its `SETS`, one `PairSet` or `{configuration: PairSet}`, its `FACTS`, and where
@@ -154,7 +155,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     PAIRED = True
     VIDEO = False
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
         sets = cls.__dict__.get("SETS", {})
         if isinstance(sets, dict) and sets:
@@ -199,12 +200,12 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         sets = getattr(cls, "SETS", None)
         if sets is None:
             raise UsageError(f"{cls.name} makes its pairs itself: it has none to sample")
-        base = config.name if isinstance(config, tfds.core.BuilderConfig) else config
+        base = config if config is None or isinstance(config, str) else config.name
         if isinstance(sets, dict):
             base = base or next(iter(sets))
             pair_set = sets[base]
         else:
-            base, pair_set = None, sets
+            base, pair_set = "", sets
         if "train" not in pair_set.splits:
             raise UsageError(f"{cls.name} has no training pairs to sample")
         if sample < 1:
@@ -258,7 +259,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             homepage=self.HOMEPAGE or None,
         )
 
-    def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
+    def _as_dataset(self, split, decoders: Any = None, read_config=None, shuffle_files=False):
         # TFDS itself reads array_record as a data source only, not as a `tf.data.Dataset`.
         if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
             return super()._as_dataset(split, decoders, read_config, shuffle_files)
@@ -484,7 +485,7 @@ def _scenes_by_content(
     for done, (_, pair) in enumerate(pairs, 1):
         progress("comparing scenes", done, len(pairs))
         try:
-            thumbnails.append(thumbnail(_Picture(tree, pair.clean).image))
+            thumbnails.append(thumbnail(_Picture(tree, pair.clean or pair.rainy).image))
         except UsageError as error:
             bad.append(str(error))
     if bad:

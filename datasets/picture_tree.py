@@ -107,8 +107,8 @@ class PictureTree:
         for path in files:
             if _hidden(path.relative_to(self.root)):
                 continue
-            if archive_stem(path) is not None:
-                folder = path.relative_to(self.root).with_name(archive_stem(path))
+            if (stem := archive_stem(path)) is not None:
+                folder = path.relative_to(self.root).with_name(stem)
                 self._add_archive(path, folder)
             elif advice := unpacking_advice(path):
                 self.notes.append(advice)

@@ -52,7 +52,7 @@ def _ask(path, name):
         return {"available": False, "reason": f"no answer within {_LIMIT} s"}
     refused = refused_operators(done.stdout)
     device = re.search(r"Selected adapter: ([^,\n]+)", done.stdout)
-    found = {"available": True}
+    found: dict[str, bool | str] = {"available": True}
     if device:
         found["device"] = device[1]
     if done.returncode == 0:
@@ -86,7 +86,7 @@ def _reason(done):
     return f"it ended with status {done.returncode}"
 
 
-def main(path, name):
+def main(path: str, name: str) -> None:
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 

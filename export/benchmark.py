@@ -6,9 +6,11 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import mspfn_tf
 from mspfn_tf.errors import UsageError
@@ -33,7 +35,12 @@ EXTRAS = {
 """The extra that a format needs, and the packages that it brings."""
 
 
-def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
+def benchmark(
+    source: str | os.PathLike,
+    image_size: tuple[int, int] = (256, 256),
+    threads: Sequence[int] = (1, 2),
+    formats: Sequence[str] = FORMATS,
+) -> Iterator[dict[str, Any]]:
     """Exports a model in each format, unchecked, and times it in a process of its own.
 
     Args:
@@ -75,7 +82,7 @@ def benchmark(source, image_size=(256, 256), threads=(1, 2), formats=FORMATS):
                 yield row
 
 
-def machine():
+def machine() -> dict[str, Any]:
     """What the figures hold for: a dict."""
     return {
         "processor": _processor(),

@@ -1,5 +1,6 @@
 """The real pictures that exports are calibrated on and checked with."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,14 @@ class Patch:
     clean: np.ndarray | None = None
 
     @property
-    def batch(self):
+    def batch(self) -> np.ndarray:
         """The rainy piece as the network takes it: float32 ``[1, height, width, 3]`` in [0, 1]."""
         return self.rainy[None].astype(np.float32) / 255
 
 
-def read_patches(folder, image_size, count=16):
+def read_patches(
+    folder: str | os.PathLike, image_size: tuple[int, int], count: int = 16
+) -> list[Patch]:
     """Cuts pieces of one size out of the pictures of a folder, evenly over pictures and places.
 
     Args:

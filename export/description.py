@@ -9,10 +9,10 @@ from mspfn_tf.complexity import multiply_adds
 from mspfn_tf.errors import UsageError
 from mspfn_tf.model import MSPFN
 from mspfn_tf.model_files import load_model
-from mspfn_tf.source import resolve
+from mspfn_tf.source import ModelSource, resolve
 
 
-def open_source(source: Any) -> MSPFN:
+def open_source(source: ModelSource) -> MSPFN:
     """The `MSPFN` of a preset name, directory of a model, `.keras` or `.weights.h5` file, or of an
     `MSPFN` itself.
 
@@ -30,7 +30,7 @@ def open_source(source: Any) -> MSPFN:
 
 
 def describe_source(
-    source: Any, model: MSPFN, image_size: tuple[int, int] | None = None
+    source: ModelSource, model: MSPFN, image_size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """What a file says of the model that it was made from.
 

@@ -1,11 +1,16 @@
 """The Keras model that ONNX and OpenVINO files are made from, and how they are checked."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import ops
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.export.calibration import Patch
 from mspfn_tf.model import MSPFN
+from mspfn_tf.source import ModelSource
 from mspfn_tf.whole_picture import cut_model, has_statistics
 
 LAYOUTS = ("nchw", "nhwc")
@@ -54,7 +59,7 @@ def input_signature(model: keras.Model) -> list[list[keras.InputSpec]]:
     ]
 
 
-def metadata(model: MSPFN, source, layout: str, widths: list[int]) -> dict:
+def metadata(model: MSPFN, source: ModelSource, layout: str, widths: list[int]) -> dict:
     """What a file says of itself; see `mspfn_tf.runtimes.onnx_graph.METADATA`."""
     from mspfn_tf.source import resolve
 
@@ -69,7 +74,7 @@ def metadata(model: MSPFN, source, layout: str, widths: list[int]) -> dict:
     }
 
 
-def check_options(output, suffix: str, layout: str, quantize: str) -> None:
+def check_options(output: Path, suffix: str, layout: str, quantize: str) -> None:
     """Raises `UsageError` for what no file can be written of."""
     if output.suffix != suffix:
         raise UsageError(f"output must end in {suffix}; received {output}")
@@ -101,7 +106,7 @@ def output_names(widths: list[int]) -> list[str]:
     return ["derained", *(f"statistics_{n}" for n in range(len(widths)))]
 
 
-def other_sizes(patches) -> list[np.ndarray]:
+def other_sizes(patches: Sequence[Patch]) -> list[np.ndarray]:
     """Pictures of sizes and a batch that the others are not of, float32 `[batch, H, W, 3]`."""
     picture = patches[0].batch
     return [picture[:, :32, :40], np.concatenate([picture[:, :40, :32]] * 2)]

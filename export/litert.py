@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import logging
@@ -10,11 +13,13 @@ from absl import logging
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file, quantization
 from mspfn_tf.export.accelerators import accelerators
-from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.calibration import SAMPLE, Patch, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_litert
+from mspfn_tf.export.verification import check_litert, verdict
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import check_image_size
+from mspfn_tf.source import ModelSource
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
@@ -44,15 +49,15 @@ PHONE_OPERATORS = frozenset(
 
 
 def export_litert(
-    source,
-    output,
-    image_size=(256, 256),
-    quantize="none",
-    calibration=None,
-    overwrite=False,
-    force=False,
-    ask_accelerators=False,
-):
+    source: ModelSource,
+    output: str | os.PathLike,
+    image_size: tuple[int, int] = (256, 256),
+    quantize: str = "none",
+    calibration: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+    ask_accelerators: bool = False,
+) -> dict[str, Any]:
     """Writes a model as LiteRT files, each compared with the model it came from.
 
     Three files: `output`, whose input and output are float32 in [0, 1]; the same with bytes 0..255
@@ -107,9 +112,7 @@ def export_litert(
             path.write_bytes(data)
         structure = litert_file.describe(litert_file.read(content))
         parity = check_litert(model, dict(zip(contents, paths, strict=False)), quantize, check_on)
-        problems = [*parity.pop("problems"), *_structure_problems(model, structure)]
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force, _structure_problems(model, structure))
         description = {
             "format": "litert",
             **describe_source(source, model, image_size),
@@ -129,17 +132,16 @@ def export_litert(
             },
             **structure,
             **({"accelerators": accelerators(paths[0])} if ask_accelerators else {}),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         text = json.dumps(description, indent=1) + "\n"
         paths[2].write_text(text)
     return json.loads(text)
 
 
-def convert(model, image_size, quantize="none", patches=()):
+def convert(
+    model: MSPFN, image_size: tuple[int, int], quantize: str = "none", patches: Sequence[Patch] = ()
+) -> bytes:
     """The bytes of a .tflite file of `model` at one size, with float32 inputs and outputs.
 
     Signature `serving_default`, from `rainy` to `derained`. In the formats "none" and "float16", a
@@ -219,7 +221,7 @@ def _quiet():
         logging.set_verbosity(verbosity)
 
 
-def is_for_phones(model):
+def is_for_phones(model: MSPFN) -> bool:
     """Whether `model` was built of what phone accelerators run, so that its file must be, too."""
     return model.activation == "relu" and model.upsampling != "transposed"
 

@@ -1,6 +1,8 @@
 """What a .tflite file holds, and small changes to it: pure flatbuffer work, no TensorFlow."""
 
 import collections
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -11,17 +13,17 @@ _OPERATOR_NAMES = {
 }
 
 
-def read(content):
+def read(content: bytes) -> schema.ModelT:
     """The object form of the bytes of a .tflite file, which the functions here take."""
     return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
 
 
-def write(model):
+def write(model: schema.ModelT) -> bytes:
     """The bytes of a .tflite file from its object form."""
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def describe(model):
+def describe(model: schema.ModelT) -> dict[str, Any]:
     """What decides whether an accelerator runs the file.
 
     Returns:
@@ -41,7 +43,7 @@ def describe(model):
     }
 
 
-def with_integer_depth_to_space(content):
+def with_integer_depth_to_space(content: bytes) -> bytes:
     """The same file with DEPTH_TO_SPACE on 8-bit tensors wherever it stood between DEQUANTIZE and
     QUANTIZE.
 
@@ -85,7 +87,9 @@ def _scale(tensor):
     return list(quantization.scale), list(quantization.zeroPoint), tensor.type
 
 
-def with_signature(content, key, inputs, outputs):
+def with_signature(
+    content: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
     """The same file with a signature `key`, whose inputs and outputs are named in order."""
     model = read(content)
     (graph,) = model.subgraphs
@@ -115,7 +119,7 @@ def _named(graph, indices, names, suffix):
     return entries
 
 
-def merged(first, *others):
+def merged(first: bytes, *others: bytes) -> bytes:
     """One file with the graphs and signatures of several; equal weights are stored once."""
     model = read(first)
     known = {}
@@ -158,7 +162,7 @@ def _buffer_of(model, buffer, known):
     return known[data]
 
 
-def with_uint8_interface(content):
+def with_uint8_interface(content: bytes) -> bytes:
     """The same file with bytes 0..255 in place of floats 0..1 as input and output.
 
     One DEQUANTIZE in front and one QUANTIZE at the end, both with scale 1/255; the latter rounds

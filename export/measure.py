@@ -14,7 +14,7 @@ import numpy as np
 LEAST_RUNS, LEAST_SECONDS, MOST_RUNS = 5, 2.0, 50
 
 
-def main(kind, path, image_size, threads):
+def main(kind: str, path: str, image_size: list[int], threads: int) -> None:
     if kind in ("keras", "saved_model"):
         limit_tensorflow(threads)
     from mspfn_tf.runtimes import open_runtime
@@ -41,7 +41,7 @@ def main(kind, path, image_size, threads):
     print(json.dumps(result))
 
 
-def limit_tensorflow(threads):
+def limit_tensorflow(threads: int) -> None:
     """Before it starts: how many threads it may use."""
     import tensorflow as tf
 
@@ -49,7 +49,7 @@ def limit_tensorflow(threads):
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def peak_memory():
+def peak_memory() -> int:
     """Bytes of memory that this process held at its peak."""
     try:
         with open("/proc/self/status") as status:

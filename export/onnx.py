@@ -13,17 +13,19 @@ from typing import Any
 from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_graph
+from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import MULTIPLE_OF
+from mspfn_tf.source import ModelSource
 
 CHECK_SIZE = (64, 96)
 """Size of the pictures that a file is checked on, beside two others."""
 
 
 def export_onnx(
-    source: Any,
+    source: ModelSource,
     output: str | os.PathLike,
     layout: str = "nchw",
     quantize: str = "none",
@@ -69,9 +71,7 @@ def export_onnx(
         model = open_source(source)
         path.write_bytes(convert(model, layout, quantize, source))
         parity = check_graph(model, path, quantize, patches)
-        problems = parity.pop("problems")
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force)
         description = {
             "format": "onnx",
             **describe_source(source, model),
@@ -81,16 +81,15 @@ def export_onnx(
             "file": output.name,
             "bytes": path.stat().st_size,
             "sha256": sha256(path),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         card.write_text(json.dumps(description, indent=1) + "\n")
     return json.loads(json.dumps(description))
 
 
-def convert(model, layout: str = "nchw", quantize: str = "none", source: Any = None) -> bytes:
+def convert(
+    model: MSPFN, layout: str = "nchw", quantize: str = "none", source: ModelSource | None = None
+) -> bytes:
     """The bytes of an ONNX file of an `MSPFN`, unchecked.
 
     Args:

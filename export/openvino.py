@@ -12,13 +12,15 @@ from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.onnx import CHECK_SIZE
-from mspfn_tf.export.verification import VerificationError, check_graph
+from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.model import MSPFN
+from mspfn_tf.source import ModelSource
 
 
 def export_openvino(
-    source: Any,
+    source: ModelSource,
     output: str | os.PathLike,
     layout: str = "nchw",
     quantize: str = "none",
@@ -63,9 +65,7 @@ def export_openvino(
             parity = check_graph(model, written, quantize, patches)
             for path in paths[:2]:
                 path.write_bytes(written.with_suffix(path.suffix).read_bytes())
-        problems = parity.pop("problems")
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force)
         description = {
             "format": "openvino",
             **describe_source(source, model),
@@ -77,17 +77,18 @@ def export_openvino(
                 for final, path in zip(finals[:2], paths[:2], strict=True)
             ],
             "bytes": sum(path.stat().st_size for path in paths[:2]),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         paths[2].write_text(json.dumps(description, indent=1) + "\n")
     return json.loads(json.dumps(description))
 
 
 def write(
-    model, path: Path, layout: str = "nchw", quantize: str = "none", source: Any = None
+    model: MSPFN,
+    path: Path,
+    layout: str = "nchw",
+    quantize: str = "none",
+    source: ModelSource | None = None,
 ) -> None:
     """Writes `path` and the weights beside it, unchecked.
 

@@ -6,6 +6,7 @@ own converter quantises.
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,14 +31,14 @@ def _memory_warnings_ignored():
         yield
 
 
-def dynamic_range(content):
+def dynamic_range(content: bytes) -> bytes:
     """8-bit weights; activations are quantised as the file runs, from what they hold."""
     package = _package()
     return _quantize(package.quantizer.Quantizer(content, package.recipe.dynamic_wi8_afp32()))
 
 
 @_memory_warnings_ignored()
-def full_integer(content, pictures):
+def full_integer(content: bytes, pictures: Sequence[np.ndarray]) -> bytes:
     """8-bit weights and activations, with ranges calibrated on `pictures`.
 
     Args:

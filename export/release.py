@@ -17,14 +17,14 @@ from mspfn_tf.export.onnx import export_onnx
 from mspfn_tf.files import atomic_folder, sha256
 from mspfn_tf.presets import PRESETS, WEIGHTS, tflite_path
 from mspfn_tf.released import DIGESTS
-from mspfn_tf.source import resolve
+from mspfn_tf.source import ModelSource, Source, resolve
 from mspfn_tf.weights_file import save_weights
 
 PAPER = "https://arxiv.org/abs/2003.10985"
 
 
 def write_release(
-    source: Any,
+    source: ModelSource,
     folder: str | os.PathLike,
     card: dict[str, Any] | None = None,
     image_size: tuple[int, int] = (512, 512),
@@ -65,7 +65,7 @@ def write_release(
         config.pop("build_config", None)
         (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         weights = new / "model.weights.h5"
-        if found.kind in ("preset", "weights"):
+        if found.kind in ("preset", "weights") and found.weights_file is not None:
             shutil.copyfile(found.weights_file, weights)  # so that its digest stays the same
         else:
             save_weights(model, weights, overwrite=True)
@@ -176,7 +176,7 @@ def _told(score):
     return f"{psnr if isinstance(psnr, str) else format(psnr, '.2f')} / {score['ssim']:.4f}"
 
 
-def _shipped_card(source):
+def _shipped_card(source: Source) -> dict[str, Any]:
     if source.kind != "preset" or PRESETS[source.name]["weights"] is None:
         return {}
     return json.loads((WEIGHTS / f"{source.name}.json").read_text())

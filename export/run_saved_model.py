@@ -2,12 +2,13 @@
 else: `python run_saved_model.py SAVED_MODEL PICTURES.npz RESULTS.npz`."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def main(path, pictures, results):
+def main(path: str, pictures: str, results: str) -> None:
     loaded = tf.saved_model.load(path)
     found = {}
     with np.load(pictures) as arrays:
@@ -27,7 +28,7 @@ def main(path, pictures, results):
     np.savez(results, **found)
 
 
-def run(loaded, signature, rainy, suffix=""):
+def run(loaded: Any, signature: str, rainy: tf.Tensor, suffix: str = "") -> Any:
     found = loaded.signatures[signature](**{f"rainy{suffix}": rainy})
     return found[f"derained{suffix}"].numpy()[0]
 

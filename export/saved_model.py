@@ -2,15 +2,19 @@
 
 import json
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.verification import VerificationError, check_saved_model
+from mspfn_tf.export.verification import check_saved_model, verdict
 from mspfn_tf.files import atomic_folder, atomic_write
+from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
+from mspfn_tf.source import ModelSource
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 CHECK_SIZE = (64, 96)
@@ -22,8 +26,13 @@ and with the smaller presets within the memory of an ordinary server, some 5 to 
 
 
 def export_saved_model(
-    source, output, calibration=None, overwrite=False, force=False, max_pixels=MAX_PIXELS
-):
+    source: ModelSource,
+    output: str | os.PathLike,
+    calibration: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Any]:
     """Writes a model as a SavedModel, compared with the model it came from.
 
     Three signatures for servers; batch, height and width are free:
@@ -76,9 +85,7 @@ def export_saved_model(
         except (OSError, tf.errors.OpError) as error:
             raise UsageError(f"cannot write {output}: {error}") from error
         parity = check_saved_model(model, directory, patches)
-        problems = parity.pop("problems")
-        if problems and not force:
-            raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+        verified = verdict(parity, output, force)
         description = {
             "format": "saved_model",
             **describe_source(source, model),
@@ -92,10 +99,7 @@ def export_saved_model(
                 },
             },
             "bytes": directory_size(directory),
-            "parity": parity,
-            "verified": not problems,
-            "forced": bool(problems),
-            "problems": problems,
+            **verified,
         }
         text = json.dumps(description, indent=1) + "\n"
         try:
@@ -105,7 +109,9 @@ def export_saved_model(
     return json.loads(text)
 
 
-def write_saved_model(model, directory, max_pixels=MAX_PIXELS):
+def write_saved_model(
+    model: MSPFN, directory: str | os.PathLike, max_pixels: int = MAX_PIXELS
+) -> None:
     """Writes the SavedModel of an `MSPFN`, unchecked."""
     import tensorflow as tf
 
@@ -113,7 +119,7 @@ def write_saved_model(model, directory, max_pixels=MAX_PIXELS):
     # The variables alone: tracking a Keras model, as ExportArchive does, stores weights twice.
     module.weights = [variable.value for variable in model.variables]
     # For who asks; the graph has the number itself, so that nobody changes it by accident.
-    module.max_pixels = tf.Variable(max_pixels, trainable=False, dtype=tf.int64)
+    module.max_pixels = tf.Variable(tf.constant(max_pixels, tf.int64), trainable=False)
 
     # A function of its own, so that the graph is stored once for all signatures.
     @tf.function(
@@ -261,11 +267,12 @@ def _reflect(pictures, axis):
 
     length = tf.shape(pictures)[axis]
     period = tf.maximum(2 * (length - 1), 1)
-    place = tf.range(tf.maximum(length + (-length) % MULTIPLE_OF, LEAST_SIDE)) % period
+    fitting = length + tf.math.floormod(-length, MULTIPLE_OF)
+    place = tf.math.floormod(tf.range(tf.maximum(fitting, LEAST_SIDE)), period)
     return tf.gather(pictures, tf.minimum(place, period - place), axis=axis)
 
 
-def directory_size(directory):
+def directory_size(directory: str | os.PathLike) -> int:
     """Bytes of all files in a directory."""
     return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
 

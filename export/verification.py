@@ -7,13 +7,17 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from mspfn_tf.export.calibration import Patch
 from mspfn_tf.metrics import psnr
+from mspfn_tf.model import MSPFN
 from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
@@ -41,7 +45,34 @@ class VerificationError(Exception):
     """An exported file differs from its model by more than `BOUNDS` allow."""
 
 
-def check_litert(model, files, quantize, patches):
+def verdict(
+    parity: dict[str, Any], output: Path, force: bool, problems: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The entries of a description that say how a file was verified.
+
+    Args:
+        parity: what one of the checks here returned.
+        output: the file or directory, for the message.
+        force: whether what falls short is written all the same.
+        problems: further ones.
+
+    Raises:
+        VerificationError: there are problems, and `force` is false.
+    """
+    problems = [*parity.pop("problems"), *problems]
+    if problems and not force:
+        raise VerificationError(f"{output} was not written: " + "; ".join(problems))
+    return {
+        "parity": parity,
+        "verified": not problems,
+        "forced": bool(problems),
+        "problems": problems,
+    }
+
+
+def check_litert(
+    model: MSPFN, files: Mapping[str, Path], quantize: str, patches: Sequence[Patch]
+) -> dict[str, Any]:
     """Compares LiteRT files with the Keras model on pictures.
 
     Args:
@@ -72,7 +103,9 @@ def check_litert(model, files, quantize, patches):
     return parity
 
 
-def check_graph(model, path, quantize, patches):
+def check_graph(
+    model: MSPFN, path: Path, quantize: str, patches: Sequence[Patch]
+) -> dict[str, Any]:
     """Compares an ONNX or OpenVINO file with the Keras model on pictures.
 
     Also on two other sizes and a batch of two, and by what it measures and by what it makes of
@@ -123,7 +156,7 @@ def _statistics_errors(model, runtime, patches):
     }
 
 
-def check_saved_model(model, path, patches):
+def check_saved_model(model: MSPFN, path: Path, patches: Sequence[Patch]) -> dict[str, Any]:
     """Compares a SavedModel, loaded in a fresh process without this package, with the Keras model.
 
     All three signatures are run, also on sizes that are no multiple of 8.
@@ -170,7 +203,12 @@ def check_saved_model(model, path, patches):
     return parity
 
 
-def compare(expected, found, patches, bounds):
+def compare(
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    patches: Sequence[Patch],
+    bounds: Mapping[str, float],
+) -> dict[str, Any]:
     """Measures the differences of two lists of pictures; "problems" lists what breaks `bounds`."""
     parity = {
         "pictures": len(patches),

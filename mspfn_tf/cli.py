@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
@@ -33,7 +34,7 @@ exit status:
 """
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mspfn",
         description="Takes rain out of photographs.",
@@ -57,7 +58,7 @@ def build_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process' own) and returns its exit status."""
     arguments = build_parser().parse_args(argv)
     quiet_tensorflow()

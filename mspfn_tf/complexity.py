@@ -5,9 +5,10 @@ import math
 from keras import layers
 
 from mspfn_tf.layers import ConvLSTM, Smooth
+from mspfn_tf.model import MSPFN
 
 
-def multiply_adds(model, image_size):
+def multiply_adds(model: MSPFN, image_size: tuple[int, int]) -> int:
     """Multiply-adds of all convs of an `MSPFN` for one picture.
 
     Counted as is usual for conv networks: kernel elements times the positions where the kernel is

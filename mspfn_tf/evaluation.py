@@ -230,13 +230,13 @@ def write_scores(
     """
     output = Path(output)
     # A name that is not UTF-8 is written as the escape that stands for its bytes.
-    readable = {"encoding": "utf-8", "errors": "backslashreplace"}
+    encoding, errors = "utf-8", "backslashreplace"
     try:
         with (
             atomic_write(output / "scores.csv", overwrite) as table,
             atomic_write(output / "scores.json", overwrite) as document,
         ):
-            with open(table, "w", newline="", **readable) as file:
+            with open(table, "w", newline="", encoding=encoding, errors=errors) as file:
                 columns = csv.DictWriter(
                     file, scores["images"][0] if scores["images"] else ["name"]
                 )
@@ -246,7 +246,7 @@ def write_scores(
                     for image in scores["images"]
                 )
             text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
-            document.write_text(text + "\n", **readable)
+            document.write_text(text + "\n", encoding=encoding, errors=errors)
     except OSError as error:
         raise _unwritten(output, error) from error
 

@@ -4,30 +4,35 @@ Only `keras.layers` and `keras.ops` are used, so the parts run on every Keras ba
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+Tensor: TypeAlias = Any
+"""A tensor of whichever backend runs, or a Keras tensor: they have no type in common."""
+
+DType: TypeAlias = str | keras.DTypePolicy | None
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
 class SpaceToDepth(layers.Layer):
     """Folds `factor` x `factor` pixels into channels: [b, h, w, c] -> [b, h/f, w/f, c*f*f]."""
 
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.space_to_depth(x, self.factor)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, *sides, channels = input_shape
         sides = [None if side is None else side // self.factor for side in sides]
-        return (batch, *sides, channels * self.factor**2)
+        return (batch, *sides, channels and channels * self.factor**2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -35,19 +40,19 @@ class SpaceToDepth(layers.Layer):
 class DepthToSpace(layers.Layer):
     """Unfolds channels into `factor` x `factor` pixels (Shi et al. 2016, eq. 4)."""
 
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.depth_to_space(x, self.factor)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, *sides, channels = input_shape
         sides = [None if side is None else side * self.factor for side in sides]
-        return (batch, *sides, channels // self.factor**2)
+        return (batch, *sides, channels and channels // self.factor**2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -59,7 +64,7 @@ class GlobalMean(layers.Layer):
     accumulators on phones do not overflow.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
 
 
@@ -82,7 +87,12 @@ class ConvLSTM(layers.Layer):
     """
 
     def __init__(
-        self, filters, steps=1, activation="tanh", kernel_initializer="glorot_uniform", **kwargs
+        self,
+        filters: int,
+        steps: int = 1,
+        activation: str = "tanh",
+        kernel_initializer: str | dict[str, Any] | keras.Initializer = "glorot_uniform",
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -108,13 +118,13 @@ class ConvLSTM(layers.Layer):
             name=name,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         for conv in self.input_convs.values():
             conv.build(input_shape)
         for conv in self.hidden_convs.values():
             conv.build((*input_shape[:-1], self.filters))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         activation = keras.activations.get(self.activation)
         from_input = {gate: conv(x) for gate, conv in self.input_convs.items()}
         gate = from_input
@@ -128,10 +138,10 @@ class ConvLSTM(layers.Layer):
             hidden = activation(cell) * ops.sigmoid(gate["output"])
         return hidden
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -149,13 +159,13 @@ class Smooth(layers.Layer):
     stand in the picture as a mesh (Sugawara et al. 2019). It has no weights.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         line = np.array([0.25, 0.5, 0.25], "float32")
         kernel = np.tile(np.outer(line, line)[:, :, None, None], (1, 1, x.shape[-1], 1))
         kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
         return ops.depthwise_conv(x, kernel, padding="same")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
 
@@ -177,26 +187,26 @@ class Blocks:
     activation: str
     upsampling: str
     reduction: int | None
-    dtype: Any = None
-    context: Any = None
+    dtype: DType = None
+    context: keras.KerasTensor | None = None
 
-    def activate(self, x, name):
+    def activate(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         if self.activation == "relu":
             return layers.ReLU(dtype=self.dtype, name=f"{name}_relu")(x)
         return layers.PReLU(shared_axes=[1, 2], dtype=self.dtype, name=f"{name}_prelu")(x)
 
     def conv(
         self,
-        x,
-        filters,
-        name,
-        stride=1,
-        activate=True,
-        use_bias=None,
-        size=3,
-        dtype=None,
-        kernel_initializer="glorot_uniform",
-    ):
+        x: keras.KerasTensor,
+        filters: int,
+        name: str,
+        stride: int = 1,
+        activate: bool = True,
+        use_bias: bool | None = None,
+        size: int = 3,
+        dtype: DType = None,
+        kernel_initializer: str | keras.Initializer = "glorot_uniform",
+    ) -> keras.KerasTensor:
         """`size` x `size` conv, and the activation unless `activate` is false."""
         y = layers.Conv2D(
             filters,
@@ -210,7 +220,7 @@ class Blocks:
         )(x)
         return self.activate(y, name) if activate else y
 
-    def up(self, x, filters, name):
+    def up(self, x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
         """Doubles height and width."""
         use_bias = self.activation == "relu"
         if self.upsampling == "transposed":
@@ -235,13 +245,15 @@ class Blocks:
         y = self.concatenate(y, y, y, y, name=f"{name}_copies")
         return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
 
-    def add(self, *tensors, name):
+    def add(self, *tensors: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))
 
-    def concatenate(self, *tensors, name):
+    def concatenate(self, *tensors: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return layers.Concatenate(dtype=self.dtype, name=name)(list(tensors))
 
-    def picture_context(self, features, filters, name):
+    def picture_context(
+        self, features: dict[str, keras.KerasTensor], filters: int, name: str
+    ) -> keras.KerasTensor:
         """What all attention is drawn from: global means of the features of every scale."""
         means = []
         for scale, x in features.items():
@@ -250,7 +262,7 @@ class Blocks:
         y = self.concatenate(*means, name=f"{name}_concat")
         return self.conv(y, filters, name, use_bias=True, size=1)
 
-    def channel_attention(self, x, name):
+    def channel_attention(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Scales each channel by a number in (0, 1) drawn from all channels' global means."""
         filters = x.shape[-1]
         y = self.context
@@ -261,7 +273,7 @@ class Blocks:
         y = layers.Activation("sigmoid", dtype=self.dtype, name=f"{name}_sigmoid")(y)
         return layers.Multiply(dtype=self.dtype, name=f"{name}_scale")([x, y])
 
-    def rcab(self, x, name):
+    def rcab(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Residual channel attention block (Zhang et al. 2018; MSPFN section 3.2)."""
         filters = x.shape[-1]
         y = self.conv(x, filters, f"{name}_conv1", use_bias=True)
@@ -270,7 +282,9 @@ class Blocks:
             y = self.channel_attention(y, f"{name}_attention")
         return self.add(x, y, name=f"{name}_add")
 
-    def attention_unit(self, entry, rcabs, stride, name):
+    def attention_unit(
+        self, entry: keras.KerasTensor, rcabs: int, stride: int, name: str
+    ) -> keras.KerasTensor:
         """Down by `stride`, `rcabs` RCABs, up again: what a fusion block adds to one scale."""
         filters = entry.shape[-1]
         down = self.conv(entry, filters, f"{name}_down", stride=stride)
@@ -282,7 +296,9 @@ class Blocks:
             return self.conv(y, filters, f"{name}_up")
         return self.up(y, filters, f"{name}_up")
 
-    def recurrent_unit(self, entry, width, hidden, steps, name):
+    def recurrent_unit(
+        self, entry: keras.KerasTensor, width: int, hidden: int | None, steps: int, name: str
+    ) -> keras.KerasTensor:
         """Narrow conv, ConvLSTM, conv back: what the coarse fusion adds to one scale."""
         y = self.conv(entry, width // 2, f"{name}_in")
         if hidden:

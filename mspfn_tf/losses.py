@@ -6,16 +6,19 @@ the published script.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from mspfn_tf.layers import Tensor
+
 RANGE = 2.0
 """How much wider the published range [-1, 1] is than [0, 1]."""
 
 
-def laplacian(images):
+def laplacian(images: Tensor) -> Tensor:
     """The 3x3 Laplacian (8 in the middle, -1 around) of every channel, zero padding.
 
     Args:
@@ -39,14 +42,14 @@ class CharbonnierLoss(keras.losses.Loss):
         epsilon: float, in the range [-1, 1]. Default 1e-3.
     """
 
-    def __init__(self, epsilon=1e-3, name="charbonnier_loss", **kwargs):
+    def __init__(self, epsilon: float = 1e-3, name: str = "charbonnier_loss", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.epsilon = epsilon
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return _charbonnier(y_pred - y_true, self.epsilon)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -54,10 +57,10 @@ class CharbonnierLoss(keras.losses.Loss):
 class EdgeLoss(CharbonnierLoss):
     """The Charbonnier loss of the Laplacians (MSPFN eq. 10), unweighted."""
 
-    def __init__(self, epsilon=1e-3, name="edge_loss", **kwargs):
+    def __init__(self, epsilon: float = 1e-3, name: str = "edge_loss", **kwargs: Any):
         super().__init__(epsilon, name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return _charbonnier(laplacian(y_pred - y_true), self.epsilon)
 
 
@@ -70,18 +73,24 @@ class DerainLoss(keras.losses.Loss):
         epsilon: float, in the range [-1, 1]. Default 1e-3.
     """
 
-    def __init__(self, edge_weight=0.05, epsilon=1e-3, name="derain_loss", **kwargs):
+    def __init__(
+        self,
+        edge_weight: float = 0.05,
+        epsilon: float = 1e-3,
+        name: str = "derain_loss",
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
         self.edge_weight = edge_weight
         self.epsilon = epsilon
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         difference = y_pred - y_true
         content = _charbonnier(difference, self.epsilon)
         edges = _charbonnier(laplacian(difference), self.epsilon)
         return content + self.edge_weight * edges
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "edge_weight": self.edge_weight,
@@ -102,23 +111,25 @@ class PSNRLoss(keras.losses.Loss):
         ssim_weight: float, decibels that one unit of 1 - SSIM (of the luma) counts. Default 0.
     """
 
-    def __init__(self, floor=1e-4, ssim_weight=0.0, name="psnr_loss", **kwargs):
+    def __init__(
+        self, floor: float = 1e-4, ssim_weight: float = 0.0, name: str = "psnr_loss", **kwargs: Any
+    ):
         super().__init__(name=name, **kwargs)
         self.floor = floor
         self.ssim_weight = ssim_weight
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         error = ops.mean(ops.square(y_pred - y_true), axis=(1, 2, 3))
         loss = (10.0 / math.log(10.0)) * ops.log(error + self.floor)
         if self.ssim_weight:
             loss = loss + self.ssim_weight * (1.0 - structural_similarity(y_true, y_pred))
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "floor": self.floor, "ssim_weight": self.ssim_weight}
 
 
-def structural_similarity(y_true, y_pred):
+def structural_similarity(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """SSIM of the luma per example (Wang et al. 2004), in [-1, 1]; 1 for equal images.
 
     The window is that of the protocol: 11x11, Gaussian of sigma 1.5, only where it fits. Luma is
@@ -128,7 +139,7 @@ def structural_similarity(y_true, y_pred):
     Args:
         y_true, y_pred: float tensors [batch, height, width, 3] in [0, 1], sides of at least 11.
     """
-    weights = ops.convert_to_tensor(np.float32([[[[0.299], [0.587], [0.114]]]]))
+    weights = ops.convert_to_tensor(np.array([[[[0.299], [0.587], [0.114]]]], "float32"))
     x, y = (ops.conv(ops.cast(image, "float32"), weights) for image in (y_true, y_pred))
     moments = ops.concatenate([x, y, x * x, y * y, x * y], axis=-1)
     line = np.exp(-0.5 * np.square(np.arange(-5, 6) / 1.5)).astype("float32")

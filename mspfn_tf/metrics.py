@@ -112,7 +112,7 @@ def _per_image(values):
     return float(values) if values.ndim == 0 else values
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> type:
     if name in ("PSNR", "SSIM"):
         from mspfn_tf import keras_metrics
 

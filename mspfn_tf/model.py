@@ -4,14 +4,15 @@ import dataclasses
 import inspect
 import json
 import os
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, NoReturn, Self
 
 import keras
 from keras import layers
 
 from mspfn_tf.checks import check_choice, check_int
 from mspfn_tf.errors import UsageError
-from mspfn_tf.layers import Blocks, DepthToSpace, SpaceToDepth
+from mspfn_tf.layers import Blocks, DepthToSpace, DType, SpaceToDepth, Tensor
 from mspfn_tf.presets import PRESETS, weights_path
 from mspfn_tf.released import check_released
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
@@ -83,7 +84,7 @@ class MSPFN(keras.Model):
         activation: str = "prelu",
         upsampling: str = "transposed",
         image_size: tuple[int, int] | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         trainable: bool = True,
         name: str = "mspfn",
     ):
@@ -192,13 +193,17 @@ class MSPFN(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         unknown = config.keys() - inspect.signature(cls).parameters.keys()
         if unknown:
             raise UsageError(f"MSPFN has no argument {', '.join(sorted(unknown))}")
         return cls(**config)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         height, width = inputs.shape[1:3]
         if any(side is not None and side % MULTIPLE_OF for side in (height, width)):
             raise UsageError(
@@ -208,8 +213,13 @@ class MSPFN(keras.Model):
         return super().call(inputs, training=training, mask=mask)
 
     def export(
-        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
-    ):
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """As `keras.Model.export`, also before the model has run for the first time.
 
         `mspfn_tf.export` writes the same formats with clipped results, and checks them.
@@ -221,7 +231,7 @@ class MSPFN(keras.Model):
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
         )
 
-    def quantize(self, *arguments, **options):
+    def quantize(self, *arguments: Any, **options: Any) -> NoReturn:
         """Refused: Keras quantises layers that MSPFN has none of (it would warn of every layer, and
         change nothing).
 
@@ -258,22 +268,23 @@ class MSPFN(keras.Model):
             if load_weights:
                 fill(model, weights_path(source.name))
             return model
-        if source.kind != "folder":
+        folder, weights = source.path, source.weights_file
+        if source.kind != "folder" or folder is None or weights is None:
             raise UsageError(
                 f"from_preset takes a preset ({', '.join(PRESETS)}) or a folder with config.json; "
                 f"{preset} is neither. mspfn_tf.model_files.load_model takes files"
             )
-        check_released(source.path)
-        config_file = source.path / "config.json"
+        check_released(folder)
+        config_file = folder / "config.json"
         arguments = arguments_in(config_file)
-        if source.weights_file.is_file():
-            check_declared(arguments, inspect_weights(source.weights_file), source.weights_file)
+        if weights.is_file():
+            check_declared(arguments, inspect_weights(weights), weights)
         try:
             model = cls.from_config({**arguments, **overrides})
         except (ValueError, TypeError) as error:  # Keras has errors of its own
             raise UsageError(f"{config_file} describes no MSPFN: {error}") from error
         if load_weights:
-            fill(model, source.weights_file)
+            fill(model, weights)
         return model
 
 
@@ -386,10 +397,11 @@ def _check_extent(width, blocks, rcabs, hidden, steps):
         )
 
 
-def _check_triple(name, value, minimum):
+def _check_triple(name: str, value: Any, minimum: int) -> tuple[int, int, int]:
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise UsageError(
             f"{name} must be three ints, for 1/4, 1/2 and 1/1; received {value!r} "
             f"of type {type(value).__name__}"
         )
-    return tuple(check_int(f"{name}[{n}]", item, minimum) for n, item in enumerate(value))
+    quarter, half, full = (check_int(f"{name}[{n}]", item, minimum) for n, item in enumerate(value))
+    return quarter, half, full

@@ -1,7 +1,6 @@
 """Keras models from presets, folders and files."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -9,11 +8,11 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.keras_file import load_keras_file
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
-from mspfn_tf.source import resolve
+from mspfn_tf.source import ModelSource, resolve
 from mspfn_tf.weights_file import inspect_weights, load_weights
 
 
-def load_model(source: Any) -> keras.Model:
+def load_model(source: ModelSource) -> keras.Model:
     """The Keras model of a preset, a folder of a model, a `.keras` or `.weights.h5` file.
 
     A weights file that does not say which network it belongs to (one that `save_weights` of Keras
@@ -32,18 +31,19 @@ def load_model(source: Any) -> keras.Model:
         return found.model
     if found.kind == "preset":
         return MSPFN.from_preset(found.name)
-    if found.kind == "folder":
-        return MSPFN.from_preset(found.path)
-    if found.kind == "weights":
-        model = _network_of(found.path)
-        load_weights(model, found.path)
-        return model
-    if found.kind == "keras":
-        return load_keras_file(found.path)
-    raise UsageError(
-        f"{found.path} is no Keras model: expected a preset ({', '.join(PRESETS)}), a folder of a "
-        "model, or a .keras or .weights.h5 file"
-    )
+    readers = {"folder": MSPFN.from_preset, "weights": _of_weights, "keras": load_keras_file}
+    if found.path is None or found.kind not in readers:
+        raise UsageError(
+            f"{found.path} is no Keras model: expected a preset ({', '.join(PRESETS)}), a folder "
+            "of a model, or a .keras or .weights.h5 file"
+        )
+    return readers[found.kind](found.path)
+
+
+def _of_weights(path: Path) -> MSPFN:
+    model = _network_of(path)
+    load_weights(model, path)
+    return model
 
 
 def _network_of(path: Path) -> MSPFN:

@@ -59,7 +59,7 @@ def resume(partial: Path, configuration: Mapping[str, object]) -> dict[int, dict
     return done
 
 
-def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output: Path) -> None:
+def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output: object) -> None:
     """Raises `UsageError` if two configurations differ; the message names what does."""
     wanted = json.loads(json.dumps(wanted))  # tuples are lists in JSON
     differing = [

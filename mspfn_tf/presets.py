@@ -7,6 +7,7 @@ when weights are shipped.
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
@@ -110,7 +111,7 @@ DEFAULT_PRESET = next(
 """The best preset whose weights are shipped."""
 
 
-def known_preset(name):
+def known_preset(name: str) -> str:
     """`name`, if it is a preset.
 
     Raises:
@@ -122,7 +123,7 @@ def known_preset(name):
     return name
 
 
-def weights_path(name):
+def weights_path(name: str) -> Path:
     """The shipped weights file of preset `name`.
 
     Raises:
@@ -140,13 +141,13 @@ def weights_path(name):
     return WEIGHTS / weights["file"]
 
 
-def tflite_path(name):
+def tflite_path(name: str) -> Path | None:
     """The shipped .tflite file of preset `name`, or None where none is shipped."""
     weights = PRESETS[known_preset(name)]["weights"] or {}
     return WEIGHTS / weights["tflite"]["file"] if "tflite" in weights else None
 
 
-def verify_shipped():
+def verify_shipped() -> tuple[list[str], list[str]]:
     """Compares every shipped file with the SHA-256 in its model card.
 
     Returns:
@@ -170,7 +171,7 @@ def verify_shipped():
     return good, bad
 
 
-def check_shipped_bytes(path, content):
+def check_shipped_bytes(path: str | os.PathLike, content: bytes) -> bool:
     """Compares what was read from `path` with what was shipped, if it is a file of the package.
 
     Returns:

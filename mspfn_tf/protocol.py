@@ -1,5 +1,6 @@
 """What the papers' protocol consists of, in arithmetic that NumPy and every Keras backend share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -83,5 +84,9 @@ def _blur(x):
     # The Gaussian is separable: 11 + 11 shifted sums instead of 121, and plain arithmetic rather
     # than a convolution, which some accelerators compute in reduced precision.
     last = WINDOW - 1
-    x = sum(w * x[..., i : i - last or None, :] for i, w in enumerate(_WEIGHTS))
-    return sum(w * x[..., i : i - last or None] for i, w in enumerate(_WEIGHTS))
+    x = _weighted(x[..., i : i - last or None, :] for i in range(WINDOW))
+    return _weighted(x[..., i : i - last or None] for i in range(WINDOW))
+
+
+def _weighted(shifted: Iterable[Any]) -> Any:
+    return sum(weight * x for weight, x in zip(_WEIGHTS, shifted, strict=True))

@@ -64,21 +64,21 @@ class _QuietImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if name != "tensorflow" or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)  # once is enough
-        self._usual = importlib.util.find_spec(name)
-        if self._usual is None or self._usual.loader is None:
+        usual = importlib.util.find_spec(name)
+        if usual is None or usual.loader is None:
             return None
-        spec = importlib.util.spec_from_file_location(
+        self._usual, self._loader = usual, usual.loader
+        return importlib.util.spec_from_file_location(
             name,
-            self._usual.origin,
+            usual.origin,
             loader=self,
-            submodule_search_locations=self._usual.submodule_search_locations,
+            submodule_search_locations=usual.submodule_search_locations,
         )
-        return spec
 
     def create_module(self, spec):
-        return self._usual.loader.create_module(self._usual)
+        return self._loader.create_module(self._usual)
 
     def exec_module(self, module):
-        module.__spec__, module.__loader__ = self._usual, self._usual.loader
+        module.__spec__, module.__loader__ = self._usual, self._loader
         with native_quiet():
-            self._usual.loader.exec_module(module)
+            self._loader.exec_module(module)

@@ -16,6 +16,7 @@ import re
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.model import MSPFN
 
 SCALES = {"quarter": "4", "half": "2", "full": ""}
 GATES = ("input", "candidate", "forget", "output")
@@ -24,7 +25,7 @@ _IGNORED = re.compile(r"(^|/)(beta[12]_power|global_step)$|/(Adam|Adam_1)$")
 _BLOCK = re.compile(r"^(BCM|URAB)[42]?_\d+/")
 
 
-def load_reference_checkpoint(model, prefix):
+def load_reference_checkpoint(model: MSPFN, prefix: str | os.PathLike) -> None:
     """Fills `model` from a TensorFlow 1 checkpoint of the authors' graph, all or nothing.
 
     Args:

@@ -16,6 +16,7 @@ from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
+from mspfn_tf.source import ModelSource
 from mspfn_tf.tiling import balanced_tile, blended_rows, mean_over_tiles
 
 WHOLE_BYTES = 2.4e9
@@ -32,7 +33,7 @@ FIXED_OVERLAP = 1 / 4
 GRAY_LEVELS = 2
 """A picture whose channels differ by at most so many levels of 255 anywhere is gray."""
 _BATCH_PIXELS = 256 * 256  # small tiles go through several at a time
-_LUMA = np.float32([0.299, 0.587, 0.114])  # ITU-R BT.601
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 class Restorer:
@@ -82,7 +83,7 @@ class Restorer:
 
     def __init__(
         self,
-        source: Any,
+        source: ModelSource,
         tile: int | None = None,
         overlap: int | None = None,
         ensemble: int = 1,
@@ -148,7 +149,7 @@ class Restorer:
             sizes = f"whole up to {self.whole_pixels / 1e6:.1f} megapixels"
         return f"Restorer({self.name!r}, runtime={self.runtime.kind!r}, {sizes})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         source = self._arguments[0]
         if isinstance(source, Runtime):
             raise TypeError("a Restorer of a Runtime cannot be pickled: make it from its source")
@@ -219,8 +220,8 @@ class Restorer:
         if several and self.runtime.statistics is not None:
             statistics = self._statistics(image)
 
-            def forward(tiles):
-                return self.runtime.run_guided(tiles, statistics)[0]
+            def forward(pictures):
+                return self.runtime.run_guided(pictures, statistics)[0]
 
         elif several:
             self._warn()
@@ -234,10 +235,11 @@ class Restorer:
         """Those of the whole picture; see `mspfn_tf.whole_picture`."""
         multiple_of = self.sizes.multiple_of
         limit = self._limit()
-        tile = self.sizes.fixed or tuple(
+        height, width = (
             balanced_tile(round_up(side, multiple_of), limit, 0, multiple_of)
             for side in image.shape[:2]
         )
+        tile = self.sizes.fixed or (height, width)
 
         def over_tiles(measure):
             return mean_over_tiles(lambda part: measure(_as_float(part)), image, tile, multiple_of)
@@ -250,13 +252,15 @@ class Restorer:
         return statistics
 
     def _tile(self, size):
-        fitting = self.sizes.fit(tuple(max(side, LEAST_SIDE) for side in size))
+        height, width = (max(side, LEAST_SIDE) for side in size)
+        fitting = self.sizes.fit((height, width))
         if self.sizes.fixed is not None:
             return fitting
         if self.tile is None and fitting[0] * fitting[1] <= self.whole_pixels:
             return fitting
         limit, multiple_of = self._limit(), self.sizes.multiple_of
-        return tuple(balanced_tile(side, limit, self.overlap, multiple_of) for side in fitting)
+        height, width = (balanced_tile(side, limit, self.overlap, multiple_of) for side in fitting)
+        return height, width
 
     def _limit(self):
         return self.tile or self._automatic_tile()

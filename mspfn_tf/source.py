@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.presets import PRESETS, tflite_path, weights_path
 from mspfn_tf.released import released_files
+
+if TYPE_CHECKING:
+    import keras
 
 KINDS = "a preset name, a keras.Model, a folder of a model (config.json and model.weights.h5), a \
 .keras, .weights.h5, .tflite, .onnx or OpenVINO (.xml) file, the folder of a SavedModel, or \
@@ -48,7 +51,7 @@ class Source:
     kind: str
     name: str
     path: Path | None = None
-    model: Any = dataclasses.field(default=None, compare=False)
+    model: "keras.Model | None" = dataclasses.field(default=None, compare=False)
 
     @functools.cached_property
     def digest(self) -> str | None:
@@ -58,7 +61,7 @@ class Source:
         of the `.keras` or `.tflite` file, of the files of a SavedModel by name, or of the arrays of
         a `keras.Model`. None for a preset without shipped weights.
         """
-        if self.kind == "model":
+        if self.model is not None:
             digest = hashlib.sha256()
             for weight in self.model.get_weights():
                 digest.update(np.ascontiguousarray(weight).tobytes())
@@ -94,7 +97,11 @@ class Source:
         return tflite_path(self.name) if self.kind == "preset" else None
 
 
-def resolve(source: Any) -> Source:
+ModelSource: TypeAlias = Union[str, os.PathLike, "keras.Model", Source]  # noqa: UP007
+"""Whatever names a model: one of `KINDS`, or a `Source` that was found already."""
+
+
+def resolve(source: ModelSource) -> Source:
     """Finds out what `source` names. Nothing is loaded, and neither TensorFlow nor Keras imported.
 
     Args:

@@ -3,7 +3,7 @@ pipe."""
 
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def printable(text: object, encoding: str | None = "utf-8") -> str:
@@ -22,18 +22,18 @@ def say(text: object, file: TextIO | None = None) -> None:
     If it cannot be written (the reader of a pipe has gone, as with ``| head -1``, or the disk is
     full), that and all later lines are dropped: what was to be done goes on.
     """
-    file = sys.stdout if file is None else file
+    stream = sys.stdout if file is None else file
     try:
-        print(printable(text, getattr(file, "encoding", None)), file=file, flush=True)
+        print(printable(text, getattr(stream, "encoding", None)), file=stream, flush=True)
     except OSError as error:
         # Python flushes the stream once more at the end, which must not fail either.
         with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), file.fileno())
-        if not isinstance(error, BrokenPipeError) and file is not sys.stderr:
-            say(f"mspfn: cannot print to {file.name}: {error.strerror}", sys.stderr)
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if not isinstance(error, BrokenPipeError) and stream is not sys.stderr:
+            say(f"mspfn: cannot print to {stream.name}: {error.strerror}", sys.stderr)
 
 
-def bar_size(stream: TextIO) -> dict:
+def bar_size(stream: TextIO) -> dict[str, Any]:
     """The size of the terminal at `stream`, as arguments of tqdm: 80x24 where it tells none (those
     that `script` and containers open begin with 0x0), since tqdm would draw nothing there."""
     try:
@@ -76,7 +76,7 @@ class Bars:
     def __enter__(self) -> "Bars":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._close()
 
     def _close(self):

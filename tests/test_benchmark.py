@@ -7,6 +7,8 @@ from mspfn_tf.export.benchmark import benchmark
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

@@ -1,8 +1,11 @@
 """Every dataset builder on its dummy data."""
 
+import pytest
 import tensorflow_datasets as tfds
 
 import mspfn_tf.datasets  # noqa: F401 (registers the builders)
+
+pytestmark = pytest.mark.slow
 
 
 def _case(name, splits, config=None):

@@ -132,7 +132,7 @@ def test_resume_does_what_is_missing(archive, tmp_path):
 def test_results_of_two_models_are_not_mixed(archive, tmp_path):
     restore_archive(archive, tmp_path / "out", MODEL)
     other = workers.Model(PRESET, {"strength": 0.5})
-    with pytest.raises(UsageError, match="of another kind: strength"):
+    with pytest.raises(UsageError, match="of another configuration: strength"):
         restore_archive(archive, tmp_path / "out", other, resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.png").write_bytes(b"mine")

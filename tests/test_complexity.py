@@ -10,6 +10,7 @@ from mspfn_tf.presets import PRESETS
 PUBLISHED = {"mspfn_m17n1": 131_306_723_328, "mspfn": 182_645_143_552}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_agrees_with_the_published_graphs(preset):
     one, two = (
@@ -20,6 +21,7 @@ def test_agrees_with_the_published_graphs(preset):
     assert PRESETS[preset]["multiply_adds_256"] == PUBLISHED[preset]
 
 
+@pytest.mark.slow
 def test_presets_state_their_multiply_adds():
     for name in ("mspfn_mobile", "mspfn_nano"):
         model = MSPFN.from_preset(name, load_weights=False)

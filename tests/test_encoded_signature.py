@@ -13,6 +13,8 @@ from mspfn_tf.inspection.saved_model import check_saved_model
 from tests.export_models import small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):

@@ -28,6 +28,7 @@ def test_size_is_that_of_the_paper(model):
     assert model(X).shape == (1, 24, 40, 12)
 
 
+@pytest.mark.slow
 def test_weights_carry_their_configuration(model, tmp_path):
     small = ESPNet(classes=5, blocks=(0, 1))
     save_espnet(small, tmp_path / "small.weights.h5")
@@ -105,6 +106,7 @@ def _as_published(model):
     return state
 
 
+@pytest.mark.slow
 def test_conversion_uses_every_weight(model):
     rng = np.random.default_rng(3)
     for variable in model.weights:

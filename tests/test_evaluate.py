@@ -65,6 +65,7 @@ def read(output):
     return json.loads((output / "scores.json").read_text())
 
 
+@pytest.mark.slow
 def test_evaluates_a_folder_of_pairs(pairs, network, tmp_path, capsys):
     assert evaluate("--pairs", pairs, "--model", network, "--output", tmp_path / "out") == 0
     scores = read(tmp_path / "out")

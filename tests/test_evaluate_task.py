@@ -14,6 +14,9 @@ from mspfn_tf.cli import main
 from mspfn_tf.pictures import read_rgb
 from mspfn_tf.tasks import evaluation
 
+pytestmark = pytest.mark.slow
+
+
 COLOURS = np.array([[60, 60, 60], [200, 40, 40], [40, 60, 200]], np.uint8)
 DETECTOR = '''
 import numpy as np

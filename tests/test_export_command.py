@@ -7,6 +7,8 @@ from mspfn_tf.export import verification
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):

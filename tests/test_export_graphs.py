@@ -16,6 +16,9 @@ from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 
+pytestmark = pytest.mark.slow
+
+
 EXPORTS = {".onnx": export_onnx, ".xml": export_openvino}
 NETWORKS = {
     "picture": {**PHONE, "attention": "picture"},

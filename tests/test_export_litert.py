@@ -7,12 +7,16 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.export import VerificationError, export_litert, verification
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.litert import PHONE_OPERATORS, QUANTIZATIONS, convert, is_for_phones
-from mspfn_tf.export.litert_file import describe, read
+from mspfn_tf.export.litert_file import describe, read, with_uint8_interface
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import open_runtime
 from tests.export_models import PHONE, small_model, with_real_rain, write_pairs
+
+pytestmark = pytest.mark.slow
+
 
 SIZE = (32, 48)
 
@@ -101,6 +105,36 @@ def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
     description = export_litert(preset, tmp_path / "m.tflite", (64, 64), quantize)
     assert description["verified"]
     assert description["weights_sha256"] == PRESETS[preset]["weights"]["sha256"]
+
+
+@pytest.mark.parametrize("lighter, level", [(2.0, 1.0), (-2.0, 0.0)])
+def test_the_output_is_clipped(tmp_path, lighter, level):
+    model = small_model(**PHONE)
+    bias = model.get_layer("rain").bias
+    bias.assign(np.full(bias.shape, -2 * lighter))  # of differences in [-1, 1]
+    (tmp_path / "light.tflite").write_bytes(convert(model, (16, 16)))
+    rainy = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    unclipped = np.asarray(model(rainy))
+    assert unclipped.min() > 1 if lighter > 0 else unclipped.max() < 0
+    runtime = open_runtime(tmp_path / "light.tflite")
+    np.testing.assert_array_equal(runtime.run(rainy), level)
+    statistics = runtime.measure(rainy)
+    np.testing.assert_array_equal(runtime.run_guided(rainy, statistics)[0], level)
+
+
+def test_the_file_of_bytes_is_compared_too(model, pairs, tmp_path):
+    patches = read_patches(pairs, SIZE, count=1)
+    darker = small_model(**PHONE)
+    bias = darker.get_layer("rain").bias
+    bias.assign(np.full(bias.shape, 0.2))
+    files = {name: tmp_path / f"{name}.tflite" for name in ("float32", "uint8", "darker")}
+    files["float32"].write_bytes(convert(model, SIZE))
+    files["uint8"].write_bytes(with_uint8_interface(files["float32"].read_bytes()))
+    files["darker"].write_bytes(with_uint8_interface(convert(darker, SIZE)))
+    assert verification.check_litert(model, files, "none", patches)["problems"] == []
+    files["uint8"] = files["darker"]
+    (problem,) = verification.check_litert(model, files, "none", patches)["problems"]
+    assert "uint8" in problem
 
 
 def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from mspfn_tf.export.calibration import read_patches
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.restorer import Restorer
 from tests.export_models import small_model, write_pairs
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,35 @@ def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
         export_saved_model(model, tmp_path / "saved", calibration=pairs)
     assert not any(tmp_path.iterdir())
     assert export_saved_model(model, tmp_path / "saved", calibration=pairs, force=True)["forced"]
+
+
+def test_every_signature_is_compared(exported, model, pairs, monkeypatch):
+    patches = read_patches(pairs, (16, 16), count=1)
+    run, whole = verification.subprocess.run, {}
+
+    def once(command, **options):
+        done = run(command, **options)
+        with np.load(command[-1]) as arrays:
+            whole.update(arrays)
+        return done
+
+    monkeypatch.setattr(verification.subprocess, "run", once)
+    parity = verification.check_saved_model(model, exported[0], patches)
+    assert parity["problems"] == [] and parity["uint8_max_error"] > 0
+    for signature, words in (
+        ("serving_default", "max_error"),
+        ("uint8", "signature uint8"),
+        ("encoded", "signature encoded"),
+    ):
+
+        def another(command, signature=signature, **options):
+            darker = {key: value // 2 for key, value in whole.items() if key.startswith(signature)}
+            np.savez(command[-1], **{**whole, **darker})
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr(verification.subprocess, "run", another)
+        problems = verification.check_saved_model(model, exported[0], patches)["problems"]
+        assert problems and all(words in problem or "multiple" in problem for problem in problems)
 
 
 def test_bounds(pairs):

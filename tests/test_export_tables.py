@@ -1,6 +1,11 @@
 import json
 
+import pytest
+
 from tools.export_tables import main
+
+pytestmark = pytest.mark.slow
+
 
 MARKED = """# Title
 <!-- begin generated: formats -->

@@ -17,18 +17,21 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.export import saved_model
 from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import small_model, write_pairs
+from tests.full_disk import FullDisk
+
+pytestmark = pytest.mark.slow
 
 
-class Full:
+class Full(FullDisk):
     """The `at`-th write (1, 2, ...) of this process finds the disk full."""
 
     def __init__(self, monkeypatch, at, folder):
-        self.at, self.count, self.folder = at, 0, str(folder)
-        for owner, name in (
+        self.folder = str(folder)
+        functions = (
             (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
             (Path, "rename"),
-        ):  # fmt: skip
-            self.wrap(monkeypatch, owner, name)
+        )  # fmt: skip
+        super().__init__(monkeypatch, at, functions)
         opened = builtins.open
 
         def open_(file, mode="r", *arguments, **options):
@@ -39,20 +42,6 @@ class Full:
 
         monkeypatch.setattr(builtins, "open", open_)
         monkeypatch.setattr(io, "open", open_)
-
-    def wrap(self, monkeypatch, owner, name):
-        function = getattr(owner, name)
-
-        def wrapped(*arguments, **options):
-            self.check(name)
-            return function(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, wrapped)
-
-    def check(self, what):
-        self.count += 1
-        if self.count == self.at:
-            raise OSError(28, "No space left on device", str(what))
 
 
 class Stream:

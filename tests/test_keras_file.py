@@ -14,6 +14,8 @@ from mspfn_tf.weights_file import save_weights
 from tests.export_models import small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):

@@ -17,6 +17,8 @@ from mspfn_tf.model import MSPFN
 from mspfn_tf.training.patch_stream import PatchStream, tf_dataset
 from tests.export_models import PHONE, small_model
 
+pytestmark = pytest.mark.slow
+
 
 class Pairs:
     """Five pairs in memory, as `PatchStream` reads them."""

@@ -13,6 +13,9 @@ from mspfn_tf.errors import UsageError
 from tests.make_labelled_dummy_data import DATASETS
 from tests.test_builders import _case
 
+pytestmark = pytest.mark.slow
+
+
 CocoRainTest = _case("coco_rain", {"test": 2})
 BddRainDetectionTest = _case("bdd_rain", {"test": 2}, "detection")
 BddRainSegmentationTest = _case("bdd_rain", {"test": 2}, "segmentation")

@@ -12,6 +12,8 @@ from mspfn_tf.runtimes import litert_trial
 from tests.export_models import PHONE, small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def content():

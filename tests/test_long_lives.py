@@ -22,6 +22,9 @@ from mspfn_tf.restorer import Restorer
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).resolve().parent.parent
 CALLS = int(os.environ.get("MSPFN_CALLS", "150"))
 

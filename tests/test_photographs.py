@@ -1,4 +1,8 @@
+import pytest
+
 from tools import photographs
+
+pytestmark = pytest.mark.slow
 
 
 def test_scores_and_sheet(tmp_path, monkeypatch):

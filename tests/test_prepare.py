@@ -14,6 +14,8 @@ from PIL import Image
 from mspfn_tf.cli import main
 from tests.rain_pictures import clean, left_clean, rainy, same_names, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pairs(tmp_path):

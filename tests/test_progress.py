@@ -8,6 +8,7 @@ from mspfn_tf.commands.restore import _Progress
 from mspfn_tf.terminal import Bars
 
 pty = pytest.importorskip("pty")  # no such on Windows
+pytestmark = pytest.mark.slow
 
 
 class _Terminal(io.StringIO):

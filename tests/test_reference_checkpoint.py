@@ -14,6 +14,9 @@ from mspfn_tf.reference_checkpoint import _check_extent
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 from tests.reference_recipe import variables, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = {"width": 8, "hidden": (4, 6, 8)}
 LAYOUTS = {"M17N1": (1, 1, 1), "MSPFN": (1, 3, 3)}
 

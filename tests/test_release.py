@@ -10,6 +10,9 @@ from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 from tools import release
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PHONE}
 
 

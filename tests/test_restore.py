@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,17 +13,14 @@ from mspfn_tf import presets
 from mspfn_tf.commands import restore
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import Picture, read_picture, read_rgb, write_picture
+from tests.half_light import save_half_light
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model that halves the light, so that what was restored, and how often, can be seen."""
-    path = tmp_path_factory.mktemp("model") / "half.keras"
-    image = keras.Input((None, None, 3))
-    keras.Model(image, keras.layers.Rescaling(0.5)(image)).save(path)
-    return path
+    return save_half_light(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

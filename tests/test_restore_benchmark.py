@@ -1,9 +1,12 @@
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks import restore
 from mspfn_tf.pictures import read_rgb
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_photograph_is_the_sample_mirrored():

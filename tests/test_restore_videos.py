@@ -2,7 +2,6 @@
 
 import argparse
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,16 +11,15 @@ from mspfn_tf.errors import UsageError
 
 pytest.importorskip("av")
 
+from tests.half_light import save_half_light  # noqa: E402
 from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model that halves the light, so that what was restored can be seen."""
-    path = tmp_path_factory.mktemp("model") / "half.keras"
-    image = keras.Input((None, None, 3))
-    keras.Model(image, keras.layers.Rescaling(0.5)(image)).save(path)
-    return path
+    return save_half_light(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
+pytestmark = pytest.mark.slow
+
+
 SAMPLE = WEIGHTS.parent / "sample" / "rainy.jpg"
 PICTURE = {**PHONE, "attention": "picture", "upsampling": "smooth"}
 

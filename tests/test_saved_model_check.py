@@ -11,6 +11,9 @@ from mspfn_tf.restorer import Restorer
 from tests.export_models import small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
+pytestmark = pytest.mark.slow
+
+
 SPEC = [tf.TensorSpec([None, None, None, 3], tf.float32, "rainy")]
 
 

@@ -17,6 +17,9 @@ import tensorflow as tf
 from mspfn_tf.export.saved_model import write_saved_model
 from tests.export_models import small_model
 
+pytestmark = pytest.mark.slow
+
+
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "export.md"
 
 

@@ -18,6 +18,9 @@ from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.synthetic_rain_dataset_builder import Builder, RainConfig
 from mspfn_tf.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
+
 # The names decide on the split.
 BACKGROUNDS = [f"scene{number}" for number in range(10)]
 STREAKS = [f"streaks/{number}.png" for number in range(12)]

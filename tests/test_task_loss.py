@@ -9,6 +9,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.tasks.espnet import ESPNet, save_espnet
 from mspfn_tf.training.task_loss import VOID, TaskLoss, as_labels, load_task_network
 
+pytestmark = pytest.mark.slow
+
+
 CLEAN = np.random.default_rng(0).random((2, 16, 24, 3), np.float32)
 
 

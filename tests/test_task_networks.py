@@ -7,6 +7,9 @@ import pytest
 from mspfn_tf.errors import UsageError
 from mspfn_tf.tasks.networks import open_network
 
+pytestmark = pytest.mark.slow
+
+
 X = np.random.default_rng(0).random((1, 16, 24, 3), np.float32)
 
 

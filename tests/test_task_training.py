@@ -24,6 +24,8 @@ from tests.pair_sets import prepare, smooth_pair
 from tests.task_training import digest, first_step, peaceful_and_interrupted, task_recipe
 from tests.tiny_recipe import TINY, recipe
 
+pytestmark = pytest.mark.slow
+
 
 def labelled(index, height=32, width=40):
     """A clean picture, and its mask: in which third of the levels its red channel lies."""

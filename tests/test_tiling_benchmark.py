@@ -10,6 +10,8 @@ from benchmarks import tiling
 from mspfn_tf.runtimes import open_runtime
 from tests.export_models import PHONE, small_model
 
+pytestmark = pytest.mark.slow
+
 
 def test_agreement_and_spread():
     first = np.full((64, 64, 3), 100, np.uint8)

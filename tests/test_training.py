@@ -25,6 +25,7 @@ from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, reports, traine
 from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
 from mspfn_tf.training.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
 from mspfn_tf.training.recipe import Recipe
+from tests.full_disk import FullDisk
 from tests.pair_sets import prepare, smooth_pair
 from tests.tiny_recipe import recipe
 
@@ -393,16 +394,15 @@ class Counting(Runner):
         return rainy
 
 
-class Full:
+class Full(FullDisk):
     """The `at`-th write (1, 2, ...) finds the disk full."""
 
     def __init__(self, monkeypatch, at):
-        self.at, self.count = at, 0
-        for owner, name in (
+        functions = (
             (os, "fsync"), (os, "replace"), (Path, "touch"), (Path, "mkdir"), (np, "savez"),
             (Path, "write_text"), (keras.Model, "save_weights"), (json, "dump"),
-        ):  # fmt: skip
-            self.wrap(monkeypatch, owner, name)
+        )  # fmt: skip
+        super().__init__(monkeypatch, at, functions)
         opened = builtins.open
 
         def open_(file, mode="r", *arguments, **options):
@@ -413,20 +413,6 @@ class Full:
             return stream
 
         monkeypatch.setattr(reports, "open", open_, raising=False)
-
-    def wrap(self, monkeypatch, owner, name):
-        function = getattr(owner, name)
-
-        def wrapped(*arguments, **options):
-            self.check(name)
-            return function(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, wrapped)
-
-    def check(self, what):
-        self.count += 1
-        if self.count == self.at:
-            raise OSError(28, "No space left on device", str(what))
 
 
 @pytest.mark.slow

@@ -3,11 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks.training import PublishedConvLSTM, published_conv_lstm
 from mspfn_tf.layers import ConvLSTM
 from mspfn_tf.model import MSPFN
 from tools import plot_training
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_dead_part_changes_nothing_but_the_size():

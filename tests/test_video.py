@@ -22,6 +22,9 @@ av = pytest.importorskip("av")
 
 from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 CHAPTERS = [
     {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000), "metadata": {"title": "a"}},
     {"id": 2, "start": 200, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "b"}},

@@ -7,6 +7,8 @@ from PIL import Image
 from benchmarks import video
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scene():

@@ -27,6 +27,9 @@ from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.web.server import HEADERS, PageServer, site, write_site
 from tests.browser import WEB, chromium, needs_browser, plain_server, serving
 
+pytestmark = pytest.mark.slow
+
+
 TILE = 64
 ORIENTED = 6  # to be turned by a quarter
 

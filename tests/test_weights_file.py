@@ -22,6 +22,7 @@ def model():
     return MSPFN(**TINY)
 
 
+@pytest.mark.slow
 def test_float32_comes_back_bit_for_bit(model, tmp_path):
     path = tmp_path / "tiny.weights.h5"
     save_weights(model, path)
@@ -32,6 +33,7 @@ def test_float32_comes_back_bit_for_bit(model, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.weights.h5"]
 
 
+@pytest.mark.slow
 def test_float16_is_half_the_size_and_rounds_once(model, tmp_path):
     save_weights(model, tmp_path / "full.weights.h5")
     save_weights(model, tmp_path / "half.weights.h5", dtype="float16")

@@ -34,13 +34,13 @@ class Builder(LabelledBuilder):
     }
 
     @property
-    def has_masks(self):
+    def has_masks(self) -> bool:
         return self.builder_config.name == "segmentation"
 
     @property
-    def NAMED(self):
+    def NAMED(self) -> str:
         return "cityscapes" if self.has_masks else "bdd100k"
 
     @property
-    def LABELS(self):
+    def LABELS(self) -> tuple[str, str]:
         return ("masks", "labels") if self.has_masks else ("labels.json", "labels")

@@ -14,6 +14,7 @@ from typing import ClassVar
 Range = tuple[float, float]
 
 
+@dataclasses.dataclass(frozen=True)
 class _Checked:
     """Refuses parameters that leave their `LIMITS` (inclusive), and ranges that run backwards."""
 
@@ -262,7 +263,7 @@ class Rain(_Checked):
         "rain_free": (0.0, 1.0),
     }
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("kinds", "blending"):
             weights = getattr(self, name)

@@ -92,7 +92,7 @@ def streak_layers(
         elif kind == 1:
             layer = _blurred_noise(grid, rng, parameters.noise, angle, scale)
         else:
-            frame = streak_pictures[rng.integers(len(streak_pictures))]
+            frame = streak_pictures[int(rng.integers(len(streak_pictures)))]
             layer = _streaks_of_file(grid, rng, parameters.files, frame, blur)
         if grid != size:
             layer = np.maximum(_resize(layer, size), 0)

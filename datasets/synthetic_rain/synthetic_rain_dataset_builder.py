@@ -38,7 +38,7 @@ class RainConfig(tfds.core.BuilderConfig):
     seed: int = 0
     longest_side: int = 1024
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("variants", "longest_side"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)!r}.")

@@ -57,7 +57,7 @@ class Listing:
     named: list[tuple[str, str]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
-    def leave_out(self, address, reason):
+    def leave_out(self, address: object, reason: str) -> None:
         self.left_out += 1
         if self.left_out <= _LEFT_OUT:
             self.named.append((str(address), reason))

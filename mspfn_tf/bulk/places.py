@@ -53,10 +53,10 @@ class Place:
             ) from error
         return filesystem, path
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, str]:
         return {"address": self.address}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, str]) -> None:
         self.__dict__.update(state)
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.errors import UsageError
+from mspfn_tf.partial_results import check_same
 
 MANIFEST = "manifest.parquet"
 STATE = ".mspfn_bulk"
@@ -79,17 +80,7 @@ class Book:
                 found = json.loads(self._about.read())
             except ValueError as error:
                 raise UsageError(f"{self._about} is damaged ({error})") from error
-            wanted = json.loads(json.dumps(about))
-            differing = [
-                f"{key} (there {found.get(key)!r}, now {wanted.get(key)!r})"
-                for key in sorted(found.keys() | wanted.keys())
-                if found.get(key) != wanted.get(key)
-            ]
-            if differing:
-                raise UsageError(
-                    f"{self.output} holds results of another kind: {'; '.join(differing)}. Choose "
-                    "another output or remove it"
-                )
+            check_same(found, about, self.output)
             return
         try:
             self._about.write(json.dumps(about, indent=1).encode())

@@ -1,11 +1,12 @@
 """`mspfn app`: the web page, on this machine."""
 
+import argparse
 import sys
 
 HELP = "open a page that derains pictures in the browser; nothing leaves this machine"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1 (default: 8765)")
     parser.add_argument("--no_browser", action="store_true", help="only serve, open no browser")
     parser.add_argument(
@@ -16,7 +17,7 @@ def add_arguments(parser):
     )
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf.errors import UsageError
     from mspfn_tf.web.server import PageServer, site, write_site
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def add_protocol(parser: argparse.ArgumentParser) -> None:
+def add_protocol(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--protocol",
         choices=("matlab_y", "rgb"),
@@ -15,7 +15,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_allow_unmatched(parser: argparse.ArgumentParser) -> None:
+def add_allow_unmatched(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--allow_unmatched",
         action="store_true",

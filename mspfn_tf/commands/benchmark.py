@@ -1,6 +1,8 @@
 """`mspfn benchmark`: parameters, multiply-adds, size, latency and memory per format."""
 
+import argparse
 import json
+from typing import Any
 
 from mspfn_tf.commands.arguments import parse_size
 from mspfn_tf.presets import DEFAULT_PRESET
@@ -20,7 +22,7 @@ _COLUMNS = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         action="append",
@@ -60,7 +62,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     import contextlib
 
     from mspfn_tf.errors import UsageError
@@ -99,7 +101,7 @@ def run(arguments):
     return 0
 
 
-def cells(row):
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
     """The texts of a row, one per column."""
 
     def number(key, scale, digits):

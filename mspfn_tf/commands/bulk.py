@@ -1,5 +1,6 @@
 """`mspfn bulk`: restores archives of pictures on Ray Data."""
 
+import argparse
 import sys
 
 from mspfn_tf.commands.arguments import (
@@ -14,7 +15,7 @@ from mspfn_tf.terminal import say
 HELP = "restore archives of pictures on many cores or machines (Ray Data)"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "input",
@@ -118,7 +119,7 @@ def add_arguments(parser):
     add_allow_unmatched(pairs)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from mspfn_tf.bulk.engines import Cluster
     from mspfn_tf.bulk.workers import Model
     from mspfn_tf.errors import UsageError

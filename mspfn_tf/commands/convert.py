@@ -1,11 +1,13 @@
 """`mspfn convert`: the authors' TensorFlow 1 checkpoint as a weights file or a Keras model."""
 
+import argparse
+
 from mspfn_tf.errors import UsageError
 
 HELP = "convert the authors' TensorFlow 1 checkpoint to .weights.h5 or .keras"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="its prefix: the path without .index"
     )
@@ -17,7 +19,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf.files import atomic_write, sha256
     from mspfn_tf.presets import known_preset
 

@@ -1,5 +1,6 @@
 """`mspfn evaluate`: restores and scores pairs of rainy and clean pictures."""
 
+import argparse
 from pathlib import Path
 
 from mspfn_tf.commands.arguments import (
@@ -12,7 +13,7 @@ from mspfn_tf.commands.arguments import (
 HELP = "restore and score pairs of rainy and clean pictures"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_mutually_exclusive_group(required=True)
     pairs.add_argument("--pairs", metavar="DIR", help="folder with input/ and target/")
     pairs.add_argument("--dataset", metavar="NAME", help="a set that `mspfn prepare` built")
@@ -69,7 +70,7 @@ def add_arguments(parser):
     add_allow_unmatched(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from mspfn_tf import evaluation
     from mspfn_tf.errors import UsageError
     from mspfn_tf.presets import DEFAULT_PRESET, known_preset

@@ -1,5 +1,6 @@
 """`mspfn evaluate-task`: what deraining does for a detector or a segmenter."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from mspfn_tf.commands.arguments import command_line
 HELP = "measure what deraining does for a detector or a segmenter"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("detection", "segmentation"), required=True)
     parser.add_argument(
         "--pictures", metavar="DIR", required=True, help="rainy pictures; clean ones with --rain"
@@ -83,7 +84,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from mspfn_tf.tasks.adapters import find_adapter
     from mspfn_tf.tasks.evaluation import TaskPictures, describe, evaluate_task
     from mspfn_tf.tasks.networks import open_network

@@ -1,6 +1,7 @@
 """`mspfn export`: a SavedModel for servers, LiteRT files for phones, ONNX or OpenVINO files for
 other programs, checked after writing."""
 
+import argparse
 import sys
 
 from mspfn_tf.commands.arguments import parse_size
@@ -11,7 +12,7 @@ HELP = "export a SavedModel, LiteRT, ONNX or OpenVINO files, and check them agai
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
@@ -52,7 +53,7 @@ def add_arguments(parser):
     )
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf.errors import UsageError
     from mspfn_tf.presets import known_preset
 

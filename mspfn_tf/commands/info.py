@@ -1,5 +1,6 @@
 """`mspfn info`: presets, parameters, multiply-adds, scores, versions."""
 
+import argparse
 import importlib.metadata
 import sys
 
@@ -8,7 +9,7 @@ HELP = "list presets with parameters, multiply-adds and scores, and the versions
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "ai-edge-litert", "numpy", "pillow")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="only this one, with its arguments and weights")
     parser.add_argument(
         "--verify",
@@ -17,7 +18,7 @@ def add_arguments(parser):
     )
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf import __version__
     from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, damaged_cards, known_preset
 

@@ -1,11 +1,12 @@
 """`mspfn prepare`: builds a rain dataset from downloaded pictures."""
 
+import argparse
 import sys
 
 HELP = "build a rain dataset from downloaded pictures"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="dataset or dataset/configuration")
     parser.add_argument(
         "--manual_dir",
@@ -39,7 +40,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace the prepared dataset")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from mspfn_tf.datasets.preparing import prepare, report
     from mspfn_tf.terminal import Bars
 

@@ -1,5 +1,6 @@
 """`mspfn release`: a folder of a model for others, or for the Hugging Face Hub."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from mspfn_tf.presets import DEFAULT_PRESET
 HELP = "write a folder of a model to give to others: weights, LiteRT, ONNX, model card, SHA-256"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder to write")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
@@ -26,7 +27,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf.presets import known_preset
 
     if arguments.preset is not None:

@@ -23,7 +23,7 @@ _NAMED = 20  # left-out files that are named without --verbose
 _BAR = "{percentage:3.0f}% |{bar}| {n:.1f}/{total} [{elapsed}, {remaining} left{postfix}]"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs",
         nargs="*",
@@ -118,7 +118,7 @@ def add_arguments(parser):
     video_arguments.add_arguments(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         _show_warnings_plainly()

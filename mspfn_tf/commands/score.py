@@ -1,5 +1,6 @@
 """`mspfn score`: PSNR and SSIM of any method's pictures against the truth."""
 
+import argparse
 from pathlib import Path
 
 from mspfn_tf.commands.arguments import (
@@ -12,7 +13,7 @@ from mspfn_tf.commands.arguments import (
 HELP = "measure any method's pictures against the truth"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", metavar="PREDICTIONS", help="folder of the pictures")
     parser.add_argument("targets", metavar="TARGETS", help="folder of the clean pictures")
     add_protocol(parser)
@@ -21,7 +22,7 @@ def add_arguments(parser):
     add_allow_unmatched(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from mspfn_tf.errors import UsageError
     from mspfn_tf.evaluation import score, write_scores
 

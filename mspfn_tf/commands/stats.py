@@ -1,12 +1,13 @@
 """`mspfn stats`: what a prepared dataset holds, before anyone trains on it."""
 
+import argparse
 import sys
 from pathlib import Path
 
 HELP = "tell what a prepared dataset holds: pairs, scenes, sizes, how much rain"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="dataset or dataset/configuration")
     parser.add_argument(
         "--data_dir", required=True, metavar="DIR", help="where the dataset was built"
@@ -27,7 +28,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
 

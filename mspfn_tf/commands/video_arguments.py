@@ -1,6 +1,7 @@
 """The flags of `mspfn restore` that are for videos alone."""
 
 import argparse
+from typing import Any
 
 from mspfn_tf.errors import UsageError
 
@@ -14,7 +15,7 @@ _FLAGS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("videos")
     group.add_argument(
         "--codec",
@@ -45,7 +46,7 @@ def add_arguments(parser):
     )
 
 
-def settings(args, videos):
+def settings(args: argparse.Namespace, videos: bool) -> dict[str, Any]:
     """The arguments of `restore_video` that the flags say.
 
     Args:

@@ -254,7 +254,7 @@ def _check_graph(graph: _Table, buffers: list[int], kinds: int, most: float) -> 
     ends = (graph.numbers(1, "<i"), graph.numbers(2, "<i"))
     for index in (*ends[0], *ends[1]):
         _check_index(index, count, "tensor")
-    operators = [((), ends[0])]
+    operators: list[tuple[Sequence[int], Sequence[int]]] = [((), ends[0])]
     for operator in graph.children(3):
         _check_index(operator.scalar(0, "<I"), kinds, "kind of operator")
         inputs, outputs = operator.numbers(1, "<i"), operator.numbers(2, "<i")

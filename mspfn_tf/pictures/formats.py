@@ -117,9 +117,9 @@ def kind_of_bytes(head: bytes) -> str | None:
     return None
 
 
-def suffix_of(kind: str) -> str | None:
+def suffix_of(kind: str | None) -> str | None:
     """The suffix that files of a format (Pillow's name) are written with, None for unknown ones."""
-    return _SUFFIX_OF.get(kind)
+    return None if kind is None else _SUFFIX_OF.get(kind)
 
 
 def register(kind: str, path: str | os.PathLike) -> None:

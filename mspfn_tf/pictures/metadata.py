@@ -217,13 +217,11 @@ def to_srgb(image: Image.Image, profile: bytes | None, path: Path) -> Image.Imag
     elif profile is None:
         return image.convert("RGB")
     else:
-        source = None
+        source = BytesIO(profile)
     try:
-        source = source or ImageCms.getOpenProfile(BytesIO(profile))
-        return ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (OSError, ImageCms.PyCMSError) as error:
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(source, target, image.mode, "RGB").apply(image)
+    except (OSError, ValueError, ImageCms.PyCMSError) as error:
         warnings.warn(
             f"{path}: its ICC profile cannot be used ({error}); plain conversion", stacklevel=2
         )

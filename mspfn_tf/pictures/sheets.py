@@ -1,5 +1,7 @@
 """Several pictures in one: before and after, worst and best."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -10,7 +12,9 @@ GAP = 8
 _BAND = 24  # rows that the labels take
 
 
-def side_by_side(images, labels=None, gap=GAP):
+def side_by_side(
+    images: Sequence[np.ndarray], labels: Sequence[str] | None = None, gap: int = GAP
+) -> np.ndarray:
     """Lays pictures out in one row on white, for before/after sheets.
 
     Args:
@@ -40,7 +44,7 @@ def side_by_side(images, labels=None, gap=GAP):
     return sheet
 
 
-def stacked(rows, gap=8):
+def stacked(rows: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
     """Lays pictures `uint8 [H, W, 3]` out one below the other, `gap` white pixels after each."""
     width = max(row.shape[1] for row in rows)
     return np.concatenate(

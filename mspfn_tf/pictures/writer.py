@@ -264,9 +264,10 @@ def _with_palette(image):
 
 def _luma(rgb):
     """One gray channel ``[H, W]``, weighted as Pillow does; exact for equal channels."""
-    gray = np.empty(rgb.shape[:2], rgb.dtype)
+    height, width = rgb.shape[:2]
+    gray = np.empty((height, width), rgb.dtype)
     weights = np.array([19_595, 38_470, 7_471], np.uint32)
-    for rows in row_slices(*gray.shape):
+    for rows in row_slices(height, width):
         gray[rows] = (rgb[rows].astype(np.uint32) @ weights + 0x8000) >> 16
     return gray
 

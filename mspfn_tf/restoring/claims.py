@@ -55,7 +55,7 @@ class _Handle:
             file.close()
 
     def close(self):
-        if self.file is None:
+        if fcntl is None or self.file is None:
             return
         fcntl.lockf(self.file, fcntl.LOCK_UN, 1, _EVERYBODY)
         with contextlib.suppress(OSError):  # others are still at work, and the last one removes it
@@ -87,7 +87,7 @@ class Claims:
             handle = _opened.get(self._key) or _Handle(folder)
             handle.users += 1
             _opened[self._key] = handle
-        self._handle = handle
+        self._handle, self._closed = handle, False
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[bool]:
@@ -105,7 +105,7 @@ class Claims:
         with _opening:
             if place in handle.held:
                 return False
-            if handle.file is not None:
+            if fcntl is not None and handle.file is not None:
                 try:
                     fcntl.lockf(handle.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
                 except OSError as error:
@@ -119,19 +119,19 @@ class Claims:
         handle = self._handle
         with _opening:
             handle.held.discard(place)
-            if handle.file is not None:
+            if fcntl is not None and handle.file is not None:
                 fcntl.lockf(handle.file, fcntl.LOCK_UN, 1, place)
 
     def close(self) -> None:
         """Ends the claims; the last process removes the hidden file."""
         with _opening:
-            if self._handle is None:
+            if self._closed:
                 return
+            self._closed = True
             self._handle.users -= 1
             if not self._handle.users:
                 del _opened[self._key]
                 self._handle.close()
-            self._handle = None
 
     def __enter__(self) -> "Claims":
         return self

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -126,9 +127,9 @@ class FileRestorer:
         smaller: Callable[[int], Restoring] | None = None,
         inferences: int = 1,
         pixels: int = PIXELS_AT_WORK,
-        video: Mapping[str, object] | None = None,
+        video: Mapping[str, Any] | None = None,
     ):
-        self._restorers = [restorer]
+        self._restorers: list[Restoring | None] = [restorer]
         self._smaller = smaller
         self._inferences = threading.BoundedSemaphore(inferences)
         self._growing = threading.Lock()
@@ -205,14 +206,15 @@ class FileRestorer:
         restored = self._restored(before.rgb, progress)
         after = replace(before, rgb=restored)
         if job.comparison is None:
-            before = None  # large pictures: the memory is needed for writing
+            del before  # large pictures: the memory is needed for writing
+            write_picture(job.target, restored, after, job.overwrite)
+            return dropped
         write_picture(job.target, restored, after, job.overwrite)
-        if job.comparison is not None:
-            sheet = side_by_side([to_uint8(before.rgb), to_uint8(restored)], ["before", "after"])
-            metadata = Metadata(icc_profile=before.metadata.icc_profile)
-            like = Picture(sheet, gray=before.gray, metadata=metadata)
-            del before, after, restored
-            write_picture(job.comparison, sheet, like, job.overwrite)
+        sheet = side_by_side([to_uint8(before.rgb), to_uint8(restored)], ["before", "after"])
+        metadata = Metadata(icc_profile=before.metadata.icc_profile)
+        like = Picture(sheet, gray=before.gray, metadata=metadata)
+        del before, after, restored
+        write_picture(job.comparison, sheet, like, job.overwrite)
         return dropped
 
     def _frames(self, job, header, progress):

@@ -5,7 +5,6 @@ TensorFlow and Keras are imported only for the sources that need them.
 """
 
 import importlib.util
-from typing import Any
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.released import check_released
@@ -15,7 +14,7 @@ from mspfn_tf.runtimes.onnx import OnnxRuntime
 from mspfn_tf.runtimes.openvino import OpenVINORuntime
 from mspfn_tf.runtimes.runtime import MOST_FIXED_PIXELS, RUNTIMES, Runtime, cpu_count
 from mspfn_tf.runtimes.saved_model import SavedModelRuntime
-from mspfn_tf.source import resolve
+from mspfn_tf.source import ModelSource, resolve
 
 __all__ = [
     "MOST_FIXED_PIXELS",
@@ -32,7 +31,7 @@ __all__ = [
 
 
 def open_runtime(
-    source: Any, runtime: str | None = None, threads: int | None = None, resize: bool = True
+    source: ModelSource, runtime: str | None = None, threads: int | None = None, resize: bool = True
 ) -> Runtime:
     """Opens a model.
 

@@ -56,17 +56,19 @@ class GraphRuntime(Runtime):
     def _call(self, graph: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Runs "plain", "measure" or "guided" on its inputs, in order."""
 
-    def run(self, pictures):
+    def run(self, pictures: np.ndarray) -> np.ndarray:
         self._check_process(self._process)
         batches = [pictures] if self.batches else np.split(pictures, len(pictures))
         found = [self._decode(self._call("plain", [self._encode(part)])[0]) for part in batches]
         return np.concatenate(found)
 
-    def measure(self, pictures):
+    def measure(self, pictures: np.ndarray) -> np.ndarray:
         self._check_process(self._process)
         return np.concatenate(self._call("measure", [self._encode(pictures)]), axis=-1)
 
-    def run_guided(self, pictures, statistics):
+    def run_guided(
+        self, pictures: np.ndarray, statistics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         self._check_process(self._process)
         given = np.repeat(statistics.astype(np.float32), len(pictures), axis=0)
         parts = np.split(given, np.cumsum(self._facts["widths"])[:-1], axis=-1)

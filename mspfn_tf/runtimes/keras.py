@@ -43,15 +43,17 @@ class KerasRuntime(Runtime):
             self._measure = _function(statistics_model(model), self.sizes)
             self._guided = _function(guided_model(model), self.sizes, guided=True)
 
-    def run(self, pictures):
+    def run(self, pictures: np.ndarray) -> np.ndarray:
         self._check_process(self._process)
         return self._forward(pictures)[0]
 
-    def measure(self, pictures):
+    def measure(self, pictures: np.ndarray) -> np.ndarray:
         self._check_process(self._process)
         return self._measure(pictures)[0]
 
-    def run_guided(self, pictures, statistics):
+    def run_guided(
+        self, pictures: np.ndarray, statistics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         self._check_process(self._process)
         statistics = np.repeat(statistics, len(pictures), axis=0)
         derained, *measured = self._guided(pictures, statistics)

@@ -129,9 +129,9 @@ class LiteRTRuntime(Runtime):
         self.needs_statistics = False
         for index in range(graph.OperatorsLength()):
             operator = graph.Operators(index)
-            inputs = operator.InputsAsNumpy() if operator.InputsLength() else ()
-            outputs = operator.OutputsAsNumpy() if operator.OutputsLength() else ()
-            operators.append((list(inputs), list(outputs)))
+            inputs = list(operator.InputsAsNumpy()) if operator.InputsLength() else []
+            outputs = list(operator.OutputsAsNumpy()) if operator.OutputsLength() else []
+            operators.append((inputs, outputs))
             code = codes[operator.OpcodeIndex()]
             kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             self.needs_statistics |= kind in means
@@ -181,11 +181,11 @@ class LiteRTRuntime(Runtime):
                 self._runners[name] = self._interpreter.get_signature_runner(name)
         return self._runners[name](**arrays)
 
-    def run(self, pictures):
+    def run(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
             return np.concatenate([self._run_one(picture[None]) for picture in pictures])
 
-    def measure(self, pictures):
+    def measure(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
             found = [
                 self._signature("statistics", rainy=picture[None])["statistics"]
@@ -193,7 +193,9 @@ class LiteRTRuntime(Runtime):
             ]
         return np.concatenate(found)
 
-    def run_guided(self, pictures, statistics):
+    def run_guided(
+        self, pictures: np.ndarray, statistics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         with self._locked(), self._failures(pictures):
             found = [
                 self._signature("guided", rainy=picture[None], statistics=statistics)

@@ -50,11 +50,11 @@ class OnnxRuntime(GraphRuntime):
                 f"{source.path} takes {inputs[0].type}; expected float or float16 pictures"
             )
         self._facts = metadata_of(self._model)
-        shapes = [
+        taken, given = [
             [side if isinstance(side, int) else None for side in value.shape]
             for value in (inputs[0], outputs[0])
         ]
-        self._prepare(source.path, *shapes, numbers[inputs[0].type])
+        self._prepare(source.path, taken, given, numbers[inputs[0].type])
         self.statistics = self._facts.get("statistics")
         means = {"ReduceMean", "GlobalAveragePool", "ReduceSum"}
         self.needs_statistics = any(node.op_type in means for node in self._model.graph.node)

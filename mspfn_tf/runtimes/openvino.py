@@ -45,11 +45,11 @@ class OpenVINORuntime(GraphRuntime):
         self._facts = {}
         if model.has_rt_info("mspfn"):
             self._facts = json.loads(model.get_rt_info("mspfn").astype(str))
-        shapes = [
+        taken, given = [
             [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
             for value in (model.inputs[0], model.outputs[0])
         ]
-        self._prepare(source.path, *shapes, number)
+        self._prepare(source.path, taken, given, number)
         self.statistics = self._facts.get("statistics")
         means = {"ReduceMean", "ReduceSum"}
         self.needs_statistics = any(op.get_type_name() in means for op in model.get_ops())

@@ -32,6 +32,8 @@ class SavedModelRuntime(Runtime):
         import tensorflow as tf
 
         path = source.path
+        if path is None:
+            raise UsageError(f"{source.name} is no folder of a SavedModel")
         check_saved_model(path)
         try:
             loaded = tf.saved_model.load(str(path))
@@ -75,13 +77,15 @@ class SavedModelRuntime(Runtime):
             raise UsageError(f"{self.source.path} fails in {signature}: {error}") from error
         return {name: output.numpy() for name, output in outputs.items()}
 
-    def run(self, pictures):
+    def run(self, pictures: np.ndarray) -> np.ndarray:
         return self._call("serving_default", **{self._input: pictures})[self._output]
 
-    def measure(self, pictures):
+    def measure(self, pictures: np.ndarray) -> np.ndarray:
         return self._call("statistics", rainy=pictures)["statistics"]
 
-    def run_guided(self, pictures, statistics):
+    def run_guided(
+        self, pictures: np.ndarray, statistics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         statistics = np.repeat(statistics, len(pictures), axis=0)
         outputs = self._call("guided", rainy=pictures, statistics=statistics)
         return outputs["derained"], outputs.get("statistics")

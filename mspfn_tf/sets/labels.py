@@ -32,7 +32,7 @@ class Boxes:
     crowd: np.ndarray = None  # pyright: ignore[reportAssignmentType] set below
     area: np.ndarray = None  # pyright: ignore[reportAssignmentType] set below
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         boxes = as_boxes(self.boxes)
         object.__setattr__(self, "boxes", boxes)
         if self.crowd is None:
@@ -201,6 +201,8 @@ class MaskLabels:
     def __getitem__(self, name: str) -> np.ndarray:
         """Class numbers, integers `[H, W]`."""
         path = self._find(name)
+        if path is None:
+            raise ImageError(f"{self.path}: no mask of {name}, or several")
         try:
             with Image.open(path) as image:
                 # A palette's indices are the class numbers, so nothing is converted.

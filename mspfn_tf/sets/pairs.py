@@ -13,6 +13,7 @@ Two candidates, or two pictures for one target except by rule 3, are ambiguous. 
 """
 
 import hashlib
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ class Pairing:
     left_out: tuple[str, ...] = ()
 
 
-def pair_folders(pictures, targets, allow_unmatched=False):
+def pair_folders(
+    pictures: str | os.PathLike, targets: str | os.PathLike, allow_unmatched: bool = False
+) -> Pairing:
     """Pairs the pictures of two folders, subfolders included.
 
     Args:
@@ -109,7 +112,7 @@ def _pair(pictures, picture_paths, targets, target_paths):
     mentioned = set()
     for picture in picture_paths:
         name, plain, scene = keys = _keys(pictures, picture)
-        rules = (by_name.get(name), by_plain_name.get(plain), by_plain_name.get(scene))
+        rules = (by_name.get(name, []), by_plain_name.get(plain, []), by_plain_name.get(scene, []))
         rule = next((number for number, found in enumerate(rules, 1) if found), None)
         candidates = rules[rule - 1] if rule else []
         mentioned.update(candidates)
@@ -144,7 +147,7 @@ class Pairs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         """(rainy, clean), two uint8 arrays `[H, W, 3]` of one size."""
         ...
 
@@ -170,7 +173,7 @@ class FolderPairs:
         UsageError: a folder is missing, or something does not pair.
     """
 
-    def __init__(self, folder, allow_unmatched=False):
+    def __init__(self, folder: str | os.PathLike, allow_unmatched: bool = False):
         folder = Path(folder)
         for part in ("input", "target"):
             if not (folder / part).is_dir():
@@ -181,17 +184,17 @@ class FolderPairs:
         pairing = pair_folders(folder / "input", folder / "target", allow_unmatched)
         self._pairs, self.left_out = pairing.pairs, pairing.left_out
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         _, rainy, clean = self._pairs[index]
         return read_rgb(rainy), read_rgb(clean)
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         return self._pairs[index][0]
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 over names and contents, by which a changed folder is noticed."""
         facts = [(name, *(sha256(path) for path in paths)) for name, *paths in self._pairs]
         return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -74,7 +74,9 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A picture in another size (H, W), bilinear."""
     if picture.shape[:2] == tuple(size):
         return picture
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    )
 
 
 def suppressed(found: Detections, most_overlap: float) -> Detections:
@@ -234,8 +236,10 @@ def semantic(
     if count and count > scores.shape[2]:
         raise UsageError(f"{network.name} has {scores.shape[2]} classes; {count} were expected")
     planes = [
-        Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
-            (width, height), Image.Resampling.BILINEAR
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
+                (width, height), Image.Resampling.BILINEAR
+            )
         )
         for plane in np.moveaxis(scores[..., :count], -1, 0)
     ]

@@ -39,7 +39,7 @@ class Detections:
     classes: tuple[str, ...]
     known: tuple[str, ...] = field(default=())
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", as_boxes(self.boxes))
         object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(-1))
         object.__setattr__(self, "classes", tuple(self.classes))

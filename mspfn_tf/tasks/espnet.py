@@ -8,6 +8,7 @@ backend, so that it can judge pictures while a deraining network trains.
 import json
 import os
 from pathlib import Path
+from typing import Any, Self
 
 import h5py
 import keras
@@ -48,7 +49,13 @@ class ESPNet(keras.Model):
         UsageError: an argument breaks its rule.
     """
 
-    def __init__(self, classes=12, blocks=(2, 8), image_size=None, name="espnet"):
+    def __init__(
+        self,
+        classes: int = 12,
+        blocks: tuple[int, int] = (2, 8),
+        image_size: tuple[int, int] | None = None,
+        name: str = "espnet",
+    ):
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 5:
             # An ESP module splits its channels among five branches.
             raise UsageError(f"classes must be an int of at least 5; received {classes!r}")
@@ -94,7 +101,7 @@ class ESPNet(keras.Model):
         self.blocks = tuple(blocks)
         self.image_size = image_size
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "classes": self.classes,
             "blocks": list(self.blocks),
@@ -103,10 +110,12 @@ class ESPNet(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         return cls(**{**config, "blocks": tuple(config["blocks"])})
 
-    def features(self):
+    def features(self) -> keras.Model:
         """A `keras.Model` from pictures to what the encoder sees, at 1/4 and 1/8 of the size."""
         return keras.Model(
             self.inputs, [self.get_layer(f"gather{n}_act").output for n in (2, 3)], name="features"

@@ -36,7 +36,7 @@ class Network:
     run: Callable[[np.ndarray], list[np.ndarray]]
     encode: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.shape) != 4 or self.shape[0] not in (None, 1) or 3 not in self.shape[1::2]:
             raise UsageError(
                 f"{self.name} takes {list(self.shape)}; expected one picture, [1, H, W, 3] or "

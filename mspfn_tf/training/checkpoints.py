@@ -61,7 +61,7 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.npz"
         state = {**state, "step": step, "arrays": sorted(arrays)}
         with atomic_write(path, overwrite=True) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays, state=np.array(json.dumps(state)))
+            np.savez(file, allow_pickle=False, **arrays, state=np.array(json.dumps(state)))
         self._whole.add(path)
         self._prune(step)
         return path

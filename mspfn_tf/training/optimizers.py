@@ -1,7 +1,12 @@
 """The optimizer that a recipe asks for, and its learning rate over the run."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from mspfn_tf.layers import Tensor
+from mspfn_tf.training.recipe import Recipe
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -12,14 +17,14 @@ class PublishedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         initial: float. Default 5e-4.
     """
 
-    def __init__(self, initial=5e-4):
+    def __init__(self, initial: float = 5e-4):
         self.initial = initial
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         step = keras.ops.cast(step, "float32")
         return self.initial * keras.ops.power(0.8, step / 20_000.0) + 1e-6
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"initial": self.initial}
 
 
@@ -47,7 +52,7 @@ class ConvMuon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * step), variable.shape))
 
 
-def make_schedule(recipe):
+def make_schedule(recipe: Recipe) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of a recipe, as a Keras schedule."""
     if recipe.schedule == "published":
         return PublishedSchedule(recipe.learning_rate)
@@ -60,7 +65,7 @@ def make_schedule(recipe):
     )
 
 
-def make_optimizer(recipe):
+def make_optimizer(recipe: Recipe) -> keras.Optimizer:
     """The Keras optimizer of a recipe, with its schedule and moving average of the weights."""
     # Adam(0.9, 0.999, 1e-8) is the published one. Keras' Adam divides by sqrt(v) + epsilon before
     # the bias correction of v ("epsilon-hat"), as that of TensorFlow 1 does.

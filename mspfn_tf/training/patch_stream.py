@@ -162,7 +162,8 @@ class PatchStream:
             of, rank = self._block(block)
             source = int(of[slot])
             pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
-            result.append(Row(source, pair, *corners[row], int(transforms[row])))
+            top, left = corners[row]
+            result.append(Row(source, pair, top, left, int(transforms[row])))
         return result
 
     def names(self, step: int) -> list[str]:
@@ -242,7 +243,8 @@ def open_stream(
     if not crops_per_pair:
         pixels = sum(source.sizes().prod(axis=1).mean() * len(source) for source in sources)
         crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each
-    shares = np.array(list(mixture.values())) / sum(mixture.values())
+    total = sum(mixture.values())
+    shares = [weight / total for weight in mixture.values()]
     return PatchStream(
         sources, shares, cache_bytes=cache_bytes, crops_per_pair=crops_per_pair, **arguments
     )

@@ -216,16 +216,17 @@ class Recipe:
         if choices and value not in choices:
             raise UsageError(f"{field.name} {value!r}: choose from {', '.join(choices)}")
         kinds = {int: numbers.Integral, float: numbers.Real, bool: bool}
-        if field.type not in kinds:
+        made = field.type
+        if not isinstance(made, type) or made not in kinds:
             return
-        kind = kinds[field.type]
+        kind = kinds[made]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(
-                f"{field.name} must be {field.type.__name__}; received {value!r} of type "
+                f"{field.name} must be {made.__name__}; received {value!r} of type "
                 f"{type(value).__name__}"
             )
-        self._set(field.name, field.type(value))
-        if field.type is bool:
+        self._set(field.name, made(value))
+        if made is bool:
             return
         if not math.isfinite(value):
             raise UsageError(f"{field.name} {value}: must be finite")
@@ -297,7 +298,9 @@ def _sizes(value: Any) -> tuple[int, ...]:
     if (
         not isinstance(sizes, Sequence)
         or not sizes
-        or not all(isinstance(s, numbers.Integral) and s > 0 and s % 8 == 0 for s in sizes)
+        or not all(
+            isinstance(s, numbers.Integral) and int(s) > 0 and int(s) % 8 == 0 for s in sizes
+        )
     ):
         raise UsageError(
             f"patch_size {value!r}: must be a positive multiple of 8, such as 96, or several"

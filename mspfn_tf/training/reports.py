@@ -31,9 +31,10 @@ class ProgressLine(keras.callbacks.Callback):
         self.steps = steps
         self.live = sys.stdout.isatty()
 
-    def on_train_batch_end(self, batch, logs=None):
-        left = logs["seconds_left"]
-        left = "?" if math.isnan(left) else datetime.timedelta(seconds=round(left))
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        seconds = logs["seconds_left"]
+        left = "?" if math.isnan(seconds) else datetime.timedelta(seconds=round(seconds))
         self._print(
             f"step {logs['step']:.0f}/{self.steps}  loss {logs['loss']:.5f}  "
             f"psnr {logs['psnr']:.2f} dB  {logs['patches_per_second']:.1f} patches/s  "
@@ -41,7 +42,8 @@ class ProgressLine(keras.callbacks.Callback):
             end="" if self.live else "\n",
         )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
         best = "  (best)" if logs["best"] else ""
         others = [
             f", {name} {value:.4g}" for name, value in logs.items() if name not in _VALIDATION
@@ -78,17 +80,17 @@ class JsonLog(keras.callbacks.Callback):
         with folder.writing(path), atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._append(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._append(logs)
 
-    def _append(self, logs):
+    def _append(self, logs: dict[str, float] | None) -> None:
         # Keras makes every value a float; whole numbers read better without a fraction.
         logs = {
             name: int(value) if float(value).is_integer() else float(f"{value:.8g}")
-            for name, value in logs.items()
+            for name, value in (logs or {}).items()
             if math.isfinite(value)
         }
         path = self.folder.log
@@ -125,16 +127,17 @@ class TensorBoardLog(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(str(folder))
         self._panels = panels
 
-    def _scalars(self, logs):
+    def _scalars(self, logs: dict[str, float]) -> None:
         with self._writer.as_default(step=int(logs["step"])):
             for name, value in logs.items():
                 if isinstance(value, float):
                     self._tf.summary.scalar(name, value)
 
-    def on_train_batch_end(self, batch, logs=None):
-        self._scalars(logs)
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._scalars(logs or {})
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
         self._scalars(logs)
         with self._writer.as_default(step=int(logs["step"])):
             for name, images in self._panels():

@@ -155,11 +155,11 @@ def _receive(cluster: Cluster, agreement: Mapping[str, Any], wait: _Wait) -> Non
                 unknown = [line for line in unknown if not line.closed]
                 lines = [*unknown, *(line for line in calls.values() if not line.closed)]
                 for ready in select.select([listener, *lines], [], [], _TICK)[0]:
-                    if ready is listener:
-                        unknown.append(_Line(listener.accept()[0]))
-                    else:
+                    if isinstance(ready, _Line):
                         hear(ready)
                         unknown = [line for line in unknown if line not in calls.values()]
+                    else:
+                        unknown.append(_Line(listener.accept()[0]))
                 for line in calls.values():
                     line.send({"missing": missing()})
         for line in calls.values():

@@ -13,10 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    import av
 
 VIDEO_SUFFIXES = (".m4v", ".mkv", ".mov", ".mp4", ".webm")
 """What can be written."""
@@ -36,6 +41,7 @@ _LATE = 2.0  # seconds by which packets of other streams may come after those of
 # Numbers of ITU-T H.273, which FFmpeg uses too.
 _UNSPECIFIED, _BT709, _BT601 = 2, 1, 6
 _FULL_RANGE = 2
+_MICROSECOND = Fraction(1, 1_000_000)  # FFmpeg's unit where a stream has none of its own
 _HIGH_DEFINITION = 720  # rows from which players take BT.709 where nothing is said
 
 
@@ -100,7 +106,7 @@ class VideoFrame:
     duration: int = 0
 
 
-def load_av():
+def load_av() -> ModuleType:
     """Returns the module `av`. Raises `UsageError` where the extra is not installed."""
     try:
         import av
@@ -127,7 +133,9 @@ class VideoReader:
             the file.
     """
 
-    def __init__(self, path, start: float | None = None, duration: float | None = None):
+    def __init__(
+        self, path: str | os.PathLike, start: float | None = None, duration: float | None = None
+    ):
         self._av = load_av()
         self.path = Path(path)
         check_seconds("start", start)
@@ -147,15 +155,15 @@ class VideoReader:
 
     def _begin(self, start, duration):
         self.stream = stream = self._video_stream()
-        self.time_base = stream.time_base
+        self.time_base = stream.time_base or _MICROSECOND
         self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        self.origin = Fraction(self.container.start_time or 0, 1_000_000)
+        self.origin = (self.container.start_time or 0) * _MICROSECOND
         self.start = self.origin + _seconds(start) if start else None
         begin = self.origin if self.start is None else self.start
         self.end = None if duration is None else begin + _seconds(duration)
         self._announced = None
         if stream.duration:
-            self._announced = (stream.duration + (stream.start_time or 0)) * stream.time_base
+            self._announced = (stream.duration + (stream.start_time or 0)) * self.time_base
         elif "matroska" in self.container.format.name and self.container.duration:
             self._announced = Fraction(self.container.duration, 1_000_000)  # of all streams
         self.frames = self._count(begin)
@@ -192,7 +200,7 @@ class VideoReader:
         if not count:
             if not self.container.duration:
                 return None
-            count = round(Fraction(self.container.duration, 1_000_000) * self.rate)
+            count = round(self.container.duration * _MICROSECOND * self.rate)
         count -= int((begin - self.origin) * self.rate)
         if self.end is not None:
             count = min(count, round((self.end - begin) * self.rate))
@@ -204,7 +212,7 @@ class VideoReader:
         yield from self._items
         if self.end is not None:
             return
-        ends = self._last * self.time_base
+        ends = (self._last or 0) * self.time_base
         reached = ends if self.stream.duration else max(ends, self._read)
         missing = 0 if self._announced is None else self._announced - reached
         if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
@@ -215,7 +223,7 @@ class VideoReader:
                 f"{float(self._announced):.1f} s; pass a duration to restore what is there"
             )
 
-    def shift(self, time_base) -> int:
+    def shift(self, time_base: Fraction) -> int:
         """What the times of a stream of that time base are lowered by, so that `start` is 0."""
         return 0 if self.start is None else round(self.start / time_base)
 
@@ -229,11 +237,12 @@ class VideoReader:
         for packet in self._packets():
             if packet.stream.index != self.stream.index:
                 time = packet.dts if packet.pts is None else packet.pts
-                if time is not None and self._wanted(time, packet.time_base):
+                if time is not None and self._wanted(time, packet.time_base or _MICROSECOND):
                     yield packet
                 continue
             if over:
-                if packet.dts and packet.dts * self.time_base > self.end + Fraction(_LATE):
+                late = Fraction(_LATE) + (self.end or 0)
+                if packet.dts and packet.dts * self.time_base > late:
                     return
                 continue
             for frame in self._frames(packet):
@@ -330,7 +339,7 @@ class VideoReader:
                 f"{self.path}: interlaced, which leaves combs; deinterlace it first", stacklevel=2
             )
 
-    def close(self):
+    def close(self) -> None:
         self.container.close()
 
 
@@ -352,7 +361,7 @@ class VideoWriter:
 
     def __init__(
         self,
-        path,
+        path: str | os.PathLike,
         reader: VideoReader,
         codec: str | None = None,
         crf: float | None = None,
@@ -465,7 +474,7 @@ class VideoWriter:
         self.container.metadata.update(_described(reader.container.metadata))
         chapters = []
         for chapter in reader.container.chapters():
-            base = chapter["time_base"]
+            base = chapter["time_base"] or _MICROSECOND
             shift = reader.shift(base)
             start, end = chapter["start"] - shift, chapter["end"] - shift
             if reader.end is not None:
@@ -492,7 +501,7 @@ class VideoWriter:
         except (self._av.FFmpegError, ValueError) as error:
             raise UsageError(f"{self.path}: cannot be written ({error})") from error
 
-    def write(self, item) -> None:
+    def write(self, item: "VideoFrame | av.Packet") -> None:
         """Takes what the reader yields: packets as they are, and frames with other pictures."""
         if not isinstance(item, VideoFrame):
             self._copy(item)
@@ -566,7 +575,7 @@ class VideoWriter:
             self.container.close()
 
 
-def check_encoder(codec: str | None):
+def check_encoder(codec: str | None) -> "av.Codec | None":
     """Raises `UsageError` where FFmpeg has no such encoder of videos; returns PyAV's `Codec`."""
     av = load_av()
     if codec is None:
@@ -586,7 +595,7 @@ def check_seconds(name: str, value: float | None) -> None:
         raise UsageError(f"{name} must be seconds from 0 up; received {value}")
 
 
-def check_video_target(path) -> None:
+def check_video_target(path: str | os.PathLike) -> None:
     """Raises `UsageError` where the suffix of `path` is none of `VIDEO_SUFFIXES`."""
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise UsageError(

@@ -14,6 +14,7 @@ each frame. Here the frames around each one are laid over it and averaged, where
 NumPy and Pillow alone. On video of two cores this takes a small part of the network's time.
 """
 
+import functools
 from collections import deque
 from dataclasses import dataclass
 
@@ -377,7 +378,7 @@ def _trust(error):
     return 1 / (_FLOOR + _DISTRUST * error)
 
 
-def _box(plane, radius):
+def _box(plane: np.ndarray, radius: int) -> np.ndarray:
     """Mean over ``2 * radius + 1`` by as many pixels, with the border repeated."""
     for axis in (0, 1):
         padding = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
@@ -387,7 +388,7 @@ def _box(plane, radius):
             padded[start : start + side] if axis == 0 else padded[:, start : start + side]
             for start in range(2 * radius + 1)
         )
-        plane = sum(parts) * np.float32(1 / (2 * radius + 1))
+        plane = functools.reduce(np.add, parts) * np.float32(1 / (2 * radius + 1))
     return plane
 
 

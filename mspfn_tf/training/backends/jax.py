@@ -1,6 +1,8 @@
 """The training step on JAX."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
 class JaxRunner(Runner):
     """One `jax.jit` function over all devices of the process, the batch split between them."""
 
-    def __init__(self, strategy, deterministic, workdir):
+    def __init__(self, strategy: str, deterministic: bool, workdir: str | os.PathLike | None):
         import jax
 
         if strategy not in ("auto", "one_device", "mirrored"):
@@ -82,12 +84,12 @@ class JaxRunner(Runner):
             self.optimizer.variables,
         )
 
-    def write_back(self):
+    def write_back(self) -> None:
         for variables, values in zip(self._variables(), self._state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
-    def read_back(self):
+    def read_back(self) -> None:
         # Copies: the step gives its arguments' memory away.
         self._state = tuple([ops.copy(v.value) for v in group] for group in self._variables())
 
@@ -97,10 +99,10 @@ class JaxRunner(Runner):
         layout = self._distribution.get_data_layout(arrays[0].shape)
         return tuple(keras.distribution.distribute_tensor(x, layout) for x in arrays)
 
-    def train_step(self, batch):
+    def train_step(self, batch: Any) -> dict[str, Any]:
         self._state, logs = self._step(*self._state, self._frozen, *batch)
         return logs
 
-    def predict(self, rainy):
+    def predict(self, rainy: np.ndarray) -> np.ndarray:
         groups = self._variables()[:2]
         return np.asarray(self._predict(*[[v.value for v in group] for group in groups], rainy))

@@ -3,7 +3,11 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
@@ -13,7 +17,7 @@ from mspfn_tf.training.workers import Cluster, gather
 class TensorFlowRunner(Runner):
     """A `tf.function` around `strategy.run`; one device is the default strategy."""
 
-    def __init__(self, strategy, deterministic, workdir):
+    def __init__(self, strategy: str, deterministic: bool, workdir: str | os.PathLike | None):
         import tensorflow as tf
 
         # AddN sums three or more tensors in an order that depends on which of their buffers happen
@@ -33,17 +37,22 @@ class TensorFlowRunner(Runner):
             elif strategy == "multi_worker":
                 raise UsageError("strategy multi_worker needs the environment variable TF_CONFIG")
 
-    def connect(self, agreement, minutes, stop=lambda: None):
+    def connect(
+        self,
+        agreement: Mapping[str, Any],
+        minutes: float,
+        stop: Callable[[], str | None] = lambda: None,
+    ) -> None:
         import tensorflow as tf
 
-        if self.workers > 1:
+        if self._cluster is not None and self.workers > 1:
             gather(self._cluster, agreement, minutes, stop)
         with _ended_by_signals() if self._cluster else contextlib.nullcontext():
             self.strategy = _make_strategy(self._name)
         self.replicas = self.strategy.num_replicas_in_sync
         self.gpus = len(tf.config.list_logical_devices("GPU"))
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         return self.strategy.scope()
 
     def _build(self):
@@ -104,16 +113,16 @@ class TensorFlowRunner(Runner):
 
         return tuple(distributed(array) for array in arrays)
 
-    def train_step(self, batch):
+    def train_step(self, batch: Any) -> dict[str, Any]:
         return self._step(*batch)
 
-    def to_numpy(self, variable):
+    def to_numpy(self, variable: keras.Variable) -> np.ndarray:
         return variable.value.numpy()  # also of a variable that is mirrored on several devices
 
-    def any_worker(self, flag):
+    def any_worker(self, flag: bool) -> bool:
         return bool(self._any(float(flag)))
 
-    def predict(self, rainy):
+    def predict(self, rainy: np.ndarray) -> np.ndarray:
         return self._predict(rainy).numpy()
 
 

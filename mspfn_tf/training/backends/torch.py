@@ -1,5 +1,9 @@
 """The training step on PyTorch."""
 
+import os
+from typing import Any
+
+import numpy as np
 from keras import ops
 
 from mspfn_tf.errors import UsageError
@@ -9,7 +13,7 @@ from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
 class TorchRunner(Runner):
     """Plain PyTorch on one device."""
 
-    def __init__(self, strategy, deterministic, workdir):
+    def __init__(self, strategy: str, deterministic: bool, workdir: str | os.PathLike | None):
         import torch
 
         if strategy not in ("auto", "one_device"):
@@ -19,7 +23,7 @@ class TorchRunner(Runner):
     def _place(self, arrays, first_row):
         return tuple(map(ops.convert_to_tensor, arrays))
 
-    def train_step(self, batch):
+    def train_step(self, batch: Any) -> dict[str, Any]:
         import torch
 
         rainy, clean, *labels = batch
@@ -39,7 +43,7 @@ class TorchRunner(Runner):
         logs = {name: value.detach() for name, value in logs.items()}
         return {"loss": loss.detach(), **logs, "gradient_norm": norm}
 
-    def predict(self, rainy):
+    def predict(self, rainy: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.no_grad():
