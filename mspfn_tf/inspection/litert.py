@@ -4,7 +4,7 @@ strangers, gets to see it.
 A `.tflite` file is a flatbuffer: tables that point to each other by offsets. Here they are walked
 with every offset checked, and the sizes that tensors declare are compared with their data and
 with a bound on memory. What that cannot foresee, a first run in a process of its own shows
-(`mspfn_tf.runtimes.litert_trial`).
+(`mspfn_tf.runtimes.trial`).
 """
 
 import functools
