@@ -3,13 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import export_onnx, export_openvino
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import trial
 from tests.export_models import PHONE, small_model, write_pairs
+from tests.hostile_graphs import endless, huge, outside, write
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
 PICTURE = np.zeros((40, 40, 3), np.uint8)
@@ -31,26 +32,6 @@ def whole(tmp_path_factory):
     return {name: (folder / name).read_bytes() for name in ("a.onnx", "b.xml", "b.bin")}
 
 
-def write(path, nodes, initializers=(), functions=()):
-    """A graph from the picture `x` to `y`."""
-    shape = ["b", 3, "h", "w"]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
-    graph = helper.make_graph(nodes, "graph", [x], [y], initializers)
-    opset = [helper.make_opsetid("", 18)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=9, functions=functions)
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def outside(name, location):
-    """A tensor whose four bytes stand in another file."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1])
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", "0"), ("length", "4")):
-        tensor.external_data.add(key=key, value=value)
-    return tensor
-
-
 def test_weights_beside_the_file_are_taken_and_others_refused(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -65,42 +46,6 @@ def test_weights_beside_the_file_are_taken_and_others_refused(tmp_path):
         write(path, nodes, [outside("half", location)])
         with pytest.raises(UsageError, match="cannot load .*a.onnx"):
             Restorer(path)
-
-
-def huge():
-    """Asks for 400 GB."""
-    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [100_000_000_000])
-    return [
-        helper.make_node("Constant", [], ["shape"], value=shape),
-        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
-        helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0),
-        helper.make_node("Add", ["x", "zero"], ["y"]),
-    ]
-
-
-def endless():
-    """A loop of 2**62 steps."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["going"], ["on"]),
-            helper.make_node("Add", ["state", "state"], ["next"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("step", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
-        ],
-    )
-    steps = helper.make_tensor("steps", TensorProto.INT64, [], [2**62])
-    return [
-        helper.make_node("Constant", [], ["steps"], value=steps),
-        helper.make_node("Loop", ["steps", "", "x"], ["y"], body=body),
-    ]
 
 
 def test_graphs_that_take_all_memory_or_never_end(tmp_path, monkeypatch):
