@@ -1,8 +1,6 @@
 """The disk is full at the n-th write, for every n: a message, the last good state, no leftovers."""
 
-import builtins
 import io
-import itertools
 import json
 import os
 from pathlib import Path
@@ -29,78 +27,9 @@ from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
 from mspfn_tf.restoring.plan import plan
 from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import PHONE, small_model, write_pairs
+from tests.full_disk import every_write_fails
 from tests.rain_pictures import same_names, write
 from tests.reference_recipe import variables, write_checkpoint
-
-
-class Full:
-    """The `at`-th write (1, 2, ...) of this process finds the disk full."""
-
-    def __init__(self, monkeypatch, at, folder):
-        self.at, self.count, self.folder = at, 0, str(folder)
-        for owner, name in (
-            (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
-            (Path, "rename"),
-        ):  # fmt: skip
-            self.wrap(monkeypatch, owner, name)
-        opened = builtins.open
-
-        def open_(file, mode="r", *arguments, **options):
-            if self.folder not in str(file) or not set(mode) & set("wax+"):
-                return opened(file, mode, *arguments, **options)
-            self.check(file)
-            return Stream(opened(file, mode, *arguments, **options), self)
-
-        monkeypatch.setattr(builtins, "open", open_)
-        monkeypatch.setattr(io, "open", open_)
-
-    def wrap(self, monkeypatch, owner, name):
-        function = getattr(owner, name)
-
-        def wrapped(*arguments, **options):
-            self.check(name)
-            return function(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, wrapped)
-
-    def check(self, what):
-        self.count += 1
-        if self.count == self.at:
-            raise OSError(28, "No space left on device", str(what))
-
-
-class Stream:
-    """A file that asks before every write."""
-
-    def __init__(self, stream, full):
-        self._stream, self._full = stream, full
-
-    def write(self, data):
-        self._full.check(self._stream.name)
-        return self._stream.write(data)
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._stream.close()
-
-
-def every_write_fails(monkeypatch, folder, act):
-    """Calls `act(n)` with the n-th write failing, until none is left; returns how many failed."""
-    for at in itertools.count(1):
-        with monkeypatch.context() as patched:
-            full = Full(patched, at, folder)
-            failed = act(at)
-        assert not list(folder.rglob(".partial-*")), at
-        if full.count < at:
-            assert not failed
-            return at - 1
-        assert failed, at
-    raise AssertionError
 
 
 @pytest.fixture
