@@ -72,6 +72,7 @@ def every_write_fails(monkeypatch, folder, act):
         assert not list(folder.rglob(".partial-*")), at
         if full.count < at:
             assert not failed
+            print(f"{at - 1} writes failed")
             return at - 1
         assert failed, at
     raise AssertionError
