@@ -1,10 +1,12 @@
-"""The recorded search for the shape of the phone presets: equal training for every candidate.
+"""The recorded searches for the shape of the phone presets and for their training: equal training
+for every candidate.
 
-    python -m benchmarks.search --preset mspfn_nano --data_dir DIR --output DIR [--only NAME ...] \
-        [-- FLAGS OF mspfn train]
+    python -m benchmarks.search --preset mspfn_nano --data_dir DIR --output DIR [--recipes] \
+        [--only NAME ...] [-- FLAGS OF mspfn train]
 
 Every candidate is trained by `mspfn train` with the same data, steps, patches and seed, and scored
-on the validation splits. Writes `search.json` and prints a Markdown table.
+on the validation splits. With `--recipes` each candidate changes one thing of the training, or of
+the preset's network. Writes `search.json` and prints a Markdown table.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from mspfn_tf.presets import PRESETS
 from tools.markdown import header, row_of, update
 
 PHONE = {"rcabs": (1, 1, 1), "stem": 2, "activation": "relu", "upsampling": "subpixel"}
@@ -51,8 +54,30 @@ CANDIDATES = {
     },
 }
 
+RECIPE = [
+    "--optimizer", "muon", "--weight_decay", "0", "--loss", "psnr", "--ssim_weight", "10",
+    "--clip_norm", "50", "--ema", "0.99", "--fresh_rain", "0.2", "--symmetries", "upright",
+    "--patch_size", "96",
+]  # fmt: skip
+# name -> (flags, arguments of the network) that differ from `RECIPE` and the preset
+RECIPES = {
+    "the recipe": ([], {}),
+    "Charbonnier and edge loss": (["--loss", "derain", "--ssim_weight", "0"], {}),
+    "no SSIM term": (["--ssim_weight", "0"], {}),
+    "SSIM term of 20": (["--ssim_weight", "20"], {}),
+    "Adam": (["--optimizer", "adam"], {}),
+    "all symmetries": (["--symmetries", "all"], {}),
+    "no fresh rain": (["--fresh_rain", "0"], {}),
+    "fresh rain on half of the patches": (["--fresh_rain", "0.5"], {}),
+    "RainMix on all fresh rain": (["--rain_mix", "1"], {}),
+    "mspfn_mobile as teacher": (["--teacher", "mspfn_mobile"], {}),
+    "attention by the means of each block": ([], {"attention": "block"}),
+    "no attention": ([], {"reduction": None}),
+    "no filter after upsampling": ([], {"upsampling": "subpixel"}),
+}
 
-def train(name, arguments, options):
+
+def train(name, arguments, flags, options):
     """Trains one candidate (or resumes) and returns its row of the table."""
     from mspfn_tf.complexity import multiply_adds
     from mspfn_tf.model import MSPFN
@@ -64,7 +89,7 @@ def train(name, arguments, options):
     command += ["--data_dir", options.data_dir, "--dataset", options.dataset]
     command += ["--steps", str(options.steps), "--batch_size", "8", "--patch_size", "64"]
     command += ["--warmup_steps", "50", "--ema", "0.98", "--learning_rate", "2e-3"]
-    command += ["--validate_every", str(options.steps), "--seed", "1", *options.train_flags]
+    command += ["--validate_every", str(options.steps), "--seed", "1", *flags]
     began = time.monotonic()
     subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
     log = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
@@ -72,6 +97,7 @@ def train(name, arguments, options):
     return {
         "candidate": name,
         "arguments": arguments,
+        "flags": flags,
         "parameters": model.count_params(),
         "gmac_256": round(multiply_adds(model, (256, 256)) / 1e9, 3),
         "psnr": round(scores["val_psnr"], 3),
@@ -85,6 +111,7 @@ def main():
     parser.add_argument("--preset", choices=CANDIDATES, default="mspfn_nano")
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--output", required=True)
+    parser.add_argument("--recipes", action="store_true", help="compare recipes, not shapes")
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--only", nargs="*", metavar="NAME", help="candidates; default: all")
@@ -92,11 +119,22 @@ def main():
     parser.add_argument("--table", default="search", help="name of that table in the file")
     parser.add_argument("train_flags", nargs="*", metavar="FLAG", help="after --, for mspfn train")
     options = parser.parse_args()
-    candidates, rows = CANDIDATES[options.preset], []
+    rows = []
+    if options.recipes:
+        own = PRESETS[options.preset]["arguments"]
+        candidates = {
+            name: ({**own, **arguments}, [*RECIPE, *options.train_flags, *flags])
+            for name, (flags, arguments) in RECIPES.items()
+        }
+    else:
+        candidates = {
+            name: ({**PHONE, **arguments}, options.train_flags)
+            for name, arguments in CANDIDATES[options.preset].items()
+        }
     if unknown := set(options.only or ()) - set(candidates):
         parser.error(f"--only: unknown {sorted(unknown)}; choose from {list(candidates)}")
     for name in options.only or candidates:
-        rows.append(train(name, {**PHONE, **candidates[name]}, options))
+        rows.append(train(name, *candidates[name], options))
         Path(options.output, "search.json").write_text(json.dumps(rows, indent=2) + "\n")
     text = table(rows)
     print(text)

@@ -1,12 +1,12 @@
 """How close are tiles to the whole picture, and how much longer do they take than plain ones?
 
     python -m benchmarks.tiling --pictures DIR --output FILE.json [--preset NAME...]
-        [--overlap N...] [--runtime litert|keras] [--update FILE.md]
+        [--tile N] [--overlap N...] [--runtime litert|keras] [--update FILE.md]
 
 Pictures of 2 to 12 megapixels are made of those of a folder: single ones enlarged, mosaics of many,
 and a dark and a bright one side by side (a hard change of scene). Each goes through whole, through
-tiles that are given the statistics of the whole picture (what `Restorer` does), and through tiles
-that attend by their own. Per picture this tells
+tiles that are given the statistics of the whole picture (what `Restorer` does), and through plain
+ones: of 512 pixels, overlapping by 32, that attend by their own. Per picture this tells
 
 - the agreement: PSNR (RGB, dB) between the tiled and the whole result;
 - the spread: largest minus smallest value of the difference after a box filter of 32 pixels, in
@@ -23,7 +23,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import Runtime, open_runtime
 from tools.markdown import header, row_of, update
 
-TILE = 512
+PLAIN_TILE, PLAIN_OVERLAP = 512, 32
 BLOCK = 32
 
 
@@ -93,35 +94,43 @@ def spread(first: np.ndarray, second: np.ndarray) -> float:
     return float(box.max() - box.min())
 
 
-def measure(restorer: Restorer, picture: np.ndarray, overlaps: list[int]) -> list[dict[str, Any]]:
-    """What tiles of each overlap do to a picture, compared with the whole."""
-    own = restorer.runtime.bytes_per_pixel, restorer.runtime.statistics
-    restorer.runtime.bytes_per_pixel = 1e-3
-    restorer.tile = None
-    whole = restorer(picture)
-    restorer.runtime.bytes_per_pixel = own[0]
-    restorer.tile = TILE
+def measure(
+    runtime: Runtime, picture: np.ndarray, tile: int | None, overlaps: Sequence[int | None]
+) -> list[dict[str, Any]]:
+    """What tiles of each overlap do to a picture, compared with the whole.
+
+    Args:
+        runtime: of the model.
+        picture: uint8 [H, W, 3], larger than a tile.
+        tile: None for those that `Restorer` takes by itself.
+        overlaps: None for that which it takes by itself.
+    """
+    bytes_per_pixel, statistics = runtime.bytes_per_pixel, runtime.statistics
+    runtime.bytes_per_pixel = 1e-3
+    whole = Restorer(runtime)(picture)
+    runtime.bytes_per_pixel = bytes_per_pixel
+
+    def timed(restorer):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of plain tiles, which are meant here
+            began = time.perf_counter()
+            return restorer(picture), time.perf_counter() - began
+
+    runtime.statistics = None
+    plain, plain_seconds = timed(Restorer(runtime, PLAIN_TILE, PLAIN_OVERLAP))
+    runtime.statistics = statistics
     records = []
     for overlap in overlaps:
-        restorer.overlap = overlap
-        results = {}
-        for kind, statistics in (("guided", own[1]), ("plain", None)):
-            restorer.runtime.statistics = statistics
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of plain tiles, which are meant here
-                restorer(picture[: TILE + 64, : TILE + 64])  # allocates
-                began = time.perf_counter()
-                result = restorer(picture)
-            results[kind] = (result, time.perf_counter() - began)
-        restorer.runtime.statistics = own[1]
+        restorer = Restorer(runtime, tile, overlap)
+        guided, seconds = timed(restorer)
         records.append(
             {
-                "overlap": overlap,
-                "agreement": agreement(whole, results["guided"][0]),
-                "spread": spread(whole, results["guided"][0]),
-                "plain_agreement": agreement(whole, results["plain"][0]),
-                "plain_spread": spread(whole, results["plain"][0]),
-                "time_ratio": results["guided"][1] / results["plain"][1],
+                "overlap": restorer.overlap,
+                "agreement": agreement(whole, guided),
+                "spread": spread(whole, guided),
+                "plain_agreement": agreement(whole, plain),
+                "plain_spread": spread(whole, plain),
+                "time_ratio": seconds / plain_seconds,
             }
         )
     return records
@@ -156,7 +165,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tiling")
     parser.add_argument("--pictures", required=True, type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--overlap", nargs="+", type=int, default=[64], metavar="N")
+    parser.add_argument("--tile", type=int, metavar="N")
+    parser.add_argument("--overlap", nargs="+", type=int, default=[None], metavar="N")
     parser.add_argument("--runtime", choices=("litert", "keras"))
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
@@ -165,15 +175,15 @@ def main(argv: list[str] | None = None) -> int:
         results = []
         with atomic_write(args.output, overwrite=True) as output:
             for preset in args.preset:
-                restorer = Restorer(preset, tile=TILE, runtime=args.runtime)
+                runtime = open_runtime(preset, args.runtime)
                 for name, picture in pictures(args.pictures):
                     results.append(
                         {
-                            "preset": restorer.name,
-                            "weights_sha256": restorer.digest,
-                            "runtime": restorer.runtime.kind,
+                            "preset": runtime.source.name,
+                            "weights_sha256": runtime.source.digest,
+                            "runtime": runtime.kind,
                             "picture": name,
-                            "measured": measure(restorer, picture, args.overlap),
+                            "measured": measure(runtime, picture, args.tile, args.overlap),
                         }
                     )
             output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")

@@ -53,16 +53,17 @@ PRESETS = {
     },
     "mspfn_nano": {
         "description": "Meant for real time on phones: a few channels at full resolution.",
-        "parameters": 17_513,
-        "multiply_adds_256": 325_681_248,
+        "parameters": 19_465,
+        "multiply_adds_256": 371_392_800,
         "arguments": {
             "width": 8,
             "blocks": 1,
             "rcabs": (1, 1, 1),
             "hidden": (4, 4, 4),
+            "attention": "picture",
             "stem": 1,
             "activation": "relu",
-            "upsampling": "subpixel",
+            "upsampling": "smooth",
         },
     },
 }

@@ -18,11 +18,17 @@ from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
 from mspfn_tf.tiling import balanced_tile, blended_rows, mean_over_tiles
 
-WHOLE_BYTES = 1.8e9
+WHOLE_BYTES = 2.4e9
 """A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
-(`bytes_per_pixel`): about 2 megapixels with `mspfn_mobile`."""
-AUTOMATIC_TILE = 512
+(`bytes_per_pixel`): Full HD with the shipped presets, 2.7 megapixels with `mspfn_mobile`."""
+AUTOMATIC_TILE = 768
 """Height and width of the largest tile that larger pictures are cut into."""
+TILE_BYTES = 5e8
+"""The memory that such a tile may take, by the same estimate."""
+OVERLAP = 3 / 8
+"""Share of a tile's side that neighbours share, by default: so far `mspfn_mobile` looks around."""
+FIXED_OVERLAP = 1 / 4
+"""The same for models of one size, whose tiles are small: more would double their number."""
 GRAY_LEVELS = 2
 """A picture whose channels differ by at most so many levels of 255 anywhere is gray."""
 _BATCH_PIXELS = 256 * 256  # small tiles go through several at a time
@@ -48,9 +54,10 @@ class Restorer:
             a `.tflite` file (which needs neither TensorFlow nor Keras), or a `Runtime`.
         tile: int, largest height and width of a piece that goes through the model at once, a
             multiple of 8. Default None: whole pictures as long as memory allows, then tiles of up
-            to 512. A model of fixed size always works in tiles of its own size.
+            to 768. A model of fixed size always works in tiles of its own size.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
-            blended over that width. Rounded up to a multiple of 8. Default 64.
+            blended over the middle half of it. Rounded up to a multiple of 8. Default None: three
+            eighths of the largest tile, a quarter where the model has a fixed size.
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
         runtime: "litert" or "keras" where a preset has both. Default: LiteRT, which starts in a
@@ -77,13 +84,14 @@ class Restorer:
         self,
         source: Any,
         tile: int | None = None,
-        overlap: int = 64,
+        overlap: int | None = None,
         ensemble: int = 1,
         runtime: str | None = None,
         strength: float = 1.0,
     ):
         self._arguments = (source, tile, overlap, ensemble, runtime, strength)
-        overlap = check_int("overlap", overlap, minimum=0)
+        if overlap is not None:
+            overlap = check_int("overlap", overlap, minimum=0)
         if tile is not None:
             tile = check_int("tile", tile, minimum=MULTIPLE_OF)
             if tile % MULTIPLE_OF:
@@ -103,17 +111,18 @@ class Restorer:
                 "tile out"
             )
         self.tile = tile
-        self.overlap = round_up(overlap, self.sizes.multiple_of)
         self.ensemble = int(ensemble)
         self.strength = float(strength)
-        limit = min(fixed) if fixed else (tile or self._automatic_tile())
+        limit = min(fixed) if fixed else self._limit()
+        if overlap is None:
+            overlap = int(limit * (FIXED_OVERLAP if fixed else OVERLAP))
+            overlap = min(overlap, limit - self.sizes.multiple_of)
+        self.overlap = round_up(overlap, self.sizes.multiple_of)
         if self.overlap >= limit:
-            if tile is not None or overlap != 64:
-                raise UsageError(
-                    f"overlap must be less than the tile of {limit} pixels, after rounding up to a "
-                    f"multiple of {self.sizes.multiple_of}; received {overlap}"
-                )
-            self.overlap = round_up(limit // 4, self.sizes.multiple_of)
+            raise UsageError(
+                f"overlap must be less than the tile of {limit} pixels, after rounding up to a "
+                f"multiple of {self.sizes.multiple_of}; received {overlap}"
+            )
         self._warned = False
 
     @property
@@ -254,8 +263,8 @@ class Restorer:
 
     def _automatic_tile(self):
         """Up to `AUTOMATIC_TILE`, less where a model needs much memory for a pixel."""
-        side = int(math.sqrt(self.whole_pixels)) // MULTIPLE_OF * MULTIPLE_OF
-        return max(128, min(AUTOMATIC_TILE, side))
+        side = int(math.sqrt(TILE_BYTES / self.runtime.bytes_per_pixel))
+        return max(128, min(AUTOMATIC_TILE, side // MULTIPLE_OF * MULTIPLE_OF))
 
     def _warn(self):
         if self.runtime.needs_statistics and not self._warned:

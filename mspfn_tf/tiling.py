@@ -35,15 +35,17 @@ def spans(
 
     Returns:
         A list of (start, weights ``float32 [tile]``). At every pixel the weights of the tiles that
-        cover it sum to one; towards a neighbour they fall off as a squared sine, because the
-        network knows least at the edge of a tile.
+        cover it sum to one. Over the middle half of the overlap they fall off as a squared sine;
+        what lies nearer to the edge of a tile counts for nothing, because the network sees least
+        of the surroundings there.
     """
     if tile == length:
         return [(0, np.ones(tile, np.float32))]
     stride = tile - overlap
     stride = stride // multiple_of * multiple_of or stride
     starts = [*range(0, length - tile, stride), length - tile]
-    ramp = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    across = (np.arange(overlap) + 0.5) / max(overlap, 1)
+    ramp = np.sin(0.5 * np.pi * np.clip(2 * across - 0.5, 0, 1)) ** 2
     weights = np.ones((len(starts), tile))
     weights[1:, :overlap] *= ramp
     weights[:-1, tile - overlap :] *= ramp[::-1]

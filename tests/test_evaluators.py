@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from mspfn_tf import metrics
+from mspfn_tf.datasets.preparing import prepare as build
 from mspfn_tf.errors import UsageError
-from mspfn_tf.training.evaluators import ValidationSet
+from mspfn_tf.training.evaluators import Photographs, ValidationSet
 from mspfn_tf.training.pair_source import PairSource
 from tests.pair_sets import prepare, smooth_pair
+from tests.rain_pictures import rainy as rainy_picture
+from tests.rain_pictures import write
 
 
 def dark_pair(index):
@@ -82,6 +85,21 @@ def test_panels(data_dir):
     for _, (rainy, derained, clean) in panels:
         assert rainy.shape == derained.shape == clean.shape == (16, 16, 3)
         np.testing.assert_array_equal(derained, 255 - rainy)
+
+
+def test_photographs_are_shown_and_not_scored(tmp_path):
+    write(tmp_path / "photographs", {"a/1.png": rainy_picture(1), "2.png": rainy_picture(2)})
+    build("real_rain", tmp_path / "photographs", tmp_path / "tfds")
+    photographs = Photographs("real_rain", tmp_path / "tfds", 16)
+    assert photographs.scores(lambda rainy: rainy) == {}
+    panels = dict(photographs.panels(lambda rainy: 1 - rainy))
+    assert sorted(panels) == ["real_rain/2", "real_rain/a/1"]
+    for before, after in panels.values():
+        assert before.shape == (16, 16, 3)
+        np.testing.assert_array_equal(after, 255 - before)
+    prepare(tmp_path / "other")
+    with pytest.raises(UsageError, match="no split 'test'"):
+        Photographs("tiny", tmp_path / "other", 16)
 
 
 def test_what_cannot_be_validated(data_dir):

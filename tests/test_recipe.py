@@ -62,6 +62,8 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("rain_mix", 1.5, "at most 1"),
         ("symmetries", "some", "all, upright"),
         ("start_timeout", 0, "must be positive"),
+        ("workdir", "mspfn_nano", "is the name of a preset"),
+        ("workdir", "./mspfn_nano/", "is the name of a preset"),
     ],
 )
 def test_wrong_values_are_named_without_dashes(field, value, words):

@@ -126,14 +126,16 @@ def watched(restorer, monkeypatch):
 
 
 def test_pictures_go_through_whole_as_long_as_memory_allows(model, monkeypatch):
-    restorer = Restorer(model)
-    monkeypatch.setattr(restorer.runtime, "bytes_per_pixel", WHOLE_BYTES / (512 * 512))
+    runtime = open_runtime(model)
+    monkeypatch.setattr(runtime, "bytes_per_pixel", WHOLE_BYTES / (512 * 512))
+    restorer = Restorer(runtime)
+    assert restorer.overlap == 88  # three eighths of what `TILE_BYTES` leaves, 232
     seen = watched(restorer, monkeypatch)
     restorer(np.zeros((256, 1024, 3), np.uint8))
     assert seen == [(1, 256, 1024, 3)]
     seen.clear()
     restorer(np.zeros((520, 520, 3), np.uint8))
-    assert seen == [(1, 296, 296, 3)] * 4
+    assert seen == [(1, 232, 232, 3)] * 9
     seen.clear()
     restorer(np.zeros((40, 3000, 3), np.uint8))
     assert seen == [(1, 40, 3000, 3)]
@@ -304,7 +306,7 @@ def test_one_trace_serves_all_sizes():
         ({"tile": True}, "tile must be an int"),
         ({"tile": 32, "overlap": 32}, "overlap must be less than the tile of 32"),
         ({"tile": 32, "overlap": 25}, "overlap must be less than the tile of 32"),
-        ({"overlap": 512}, "overlap must be less than the tile of 512"),
+        ({"overlap": 768}, "overlap must be less than the tile of 768"),
         ({"overlap": -1}, "overlap must be an int of at least 0"),
         ({"ensemble": 4}, "ensemble must be 1 or 8; received 4"),
     ],

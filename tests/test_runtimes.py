@@ -8,6 +8,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from mspfn_tf import restorer as restoring
 from mspfn_tf.errors import UsageError
@@ -15,11 +16,13 @@ from mspfn_tf.export import litert_file
 from mspfn_tf.export.litert import convert
 from mspfn_tf.export.saved_model import write_saved_model
 from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.presets import PRESETS, WEIGHTS
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
+SAMPLE = WEIGHTS.parent / "sample" / "rainy.jpg"
 PICTURE = {**PHONE, "attention": "picture", "upsampling": "smooth"}
 
 
@@ -62,6 +65,17 @@ def test_keras_and_litert_give_one_result(files, size):
     lite_result = Restorer(files / "m.tflite")(image)
     assert agreement(keras_result, lite_result) >= 50
     assert np.abs(keras_result.astype(int) - lite_result).max() <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
+def test_keras_and_litert_give_one_result_with_shipped_weights(preset):
+    litert, keras_ = (Restorer(preset, runtime=runtime) for runtime in ("litert", "keras"))
+    for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
+        with Image.open(SAMPLE) as sample:
+            image = np.asarray(sample.convert("RGB").resize(size[::-1]))
+        # Keras takes more memory, so that the largest goes through it in tiles.
+        assert agreement(litert(image), keras_(image)) > (50 if size == (1200, 1600) else 90), size
 
 
 def test_a_small_picture_is_padded_no_further_than_it_must(files):

@@ -49,7 +49,7 @@ def test_spans_cover_everything_with_weights_that_sum_to_one(length, tile, overl
     ends = []
     for start, weights in spans(length, tile, overlap):
         assert start % 8 == 0 and weights.shape == (tile,) and weights.dtype == np.float32
-        assert (weights > 0).all()
+        assert (weights >= 0).all()
         if ends:
             assert ends[-1] - start >= overlap
         ends.append(start + tile)
@@ -62,8 +62,10 @@ def test_spans_fall_off_towards_neighbours_only():
     first, last = spans(112, 64, 16)
     np.testing.assert_array_equal(first[1][:48], 1)
     np.testing.assert_array_equal(last[1][16:], 1)
-    assert (np.diff(first[1][48:]) < 0).all() and (np.diff(last[1][:16]) > 0).all()
-    assert first[1][-1] < 0.01 and last[1][0] < 0.01
+    assert (np.diff(first[1][52:60]) < 0).all() and (np.diff(last[1][4:12]) > 0).all()
+    # What lies nearest to the edge of a tile counts for nothing.
+    np.testing.assert_array_equal(first[1][60:], 0)
+    np.testing.assert_array_equal(last[1][:4], 0)
 
 
 @pytest.mark.parametrize(("length", "limit"), [(64, 64), (72, 64), (520, 512), (4000, 512)])
@@ -105,7 +107,7 @@ def test_tiles_that_disagree_are_blended_without_a_step():
         overlap=32,
     )
     assert result.min() == 0 and result.max() == 1
-    assert np.abs(np.diff(result, axis=1)).max() < 0.06
+    assert np.abs(np.diff(result, axis=1)).max() < 0.1  # 16 pixels of a squared sine
 
 
 def test_one_tile_is_passed_through_to_the_bit():

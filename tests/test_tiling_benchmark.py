@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import tiling
-from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import open_runtime
 from tests.export_models import PHONE, small_model
 
 
@@ -24,10 +24,14 @@ def test_agreement_and_spread():
 
 
 def test_measures_a_picture(monkeypatch):
-    monkeypatch.setattr(tiling, "TILE", 64)
-    restorer = Restorer(small_model(**{**PHONE, "attention": "picture"}), tile=64, overlap=16)
+    monkeypatch.setattr(tiling, "PLAIN_TILE", 64)
+    monkeypatch.setattr(tiling, "PLAIN_OVERLAP", 16)
+    runtime = open_runtime(small_model(**{**PHONE, "attention": "picture"}))
     picture = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
-    (record,) = tiling.measure(restorer, picture, [16])
+    picture[:, 65:] //= 8  # a hard change of scene
+    own, record = tiling.measure(runtime, picture, 64, [None, 16])
+    assert own["overlap"] == 24 and record["overlap"] == 16
+    assert record["plain_agreement"] < record["agreement"] < 99
     assert record["agreement"] > 30 and record["spread"] < 20
     assert record["time_ratio"] > 0
 

@@ -1,12 +1,15 @@
 """The page in the browser: what is served, and what a real browser makes of it."""
 
 import hashlib
+import http.client
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -42,6 +45,36 @@ def test_every_file_is_served_with_the_headers_of_isolation():
             assert {key: headers[key] for key in HEADERS} == HEADERS
         assert get(server.url + "page.js")[1]["Content-Type"].startswith("text/javascript")
         assert get(server.url + "index.html?from=somewhere")[0] == files["index.html"]
+
+
+class _Watched(PageServer):
+    def __init__(self, files):
+        super().__init__(files, port=0)
+        self.ended = threading.Event()
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        self.ended.set()
+
+
+def test_a_connection_that_the_browser_closes_is_no_error(capfd):
+    with serving(_Watched({"large": bytes(100_000_000)})) as server:
+        client = socket.create_connection(server.server_address)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        client.recv(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert server.ended.wait(10)
+    assert capfd.readouterr().err == ""
+
+
+def test_other_errors_of_the_server_are_printed(capfd):
+    with serving(_Watched({})) as server:
+        server.files = None
+        with pytest.raises(http.client.RemoteDisconnected):
+            get(server.url)
+        assert server.ended.wait(10)
+    assert "AttributeError" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -239,10 +272,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
         "    if (self.full) {\n      throw new RangeError('Aborted(OOM)');\n    }",
     )
     below = tmp_path_factory.mktemp("host")
-    for name, content in small.items():
-        path = below / "some" / "where" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    write_site(below / "some" / "where", models={"small": small_model_file})
     with ExitStack() as stack:
         urls = {
             name: stack.enter_context(serving(PageServer(files, port=0))).url
@@ -308,7 +338,6 @@ def test_a_tile_equals_litert(results, small_model_file, pictures):
     assert np.abs(derained - tile).max() > 0.05  # it does something
 
 
-@pytest.mark.filterwarnings("ignore:.*statistics of a whole picture")
 def test_a_photograph_equals_the_restorer(results, pictures):
     picture = Image.open(pictures / "large.png")
     expected = _restored_in_tiles(tflite_path(DEFAULT_PRESET), picture).astype(int)

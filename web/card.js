@@ -59,6 +59,7 @@ export class Card {
    * @param {string} text
    */
   show(state, text) {
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     this.state = state;
     this.element.dataset.state = state;
     this.part('status').textContent = text;
@@ -71,6 +72,15 @@ export class Card {
     this.part('remove').hidden = active;
     this.part('download').hidden = state !== 'done';
     this.part('again').hidden = state !== 'cancelled' && state !== 'failed';
+    if (focused instanceof HTMLElement && focused.hidden) {
+      // The button that had the focus is gone: the keyboard goes on with what stands in its place.
+      this.firstAction().focus({preventScroll: true});
+    }
+  }
+
+  /** The first of the buttons that are there now. */
+  firstAction() {
+    return /** @type {HTMLElement} */ (this.element.querySelector('.about .buttons > :not([hidden])'));
   }
 
   /**
@@ -115,7 +125,12 @@ export class Card {
     download.href = this.after;
     download.download = name;
     download.setAttribute('aria-label', `Download ${name}`);
-    this.part('view').replaceChildren(comparison(this.file.name, this.before, this.after));
+    const view = this.part('view');
+    const inUse = view.contains(document.activeElement);
+    view.replaceChildren(comparison(this.file.name, this.before, this.after));
+    if (inUse) {
+      view.querySelector('input')?.focus({preventScroll: true});
+    }
     this.show('done', text);
   }
 

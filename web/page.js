@@ -33,7 +33,8 @@ const several = element('several', HTMLElement);
 /** @type {Card[]} in the order of their coming */
 const cards = [];
 let latest = 0;
-let ready = false;
+/** @type {'preparing' | 'ready' | 'unready'} */
+let readiness = 'unready';
 
 const restoring = new Restoring(showReadiness, showNews);
 
@@ -43,30 +44,40 @@ function settings() {
   return webGpuChoice.checked ? `${model}, WebGPU` : model;
 }
 
-function prepare() {
-  ready = false;
+async function prepare() {
+  readiness = 'preparing';
   backend.textContent = webGpuChoice.checked
     ? 'Loading the model, and checking the graphics card …'
     : 'Loading the model …';
+  if (modelChoice.length === 0) {
+    try {
+      const models = await listModels();
+      modelChoice.replaceChildren(
+        ...models.map(({file, title}) => new Option(title, `models/${file}`)),
+      );
+    } catch (error) {
+      showReadiness({type: 'unready', message: inWords(error)});
+      return;
+    }
+  }
   restoring.prepare(modelChoice.value, webGpuChoice.checked);
   for (const card of cards) {
     card.offerAgain(settings());
   }
 }
 
-/** @param {import('./restoring.js').Readiness} readiness */
-function showReadiness(readiness) {
-  if (readiness.type === 'unready') {
-    ready = false;
-    showProblem(readiness.message);
+/** @param {import('./restoring.js').Readiness} outcome */
+function showReadiness(outcome) {
+  readiness = outcome.type;
+  if (outcome.type === 'unready') {
+    showProblem(outcome.message);
     backend.textContent = 'Not ready';
     for (const card of waiting()) {
-      card.show('failed', readiness.message);
+      card.show('failed', outcome.message);
     }
     return;
   }
-  ready = true;
-  const {accelerator, threads, note} = readiness;
+  const {accelerator, threads, note} = outcome;
   const wasm = `WebAssembly, ${threads === 1 ? '1 thread' : `${threads} threads`}`;
   backend.textContent =
     accelerator === 'webgpu'
@@ -90,7 +101,12 @@ function waiting() {
 /** Starts the next picture, if there is one and none is in work. */
 function next() {
   const [card] = waiting();
-  if (ready && restoring.working === null && card !== undefined) {
+  if (card === undefined || restoring.working !== null) {
+    return;
+  }
+  if (readiness === 'unready') {
+    prepare(); // once more, now that somebody asks for it
+  } else if (readiness === 'ready') {
     card.show('working', 'Reading');
     card.settings = settings();
     restoring.restore(card.id, card.file);
@@ -153,9 +169,22 @@ function add(files) {
   }
   showSeveral();
   if (pictures.length > 0) {
-    cards[cards.length - pictures.length].element.scrollIntoView({block: 'nearest'});
+    const first = cards[cards.length - pictures.length].element;
+    bringIntoView(first);
+    // Its picture makes it higher.
+    first.querySelector('img')?.addEventListener('load', () => bringIntoView(first), {once: true});
   }
   next();
+}
+
+/**
+ * Scrolls down as far as needed. `scrollIntoView` would also move the place that the next Tab goes on
+ * from, away from what somebody has just used.
+ * @param {HTMLElement} element below what is in view, if not in it
+ */
+function bringIntoView(element) {
+  const {top, bottom} = element.getBoundingClientRect();
+  window.scrollBy(0, Math.max(0, Math.min(top, bottom - window.innerHeight)));
 }
 
 /** @param {Card} card */
@@ -171,16 +200,19 @@ function cancel(card) {
 
 /** @param {Card} card */
 function again(card) {
+  showProblem('');
   card.show('waiting', 'Waiting');
   next();
 }
 
 /** @param {Card} card */
 function remove(card) {
+  const place = cards.indexOf(card);
   card.remove();
-  cards.splice(cards.indexOf(card), 1);
+  cards.splice(place, 1);
   showSeveral();
-  element('choose', HTMLInputElement).focus();
+  const neighbour = cards[place] ?? cards[place - 1];
+  (neighbour?.firstAction() ?? element('choose', HTMLInputElement)).focus();
 }
 
 function showSeveral() {
@@ -204,20 +236,16 @@ element('sample', HTMLButtonElement).addEventListener('click', async () => {
   }
 });
 
-modelChoice.addEventListener('change', prepare);
-webGpuChoice.addEventListener('change', prepare);
+for (const choice of [modelChoice, webGpuChoice]) {
+  choice.addEventListener('change', () => {
+    showProblem('');
+    prepare();
+  });
+}
 takeIn(add);
 element('webgpu-field', HTMLElement).hidden = !hasWebGpu();
 // A camera at the back stands behind this on devices that are held in the hand.
 element('camera', HTMLElement).hidden = navigator.maxTouchPoints === 0;
 
-try {
-  for (const {file, title} of await listModels()) {
-    modelChoice.add(new Option(title, `models/${file}`));
-  }
-  prepare();
-} catch (error) {
-  showProblem(inWords(error));
-}
-
+prepare();
 element('offline', HTMLElement).textContent = await keepForOffline(() => cards.length === 0);

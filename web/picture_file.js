@@ -81,8 +81,9 @@ async function decoded(stored, type) {
   const pixels = bitmap.width * bitmap.height;
   if (pixels > MOST_PIXELS) {
     bitmap.close();
+    const megapixels = (pixels / 1e6).toLocaleString('en', {maximumSignificantDigits: 4});
     throw new Problem(
-      `This picture has ${(pixels / 1e6).toPrecision(2)} megapixels; the page takes up to ` +
+      `This picture has ${megapixels} megapixels; the page takes up to ` +
         `${MOST_PIXELS / 1e6}. The command line takes larger ones.`,
     );
   }

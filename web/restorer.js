@@ -19,8 +19,8 @@ import {roundUp, spans, touching, windowOf} from './tiling.js';
  *   Promise<{derained: Float32Array, statistics: Float32Array | null}>} runGuided
  */
 
-/** Pixels that neighbouring tiles share at least. */
-const OVERLAP = 64;
+/** Share of a tile's side that neighbours share at least, as for all models of fixed size. */
+const OVERLAP = 1 / 4;
 /** A picture whose channels differ by at most so many levels anywhere is gray. */
 const GRAY_LEVELS = 2;
 /** Weights of the rain layer of a gray picture, ITU-R BT.601. */
@@ -42,7 +42,7 @@ export async function restore(model, picture, checkpoint) {
   const height = Math.max(roundUp(picture.height, multipleOf), tileHeight);
   const width = Math.max(roundUp(picture.width, multipleOf), tileWidth);
   const smallest = Math.min(tileHeight, tileWidth);
-  const overlap = OVERLAP < smallest ? OVERLAP : roundUp(Math.floor(smallest / 4), multipleOf);
+  const overlap = roundUp(Math.floor(OVERLAP * smallest), multipleOf);
   const rows = spans(height, tileHeight, overlap, multipleOf);
   const columns = spans(width, tileWidth, overlap, multipleOf);
   const total = rows.length * columns.length;

@@ -34,7 +34,8 @@ export class Restoring {
     this.working = null;
     /** @type {Extract<Order, {type: 'prepare'}> | null} */
     this.preparation = null;
-    this.worker = this.start();
+    /** @type {Worker | null} none once it could not be made ready */
+    this.worker = null;
   }
 
   start() {
@@ -48,12 +49,13 @@ export class Restoring {
   }
 
   /**
-   * Loads a model. `onReadiness` tells the outcome.
+   * Loads a model. `onReadiness` tells the outcome. After a failure it may be called again.
    * @param {string} url
    * @param {boolean} webgpu whether to try the graphics card
    */
   prepare(url, webgpu) {
     this.preparation = {type: 'prepare', url, webgpu};
+    this.worker ??= this.start();
     this.worker.postMessage(this.preparation);
   }
 
@@ -64,18 +66,30 @@ export class Restoring {
    */
   restore(id, file) {
     this.working = id;
-    this.worker.postMessage({type: 'restore', id, file});
+    this.tell({type: 'restore', id, file});
   }
 
   /** @param {number} id */
   cancel(id) {
-    this.worker.postMessage({type: 'cancel', id});
+    this.tell({type: 'cancel', id});
+  }
+
+  /** @param {Order} order for a worker that was made ready */
+  tell(order) {
+    if (this.worker === null) {
+      throw new Error('no worker is ready');
+    }
+    this.worker.postMessage(order);
   }
 
   /** @param {Answer} report */
   receive(report) {
-    if (report.type === 'ready' || report.type === 'unready') {
+    if (report.type === 'ready') {
       this.onReadiness(report);
+      return;
+    }
+    if (report.type === 'unready') {
+      this.giveUp(report.message);
       return;
     }
     if (report.type !== 'size' && report.type !== 'progress') {
@@ -89,10 +103,26 @@ export class Restoring {
 
   /** Gives the next picture a fresh worker. */
   restart() {
-    this.worker.terminate();
+    this.worker?.terminate();
     this.worker = this.start();
     if (this.preparation !== null) {
       this.worker.postMessage(this.preparation);
+    }
+  }
+
+  /**
+   * There is no worker until the next `prepare`, which takes a fresh one: a runtime that has failed to
+   * load stays failed.
+   * @param {string} message
+   */
+  giveUp(message) {
+    this.worker?.terminate();
+    this.worker = null;
+    const id = this.working;
+    this.working = null;
+    this.onReadiness({type: 'unready', message});
+    if (id !== null) {
+      this.onNews({type: 'failed', id, message, broken: true});
     }
   }
 
@@ -103,12 +133,11 @@ export class Restoring {
   fail(text) {
     const message = inWords(new Error(text));
     const id = this.working;
-    this.working = null;
     if (id === null) {
-      this.worker.terminate();
-      this.onReadiness({type: 'unready', message});
+      this.giveUp(message);
       return;
     }
+    this.working = null;
     this.restart();
     this.onNews({type: 'failed', id, message, broken: true});
   }

@@ -9,6 +9,7 @@ import hashlib
 import json
 import mimetypes
 import os
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,17 +74,20 @@ def site(models: Mapping[str, Path] | None = None) -> dict[str, bytes]:
     return files
 
 
-def write_site(folder: str | os.PathLike, overwrite: bool = False) -> Path:
+def write_site(
+    folder: str | os.PathLike, overwrite: bool = False, models: Mapping[str, Path] | None = None
+) -> Path:
     """Writes the site as a folder for any static host, at the root of a domain or below.
 
     Args:
         folder: the folder to make.
         overwrite: whether a folder that exists may be replaced.
+        models: as `site` takes them.
 
     Raises:
         UsageError: `folder` exists and `overwrite` is false, or it cannot be written; or as `site`.
     """
-    files = site()
+    files = site(models)
     with atomic_folder(folder, overwrite) as temporary:
         for name, content in files.items():
             path = temporary / name
@@ -121,6 +125,11 @@ class PageServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/"
+
+    def handle_error(self, request, client_address):
+        # Browsers close connections whenever they please, as when a page is left while it loads.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

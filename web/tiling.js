@@ -22,7 +22,8 @@ export function roundUp(length, multiple) {
 
 /**
  * Places overlapping tiles along one axis. At every pixel the weights of the tiles that cover it
- * sum to one; towards a neighbour they fall off as a squared sine.
+ * sum to one. Over the middle half of the overlap they fall off as a squared sine; what lies nearer
+ * to the edge of a tile counts for nothing.
  * @param {number} length pixels to cover, at least `tile`
  * @param {number} tile pixels of one tile
  * @param {number} overlap pixels that neighbours share at least, less than `tile`
@@ -43,7 +44,10 @@ export function spans(length, tile, overlap, multipleOf) {
 
   const ramp = Float64Array.from(
     {length: overlap},
-    (_, index) => Math.sin((0.5 * Math.PI * (index + 0.5)) / overlap) ** 2,
+    (_, index) => {
+      const along = Math.min(Math.max((2 * (index + 0.5)) / overlap - 0.5, 0), 1);
+      return Math.sin(0.5 * Math.PI * along) ** 2;
+    },
   );
   const weights = starts.map((_, index) => {
     const weight = new Float64Array(tile).fill(1);

@@ -1,28 +1,29 @@
 #!/bin/sh
-# Does training for the task pay? mspfn_mobile, fine-tuned on CamVid in synthetic rain: plainly, and
+# Does training for the task pay? A preset, fine-tuned on CamVid in synthetic rain: plainly, and
 # with the loss of ESPNet on the derained patches. Both see the same patches in the same rain.
 #
-#     sh docs/recipes/camvid_task.sh FOLDER OUTPUT [STEPS [PATCH [BATCH]]]
+#     sh docs/recipes/camvid_task.sh FOLDER OUTPUT [PRESET [STEPS [PATCH [BATCH]]]]
 #
 # FOLDER holds camvid_train, camvid_validation (images/ and labels/) and the authors'
 # espnet_p_2_q_8_camvid.pth. Needs the extra `tasks`, and once PyTorch. Run again, it goes on.
-# STEPS is 6000 if it is left out, which takes some four hours on two cores.
+# PRESET is mspfn_mobile and STEPS 6000 if they are left out, which takes some four hours on two cores.
 set -eu
-folder=$1 output=$2 steps=${3:-6000} patch=${4:-192} batch=${5:-8}
+folder=$1 output=$2 preset=${3:-mspfn_mobile} steps=${4:-6000} patch=${5:-192} batch=${6:-8}
 mkdir -p "$output"
 [ -f "$output/espnet.weights.h5" ] || python -m tools.convert_espnet \
     "$folder/espnet_p_2_q_8_camvid.pth" "$output/espnet.weights.h5"
 [ -d "$output/tfds/camvid" ] || python -m mspfn_tf prepare camvid \
     --manual_dir "$folder" --data_dir "$output/tfds"
-start=$(python -c "from mspfn_tf import presets; print(presets.weights_path('mspfn_mobile'))")
+start=$(python -c "from mspfn_tf import presets; print(presets.weights_path('$preset'))")
 
 train() {
     name=$1
     shift
-    python -m mspfn_tf train --preset mspfn_mobile --init_weights "$start" \
+    python -m mspfn_tf train --preset "$preset" --init_weights "$start" \
         --dataset camvid --data_dir "$output/tfds" --workdir "$output/$name" \
         --fresh_rain 1 --symmetries upright --steps "$steps" --patch_size "$patch" \
-        --batch_size "$batch" --learning_rate 2e-4 --warmup_steps $((steps / 20)) --loss psnr \
+        --batch_size "$batch" --learning_rate 2e-4 --warmup_steps $((steps / 20)) --ema 0.99 \
+        --loss psnr \
         --validate_every $((steps / 4)) --validation_images 8 "$@"
 }
 
@@ -40,6 +41,6 @@ train plain
 train task --task segmentation --task_model espnet \
     --task_model_weights "$output/espnet.weights.h5" --task_weight 3 --task_terms labels \
     --task_void 11
-score shipped --preset mspfn_mobile
+score shipped --preset "$preset"
 score plain --model "$output/plain/model.weights.h5"
 score task --model "$output/task/model.weights.h5"

@@ -85,7 +85,7 @@ def add_arguments(parser):
     )
     how = parser.add_argument_group("how pictures are restored, as by `mspfn restore`")
     how.add_argument("--tile", type=int, metavar="N", help="tiles of at most NxN pixels")
-    how.add_argument("--overlap", type=int, metavar="N", help="of the tiles (default: 64)")
+    how.add_argument("--overlap", type=int, metavar="N", help="of the tiles (default: 3/8)")
     how.add_argument(
         "--ensemble", type=int, default=1, choices=(1, 8), help="8: average over 8 views"
     )

@@ -39,7 +39,7 @@ def add_arguments(parser):
         help="restore in tiles of at most so many pixels (default: whole pictures as long as "
         "memory allows, as `mspfn restore` does)",
     )
-    parser.add_argument("--overlap", type=int, default=64, help="of the tiles (default: 64)")
+    parser.add_argument("--overlap", type=int, help="of the tiles (default: three eighths of one)")
     parser.add_argument(
         "--runtime",
         choices=("litert", "keras"),

@@ -56,13 +56,13 @@ def add_arguments(parser):
         type=int,
         metavar="N",
         help="cut pictures into tiles of at most NxN pixels, a multiple of 8, which takes less "
-        "memory (default: whole pictures as long as memory allows, then tiles of up to 512)",
+        "memory (default: whole pictures as long as memory allows, then tiles of up to 768)",
     )
     parser.add_argument(
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels over which neighbouring tiles are blended (default: 64)",
+        help="pixels that neighbouring tiles share at least (default: three eighths of the tile)",
     )
     parser.add_argument(
         "--ensemble",

@@ -8,7 +8,8 @@ import numpy as np
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.training.pair_source import PairSource, check_mixture
+from mspfn_tf.sets.prepared import Examples
+from mspfn_tf.training.pair_source import PairSource, check_mixture, decoded
 
 _PANELS = 4
 _IDENTICAL = 60.0  # dB that a rain-free picture left as it was counts, instead of infinity
@@ -60,16 +61,13 @@ class ValidationSet:
             for index in chosen:
                 self.names.append(source.name(int(index)))
                 pairs.append(source[int(index)])
-        side = min(size, *(min(rainy.shape[:2]) for rainy, _ in pairs)) // 8 * 8
+        side = _side(size, [rainy for rainy, _ in pairs])
         if side < metrics.WINDOW:
             raise UsageError(f"validation crops of {side}x{side} are too small: at least 16x16")
-
-        def centre(image):
-            top, left = ((length - side) // 2 for length in image.shape[:2])
-            return image[top : top + side, left : left + side]
-
         self._weights = np.array(weights) / sum(weights)
-        self._rainy, self._clean = (np.stack([centre(p[i]) for p in pairs]) for i in (0, 1))
+        self._rainy, self._clean = (
+            np.stack([_centre(pair[half], side) for pair in pairs]) for half in (0, 1)
+        )
         self._input_scores = self._mean_scores(self._rainy)
 
     def _mean_scores(self, images: Iterable[np.ndarray]) -> list[float]:
@@ -97,5 +95,51 @@ class ValidationSet:
     def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained, clean]), uint8 each, of the first few pictures."""
         for index, derained in enumerate(self._derained(predict, _PANELS)):
-            image = np.uint8(np.clip(derained, 0, 1) * 255 + 0.5)
-            yield self.names[index], [self._rainy[index], image, self._clean[index]]
+            panel = [self._rainy[index], _levels(derained), self._clean[index]]
+            yield self.names[index], panel
+
+
+class Photographs:
+    """Photographs of real rain, which have no truth: nothing to score, but to look at.
+
+    Args:
+        dataset: a prepared set with `rainy` pictures and a `test` split, such as `real_rain`.
+        data_dir: folder of the prepared sets.
+        size: side of the centre crops, or as large as the smallest of the photographs shown allows.
+
+    Raises:
+        UsageError: the set is not prepared, or has no such pictures or no such split.
+    """
+
+    def __init__(self, dataset: str, data_dir: str | os.PathLike, size: int):
+        examples = Examples(dataset, "test", data_dir, paired=False)
+        chosen = np.linspace(0, len(examples) - 1, min(_PANELS, len(examples))).round().astype(int)
+        found = [examples[int(index)] for index in chosen]
+        photographs = [decoded(example["rainy"]) for example in found]
+        side = _side(size, photographs)
+        if not side:
+            raise UsageError(f"{dataset}: a photograph is smaller than 8x8 pixels")
+        self._rainy = [_centre(photograph, side) for photograph in photographs]
+        self.names = [f"{dataset}/{example['name'].decode()}" for example in found]
+
+    def scores(self, predict: Predict) -> dict[str, float]:
+        """None: there is no truth."""
+        return {}
+
+    def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
+        """Yields (name, [rainy, derained]), uint8 each."""
+        for name, rainy in zip(self.names, self._rainy, strict=True):
+            yield name, [rainy, _levels(predict(np.float32(rainy[None]) / np.float32(255))[0])]
+
+
+def _side(most: int, images: Iterable[np.ndarray]) -> int:
+    return min(most, *(min(image.shape[:2]) for image in images)) // 8 * 8
+
+
+def _centre(image: np.ndarray, side: int) -> np.ndarray:
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
+def _levels(derained: np.ndarray) -> np.ndarray:
+    return np.uint8(np.clip(derained, 0, 1) * 255 + 0.5)

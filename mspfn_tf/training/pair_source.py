@@ -82,7 +82,7 @@ class PairSource:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         example = self._examples[index]
-        halves = [_decode(example[key]) for key in self._halves]
+        halves = [decoded(example[key]) for key in self._halves]
         rainy, clean = halves if len(halves) == 2 else (self._rained(index, *halves), *halves)
         if rainy.shape != clean.shape:
             raise UsageError(
@@ -126,5 +126,6 @@ def _open(encoded):
     return Image.open(io.BytesIO(encoded))
 
 
-def _decode(encoded):
+def decoded(encoded: bytes) -> np.ndarray:
+    """The picture in the bytes of a file, uint8 [H, W, 3]."""
     return np.asarray(_open(encoded).convert("RGB"))

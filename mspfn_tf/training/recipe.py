@@ -165,6 +165,11 @@ class Recipe:
     )
     validation_images: int = _field("pairs of each validation set", 32)
     validation_size: int = _field("side of the centre crops validated", 256)
+    photographs: str = _field(
+        "prepared set of photographs without truth, such as real_rain, to show in TensorBoard",
+        "",
+        same_run=False,
+    )
     on_nan: str = _field("what to do when the loss is not finite", "stop", choices=("stop", "skip"))
     max_minutes: float = _field(
         "stop, saved, after so many minutes; 0: no limit", 0.0, same_run=False
@@ -180,6 +185,11 @@ class Recipe:
                 raise UsageError(f"{name} is missing")
         for name in _PATHS:
             self._set(name, os.fspath(getattr(self, name) or ""))
+        if os.path.normpath(self.workdir) in PRESETS:
+            raise UsageError(
+                f"workdir {self.workdir!r} is the name of a preset, which every command would take "
+                "it for: choose another name"
+            )
         self._set("dataset", check_mixture(self.dataset))
         if self.validation_dataset:
             self._set("validation_dataset", check_mixture(self.validation_dataset))

@@ -104,11 +104,11 @@ def _step_of(line: str) -> float:
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars, and before/after panels of the first validation pictures. Needs TensorFlow.
+    """Scalars, and panels of the pictures that evaluators show. Needs TensorFlow.
 
     Args:
         folder: where the event files go.
-        panels: function yielding (name, [rainy, derained, clean]), uint8 [H, W, 3] each.
+        panels: function yielding (name, pictures beside each other), uint8 [H, W, 3] each.
     """
 
     def __init__(

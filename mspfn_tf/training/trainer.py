@@ -18,7 +18,7 @@ from mspfn_tf.losses import DerainLoss, PSNRLoss
 from mspfn_tf.model import MSPFN
 from mspfn_tf.model_files import load_model
 from mspfn_tf.training.backends import make_runner
-from mspfn_tf.training.evaluators import Evaluator, ValidationSet
+from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.meter import Meter, NotFiniteError
 from mspfn_tf.training.optimizers import make_optimizer
@@ -209,6 +209,10 @@ class Trainer:
                     recipe.validation_images,
                     recipe.task_void,
                 )
+            )
+        if recipe.photographs:
+            evaluators.append(
+                Photographs(recipe.photographs, recipe.data_dir, recipe.validation_size)
             )
         return evaluators
 

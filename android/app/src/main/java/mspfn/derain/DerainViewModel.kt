@@ -67,9 +67,15 @@ class DerainViewModel(application: Application) : AndroidViewModel(application) 
                 )
                 changing.update { State(before, after, status, busy = false) }
             } catch (error: IOException) {
-                say(text(R.string.failed, error.message.orEmpty()), busy = false)
+                sayFailed(error)
+            } catch (error: LiteRtException) {
+                sayFailed(error)
             }
         }
+    }
+
+    private fun sayFailed(error: Exception) {
+        say(text(R.string.failed, error.message.orEmpty()), busy = false)
     }
 
     private fun say(status: String, busy: Boolean) {

@@ -9,12 +9,12 @@ import kotlin.math.roundToInt
 import kotlin.math.sin
 
 /** Pixels that neighbouring tiles share at least. */
-private const val OVERLAP = 64
+private const val OVERLAP = Derainer.SIDE / 4
 
 /** Where a tile starts, and what its pixels count there; at every pixel the weights sum to one. */
 private class Span(val start: Int, val weights: FloatArray)
 
-/** Derains a picture of any size, in tiles, as `mspfn_tf.Restorer` does. */
+/** Derains a picture of any size in tiles, as `mspfn_tf.Restorer` does colour pictures. */
 class TiledDerainer(private val derainer: Derainer) {
 
     /**
@@ -75,7 +75,10 @@ private fun roundUp(length: Int) = (length + 7) / 8 * 8
 private fun spans(length: Int, tile: Int): List<Span> {
     if (length == tile) return listOf(Span(0, FloatArray(tile) { 1f }))
     val starts = (0 until length - tile step tile - OVERLAP).toList() + (length - tile)
-    val ramp = DoubleArray(OVERLAP) { sin(0.5 * PI * (it + 0.5) / OVERLAP).pow(2) }
+    // What lies in the outer quarter of the overlap counts for nothing.
+    val ramp = DoubleArray(OVERLAP) {
+        sin(0.5 * PI * (2 * (it + 0.5) / OVERLAP - 0.5).coerceIn(0.0, 1.0)).pow(2)
+    }
     val weights = starts.indices.map { index ->
         DoubleArray(tile) { pixel ->
             val rising = if (index > 0 && pixel < OVERLAP) ramp[pixel] else 1.0
