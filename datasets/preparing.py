@@ -13,7 +13,7 @@ from pathlib import Path
 from mspfn_tf.datasets.archives import Progress
 from mspfn_tf.datasets.layouts import listing
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_folder, clear_leftovers
+from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, writing
 
 FILE_FORMATS = ("array_record", "tfrecord")
 
@@ -98,7 +98,7 @@ def prepare(
     if progress is not None:
         tfds.disable_progress_bar()
     try:
-        with atomic_folder(target, overwrite) as folder:
+        with atomic_folder(target, overwrite) as folder, writing(target):
             build = folder / ".build"
             builder = builder_class(
                 data_dir=build,
@@ -113,11 +113,11 @@ def prepare(
                 path.rename(folder / path.name)
             # The name of the default configuration, which `tfds.load(name)` asks for.
             default = _read_files(build / builder.name / ".config") if sample is None else {}
+            for file, data in default.items():
+                path = data_dir / builder.name / ".config" / file
+                with atomic_write(path, overwrite=True) as temporary:
+                    temporary.write_bytes(data)
             shutil.rmtree(build)
-        for file, data in default.items():
-            path = data_dir / builder.name / ".config" / file
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
     except BaseException:
         _remove_empty(target.parent, data_dir)
         raise

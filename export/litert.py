@@ -15,8 +15,9 @@ from mspfn_tf.export import litert_file, quantization
 from mspfn_tf.export.accelerators import accelerators
 from mspfn_tf.export.calibration import SAMPLE, Patch, read_patches
 from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.outputs import outputs
 from mspfn_tf.export.verification import check_litert, verdict
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import check_image_size
 from mspfn_tf.source import ModelSource
@@ -97,11 +98,8 @@ def export_litert(
     patches = read_patches(SAMPLE if calibration is None else calibration, image_size)
 
     uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
-    with contextlib.ExitStack() as stack:
-        paths = [
-            stack.enter_context(atomic_write(path, overwrite))
-            for path in (output, uint8_output, output.with_suffix(".json"))
-        ]
+    finals = (output, uint8_output, output.with_suffix(".json"))
+    with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
         # Other pieces are checked than calibrate, unless there are too few.
         enough = len(patches) >= 8

@@ -13,9 +13,10 @@ from typing import Any
 from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.outputs import outputs
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.source import ModelSource
@@ -64,10 +65,7 @@ def export_onnx(
     for module in ("tf2onnx", "onnxruntime"):
         require(module, "onnx")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    with (
-        atomic_write(output, overwrite) as path,
-        atomic_write(output.with_suffix(".json"), overwrite) as card,
-    ):
+    with outputs(output, output.with_suffix(".json"), overwrite=overwrite) as (path, card):
         model = open_source(source)
         path.write_bytes(convert(model, layout, quantize, source))
         parity = check_graph(model, path, quantize, patches)

@@ -1,6 +1,5 @@
 """OpenVINO files (.xml and .bin), for Intel processors and whatever else OpenVINO runs on."""
 
-import contextlib
 import json
 import os
 import tempfile
@@ -12,9 +11,10 @@ from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.onnx import CHECK_SIZE
+from mspfn_tf.export.outputs import outputs
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.source import ModelSource
 
@@ -56,8 +56,7 @@ def export_openvino(
     require("openvino", "openvino")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     finals = [output, output.with_suffix(".bin"), output.with_suffix(".json")]
-    with contextlib.ExitStack() as stack:
-        paths = [stack.enter_context(atomic_write(path, overwrite)) for path in finals]
+    with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder, "model.xml")

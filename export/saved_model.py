@@ -10,8 +10,8 @@ from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
+from mspfn_tf.export.outputs import outputs
 from mspfn_tf.export.verification import check_saved_model, verdict
-from mspfn_tf.files import atomic_folder, atomic_write
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
 from mspfn_tf.source import ModelSource
@@ -75,14 +75,12 @@ def export_saved_model(
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
         raise UsageError(f"{output} is no SavedModel: it is not replaced")
-    with (
-        atomic_folder(output, overwrite) as directory,
-        atomic_write(output.with_name(f"{output.name}.json"), overwrite) as card,
-    ):
+    card = output.with_name(f"{output.name}.json")
+    with outputs(card, overwrite=overwrite, folder=output) as (directory, card):
         model = open_source(source)
         try:
             write_saved_model(model, directory, max_pixels)
-        except (OSError, tf.errors.OpError) as error:
+        except tf.errors.OpError as error:
             raise UsageError(f"cannot write {output}: {error}") from error
         parity = check_saved_model(model, directory, patches)
         verified = verdict(parity, output, force)
@@ -102,10 +100,7 @@ def export_saved_model(
             **verified,
         }
         text = json.dumps(description, indent=1) + "\n"
-        try:
-            card.write_text(text)
-        except OSError as error:
-            raise UsageError(f"cannot write {output}.json: {error.strerror}") from error
+        card.write_text(text)
     return json.loads(text)
 
 

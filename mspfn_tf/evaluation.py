@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from tqdm import tqdm
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
-from mspfn_tf.partial_results import check_same, provenance, resume
+from mspfn_tf.partial_results import complete, provenance, resume
 from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.pictures.sheets import side_by_side, stacked
 from mspfn_tf.sets.pairs import Pairs, pair_folders
 
 _PARTIAL = "partial.jsonl"
+_READABLE: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
 _SHEET_SIDE = 640  # larger pictures are made smaller for the sheet, never for the scores
 _SHEET_LABEL = 340  # smaller ones get a margin, so that the text above them has room
@@ -132,7 +133,7 @@ def evaluate(
         try:
             return _evaluate(restorer, pairs, output, configuration, command, measured)
         except OSError as error:  # pictures that cannot be read are told otherwise
-            raise _unwritten(output, error) from error
+            raise unwritten(output, error) from error
 
 
 def measured_pair(
@@ -161,15 +162,7 @@ def measured_pair(
 def _evaluate(restorer, pairs, output, configuration, command, measured):
     protocol, crop_multiple = configuration["protocol"], configuration["crop_multiple"]
     partial = output / _PARTIAL
-    finished = output / "scores.json"
-    if finished.is_file() and not partial.is_file():
-        try:
-            scores = json.loads(finished.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(
-                f"{finished} is damaged ({error}): remove it to evaluate again"
-            ) from error
-        check_same(scores.get("configuration", {}), configuration, output)
+    if (scores := complete(output / "scores.json", partial, configuration)) is not None:
         return scores
 
     done = resume(partial, configuration)
@@ -229,29 +222,33 @@ def write_scores(
         UsageError: a file exists and `overwrite` is false, or cannot be written.
     """
     output = Path(output)
-    # A name that is not UTF-8 is written as the escape that stands for its bytes.
-    encoding, errors = "utf-8", "backslashreplace"
     try:
         with (
             atomic_write(output / "scores.csv", overwrite) as table,
             atomic_write(output / "scores.json", overwrite) as document,
         ):
-            with open(table, "w", newline="", encoding=encoding, errors=errors) as file:
-                columns = csv.DictWriter(
-                    file, scores["images"][0] if scores["images"] else ["name"]
-                )
-                columns.writeheader()
-                columns.writerows(
-                    {key: as_text(value) for key, value in image.items()}
-                    for image in scores["images"]
-                )
-            text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
-            document.write_text(text + "\n", encoding=encoding, errors=errors)
+            write_table(table, scores["images"])
+            write_document(document, scores)
     except OSError as error:
-        raise _unwritten(output, error) from error
+        raise unwritten(output, error) from error
 
 
-def _unwritten(output, error):
+def write_table(path: Path, images: Sequence[Mapping[str, Any]]) -> None:
+    """Writes one line per picture as CSV; a name that is not UTF-8 as escapes of its bytes."""
+    with open(path, "w", newline="", **_READABLE) as file:
+        columns = csv.DictWriter(file, images[0] if images else ["name"])
+        columns.writeheader()
+        columns.writerows({key: as_text(value) for key, value in image.items()} for image in images)
+
+
+def write_document(path: Path, scores: Mapping[str, Any]) -> None:
+    """Writes results as JSON; a name that is not UTF-8 as escapes of its bytes."""
+    text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", **_READABLE)
+
+
+def unwritten(output: Path, error: OSError) -> UsageError:
+    """What is said when results cannot be written into the folder `output`."""
     what = f" ({error.filename})" if error.filename else ""
     return UsageError(
         f"cannot write the results in {output}: {error.strerror or error}{what}. What was there "

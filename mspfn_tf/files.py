@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from mspfn_tf.errors import UsageError
 
@@ -29,6 +30,15 @@ _LEFTOVER = re.compile(r"\.partial-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?"
 _ABANDONED = 24 * 3600.0  # seconds after which another machine's leftovers count as abandoned
 LOCK = ".mspfn.lock"
 """The hidden file of a folder that one process holds for itself."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """For a block that writes `path`: an `OSError` in it becomes a `UsageError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -49,19 +59,15 @@ def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[P
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
     temporary = partial_path(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield temporary
-        try:
+        with writing(path):
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,10 +83,8 @@ def atomic_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
     temporary, replaced = partial_path(path), partial_path(path)
-    try:
+    with writing(path):
         temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield temporary
         try:
@@ -135,9 +139,9 @@ def clear_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[
 def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
     """Holds `folder` for this process alone, for as long as the block runs or the process lives.
 
-    The lock is `flock(2)` on a hidden file: it ends with the process, however that ends. It holds
-    between machines where the file system says so (NFS version 4 does; many others do not), and
-    does nothing on Windows.
+    The lock is `flock(2)` on a hidden file, which is removed at the end: it ends with the process,
+    however that ends. It holds between machines where the file system says so (NFS version 4 does;
+    many others do not), and does nothing on Windows.
 
     Args:
         folder: the folder; made if it is missing.
@@ -148,33 +152,58 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
             be written.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 closed below
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
-    with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose "
-                    "another folder"
-                ) from error
-        holder = {"verb": verb, "pid": os.getpid(), "host": socket.gethostname()}
-        try:  # past Python's buffers, which would try again when the file is closed
-            os.ftruncate(file.fileno(), 0)
-            os.pwrite(file.fileno(), json.dumps(holder).encode(), 0)
+    path = folder / LOCK
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 closed below
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
-        yield
+        with file:
+            _lock(file, folder)
+            if not is_at(path, file):  # the process before this one was just removing it
+                continue
+            try:
+                _sign(file, folder, verb)
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                    path.unlink()
+            return
 
 
 def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(file, folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose another folder"
+        ) from error
+
+
+def _sign(file, folder: Path, verb: str) -> None:
+    holder = {"verb": verb, "pid": os.getpid(), "host": socket.gethostname()}
+    try:  # past Python's buffers, which would try again when the file is closed
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), json.dumps(holder).encode(), 0)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def is_at(path: Path, file: IO) -> bool:
+    """Whether an open file still has that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _holder(file) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
@@ -39,8 +40,8 @@ def resume(partial: Path, configuration: Mapping[str, object]) -> dict[int, dict
     done = {}
     if partial.is_file():
         # The last line of a run that was killed may be torn.
-        lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
         try:
+            lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
             lines = [json.loads(line) for line in lines if line.endswith("\n")]
             if lines:
                 check_same(lines[0], configuration, partial.parent)
@@ -57,6 +58,25 @@ def resume(partial: Path, configuration: Mapping[str, object]) -> dict[int, dict
         text = "".join(json.dumps(line) + "\n" for line in (configuration, *records))
         path.write_text(text, encoding="utf-8")
     return done
+
+
+def complete(
+    finished: Path, partial: Path, configuration: Mapping[str, object]
+) -> dict[str, Any] | None:
+    """The results that a run wrote to `finished` at its end; None if it did not come so far.
+
+    Raises:
+        UsageError: they are damaged, or those of another configuration.
+    """
+    if partial.is_file() or not finished.is_file():
+        return None
+    try:
+        scores = json.loads(finished.read_text(encoding="utf-8"))
+        found = dict(scores.get("configuration", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{finished} is damaged ({error}): remove it to evaluate again") from error
+    check_same(found, configuration, finished.parent)
+    return scores
 
 
 def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output: object) -> None:

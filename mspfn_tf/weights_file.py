@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
+from mspfn_tf.files import atomic_write, writing
 from mspfn_tf.presets import check_shipped_bytes
 
 CONFIG_ATTRIBUTE = "mspfn_config"
@@ -77,14 +77,14 @@ def save_weights(
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        UsageError: wrong suffix or dtype, a weight is NaN or infinite, or the file exists and
-            `overwrite` is false. No file is written then.
+        UsageError: wrong suffix or dtype, a weight is NaN or infinite, the file cannot be written,
+            or it exists and `overwrite` is false. No file is written then.
     """
     if not str(path).endswith(".weights.h5"):
         raise UsageError(f"a weights file must end in .weights.h5; received {path}")
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype must be 'float32' or 'float16'; received {dtype!r}")
-    with atomic_write(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary, writing(path):
         model.save_weights(temporary, overwrite=True)
         try:
             with h5py.File(temporary, "r+") as file:

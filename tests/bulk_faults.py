@@ -42,7 +42,7 @@ class Driver:
     def __init__(self, source, output, *more):
         self.output = Path(output)
         self._token = f"{os.getpid()}-{time.monotonic_ns()}"
-        arguments = (source, "--output", output, "--actors", 2, "--batch_rows", 4, *more)
+        arguments = (source, "--output", output, "--actors", 2, "--batch_rows", 2, *more)
         self.process = subprocess.Popen(
             command("bulk", *arguments),
             cwd=ROOT,

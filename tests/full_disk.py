@@ -1,4 +1,10 @@
-"""A disk that is full at the n-th write."""
+"""A disk that is full at the n-th write, for every n."""
+
+import builtins
+import io
+import itertools
+import os
+from pathlib import Path
 
 
 class FullDisk:
@@ -27,3 +33,60 @@ class FullDisk:
         self.count += 1
         if self.count == self.at:
             raise OSError(28, "No space left on device", str(what))
+
+
+class Full(FullDisk):
+    """The `at`-th write (1, 2, ...) below `folder` finds the disk full."""
+
+    def __init__(self, monkeypatch, at, folder):
+        self.folder = str(folder)
+        functions = (
+            (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
+            (Path, "rename"),
+        )  # fmt: skip
+        super().__init__(monkeypatch, at, functions)
+        opened = builtins.open
+
+        def open_(file, mode="r", *arguments, **options):
+            if self.folder not in str(file) or not set(mode) & set("wax+"):
+                return opened(file, mode, *arguments, **options)
+            self.check(file)
+            return Stream(opened(file, mode, *arguments, **options), self)
+
+        monkeypatch.setattr(builtins, "open", open_)
+        monkeypatch.setattr(io, "open", open_)
+
+
+class Stream:
+    """A file that asks before every write."""
+
+    def __init__(self, stream, full):
+        self._stream, self._full = stream, full
+
+    def write(self, data):
+        self._full.check(self._stream.name)
+        return self._stream.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._stream.close()
+
+
+def every_write_fails(monkeypatch, folder, act):
+    """Calls `act(n)` with the n-th write failing, until none is left; returns how many failed."""
+    for at in itertools.count(1):
+        with monkeypatch.context() as patched:
+            full = Full(patched, at, folder)
+            failed = act(at)
+        assert not list(folder.rglob(".partial-*")), at
+        if full.count < at:
+            assert not failed
+            print(f"{at - 1} writes failed")
+            return at - 1
+        assert failed, at
+    raise AssertionError

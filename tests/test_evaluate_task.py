@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from mspfn_tf import metrics
 from mspfn_tf.cli import main
 from mspfn_tf.pictures import read_rgb
 from mspfn_tf.tasks import evaluation
+from tests.full_disk import every_write_fails
 
 pytestmark = pytest.mark.slow
 
@@ -320,3 +322,61 @@ def test_what_an_adapter_returns_is_checked(
     )
     assert code == 2
     assert "expected Detections" in capsys.readouterr().err
+
+
+def test_every_write_that_fails_is_told_and_the_run_goes_on(
+    data, segmenter, derainer, tmp_path, monkeypatch, capsys
+):
+    whole = tmp_path / "whole"
+    assert segmentation(data, segmenter, derainer, whole) == 0
+    found, record = {}, evaluation._Run.record
+
+    def remembered(self, index):  # what takes time and writes nothing is made once
+        if index not in found:
+            found[index] = record(self, index)
+        return found[index]
+
+    monkeypatch.setattr(evaluation._Run, "record", remembered)
+
+    def act(at):
+        status = segmentation(data, segmenter, derainer, tmp_path / f"out{at}")
+        error = capsys.readouterr().err
+        if status:
+            assert status == 2 and "No space left on device" in error, error
+            assert f"out{at}" in error
+        return bool(status)
+
+    assert every_write_fails(monkeypatch, tmp_path, act) > 10
+    for output in tmp_path.glob("out*"):
+        assert segmentation(data, segmenter, derainer, output) == 0
+        assert read(output)["images"] == read(whole)["images"]
+
+
+@pytest.mark.parametrize("name", ["task_scores.json", "partial.jsonl"])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\n", b"[]\n", b'{"configuration": 3}\n'])
+def test_damaged_results_are_named(data, segmenter, derainer, tmp_path, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    status = segmentation(data, segmenter, derainer, tmp_path)
+    if status:  # a torn line is what a killed run may leave
+        assert status == 2 and str(tmp_path) in capsys.readouterr().err
+    else:
+        assert (name, content) == ("partial.jsonl", b"{")
+
+
+def test_names_are_written_as_text(data, segmenter, derainer, tmp_path):
+    """A spreadsheet takes none for a formula, and bytes that are no UTF-8 are told as escapes."""
+    folders = [tmp_path / name for name in ("rainy", "masks")]
+    for folder in folders:
+        folder.mkdir()
+        content = (data / folder.name / "0.png").read_bytes()
+        for name in (b"=1+1.png", b"a\xff.png"):
+            try:
+                with open(os.fsencode(folder) + b"/" + name, "wb") as file:
+                    file.write(content)
+            except OSError:
+                pytest.skip("this file system takes UTF-8 names only")
+    more = ("--pictures", folders[0], "--labels", folders[1])
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 0
+    with open(tmp_path / "out" / "task_scores.csv", newline="", encoding="utf-8") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["'=1+1", "a\\udcff"]
+    assert read(tmp_path / "out")["count"] == 2

@@ -83,6 +83,17 @@ def test_scores_json(folder, tmp_path):
             assert scores[block][key] == pytest.approx(mean, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"),
+     ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ('a"b\nc,d', 'a"b\nc,d'), ("plain", "plain")],
+)  # fmt: skip
+def test_names_are_text_for_spreadsheets(tmp_path, name, cell):
+    evaluation.write_table(tmp_path / "scores.csv", [{"name": name, "psnr": -1.5}])
+    with open(tmp_path / "scores.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["name", "psnr"], [cell, "-1.5"]]
+
+
 def test_scores_csv_and_sheet(folder, tmp_path):
     scores = evaluate(folder, tmp_path / "out")
     with open(tmp_path / "out/scores.csv", newline="") as file:

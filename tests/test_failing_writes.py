@@ -1,12 +1,11 @@
 """The disk is full at the n-th write, for every n: a message, the last good state, no leftovers."""
 
-import builtins
 import io
-import itertools
 import json
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,68 +13,25 @@ from PIL import Image
 from mspfn_tf import evaluation
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export import saved_model
+from mspfn_tf.export import (
+    export_litert,
+    export_onnx,
+    export_openvino,
+    litert,
+    onnx,
+    openvino,
+    saved_model,
+)
+from mspfn_tf.pictures import write_picture
+from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
+from mspfn_tf.restoring.plan import plan
 from mspfn_tf.sets.pairs import FolderPairs
-from tests.export_models import small_model, write_pairs
-from tests.full_disk import FullDisk
+from tests.export_models import PHONE, small_model, write_pairs
+from tests.full_disk import every_write_fails
+from tests.rain_pictures import same_names, write
+from tests.reference_recipe import variables, write_checkpoint
 
 pytestmark = pytest.mark.slow
-
-
-class Full(FullDisk):
-    """The `at`-th write (1, 2, ...) of this process finds the disk full."""
-
-    def __init__(self, monkeypatch, at, folder):
-        self.folder = str(folder)
-        functions = (
-            (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
-            (Path, "rename"),
-        )  # fmt: skip
-        super().__init__(monkeypatch, at, functions)
-        opened = builtins.open
-
-        def open_(file, mode="r", *arguments, **options):
-            if self.folder not in str(file) or not set(mode) & set("wax+"):
-                return opened(file, mode, *arguments, **options)
-            self.check(file)
-            return Stream(opened(file, mode, *arguments, **options), self)
-
-        monkeypatch.setattr(builtins, "open", open_)
-        monkeypatch.setattr(io, "open", open_)
-
-
-class Stream:
-    """A file that asks before every write."""
-
-    def __init__(self, stream, full):
-        self._stream, self._full = stream, full
-
-    def write(self, data):
-        self._full.check(self._stream.name)
-        return self._stream.write(data)
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._stream.close()
-
-
-def every_write_fails(monkeypatch, folder, act):
-    """Calls `act(n)` with the n-th write failing, until none is left; returns how many failed."""
-    for at in itertools.count(1):
-        with monkeypatch.context() as patched:
-            full = Full(patched, at, folder)
-            failed = act(at)
-        assert not list(folder.rglob(".partial-*")), at
-        if full.count < at:
-            assert not failed
-            return at - 1
-        assert failed, at
-    raise AssertionError
 
 
 @pytest.fixture
@@ -146,7 +102,7 @@ def test_export(tmp_path, monkeypatch):
         try:
             saved_model.export_saved_model(model, output, overwrite=True)
         except UsageError as error:
-            assert "No space left on device" in str(error) and "saved" in str(error)
+            assert "No space left on device" in str(error) and str(tmp_path) in str(error)
             return True
         finally:
             assert {path.name for path in tmp_path.iterdir()} == {"saved", "saved.json"}
@@ -155,6 +111,146 @@ def test_export(tmp_path, monkeypatch):
         return False
 
     assert every_write_fails(monkeypatch, tmp_path, act) > 6
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".xml"])
+def test_export_of_files(pairs, tmp_path, monkeypatch, suffix):
+    """What takes time and writes nothing is made once."""
+    kind = {".tflite": litert, ".onnx": onnx, ".xml": openvino}[suffix]
+    model = small_model(**PHONE)
+    parity = {"pictures": 1, "max_error": 0.0, "agreement_db": 99.0, "problems": []}
+    checks = ("check_litert", "_structure_problems") if suffix == ".tflite" else ("check_graph",)
+    monkeypatch.setattr(kind, checks[0], lambda *arguments: dict(parity))
+    if suffix == ".xml":
+
+        def write(model, path, *arguments):
+            path.write_bytes(b"graph")
+            path.with_suffix(".bin").write_bytes(b"weights")
+
+        monkeypatch.setattr(kind, "write", write)
+    else:
+        content = litert.convert(model, (64, 96)) if suffix == ".tflite" else b"graph"
+        monkeypatch.setattr(kind, "convert", lambda *arguments: content)
+    folder = tmp_path / "exported"
+    export = {".tflite": export_litert, ".onnx": export_onnx, ".xml": export_openvino}[suffix]
+
+    def act(at):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()} if at > 1 else {}
+        try:
+            export(model, folder / f"net{suffix}", calibration=pairs, overwrite=True)
+        except UsageError as error:
+            assert "No space left on device" in str(error) and "exported" in str(error)
+            # Several files cannot be replaced at once: each is the old one or the new one, whole.
+            after = {path.name: path.read_bytes() for path in folder.iterdir()}
+            assert all(after[name] == before[name] for name in before if not name.endswith("json"))
+            return True
+        json.loads((folder / "net.json").read_text())
+        return False
+
+    assert act(1) is False
+    assert every_write_fails(monkeypatch, tmp_path, act) > 6
+
+
+def test_restore(tmp_path, monkeypatch):
+    for name in ("a.png", "b.jpg", "c.tif"):
+        write_picture(tmp_path / "in" / name, np.full((8, 9, 3), 100, np.uint8))
+
+    def restore(output):
+        planned = plan([tmp_path / "in"], output, resume=True)
+        return list(restore_all(planned, FileRestorer(darken), workers=1))
+
+    restore(tmp_path / "whole")
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+
+    def act(at):
+        try:
+            found = restore(tmp_path / f"out{at}")
+        except UsageError as error:
+            assert "No space left on device" in str(error) and f"out{at}" in str(error)
+            return True
+        failed = [outcome for outcome in found if outcome.status == "failed"]
+        for outcome in failed:
+            assert "No space left on device" in outcome.message, outcome.message
+            assert outcome.job.target.name in outcome.message
+        return bool(failed)
+
+    assert every_write_fails(monkeypatch, tmp_path, act) > 8
+    for output in tmp_path.glob("out*"):  # each goes on from where it was
+        restore(output)
+        assert {path.name: path.read_bytes() for path in output.iterdir()} == expected
+
+
+def test_bulk(tmp_path, monkeypatch):
+    from mspfn_tf.bulk import restore_archive, workers
+
+    for name in ("a.png", "b.jpg"):
+        write_picture(tmp_path / "in" / name, np.full((8, 9, 3), 100, np.uint8))
+    model = workers.Model("mspfn_nano", threads=1)
+    restorer = model.restorer()
+    monkeypatch.setattr(workers.Model, "restorer", lambda self: restorer)
+
+    def restore(output, resume=False):
+        return restore_archive(tmp_path / "in", output, model, batch_rows=1, resume=resume)
+
+    restore(tmp_path / "whole")
+
+    def pictures(output):
+        return {path.name: path.read_bytes() for path in output.glob("[ab].*")}
+
+    def act(at):
+        try:
+            summary = restore(tmp_path / f"out{at}")
+        except UsageError as error:
+            assert "No space left on device" in str(error) and f"out{at}" in str(error)
+            return True
+        if summary.stopped:
+            assert "No space left on device" in summary.stopped and f"out{at}" in summary.stopped
+        return summary.stopped is not None
+
+    assert every_write_fails(monkeypatch, tmp_path, act) > 15
+    for output in tmp_path.glob("out*"):
+        begun = (output / ".mspfn_bulk" / "run.json").exists()
+        restore(output, resume=begun)
+        assert pictures(output) == pictures(tmp_path / "whole")
+
+
+def test_prepare(tmp_path, monkeypatch, capsys):
+    source, data_dir = tmp_path / "rain", tmp_path / "tfds"
+    write(source, {**same_names("train/", (1, 2)), **same_names("test/", (3,))})
+    command = ["prepare", "paired_folder", "--manual_dir", str(source)]
+
+    def act(at):
+        status = main([*command, "--data_dir", str(data_dir / str(at))])
+        error = capsys.readouterr().err
+        if status:
+            assert status == 2 and "No space left on device" in error, error
+            assert str(data_dir / str(at)) in error
+            assert not list((data_dir / str(at)).rglob("dataset_info.json"))
+        return bool(status)
+
+    failed = every_write_fails(monkeypatch, tmp_path, act)
+    assert failed > 4
+    for at in range(1, failed + 1):  # each can be done again
+        assert main([*command, "--data_dir", str(data_dir / str(at))]) == 0
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_convert(tmp_path, monkeypatch, capsys, suffix):
+    prefix = write_checkpoint(tmp_path, variables("M17N1", 1))
+    command = ["convert", prefix, "--preset", "mspfn_m17n1", "--blocks", "1", "--output"]
+    output = tmp_path / f"converted{suffix}"
+
+    def full(self, path, *arguments, **options):
+        Path(path).write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    name = "save_weights" if suffix == ".weights.h5" else "save"
+    monkeypatch.setattr(keras.Model, name, full)
+    before = set(tmp_path.iterdir())
+    assert main([*command, str(output)]) == 2
+    error = capsys.readouterr().err
+    assert f"cannot write {output}: No space left on device" in error
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_names_that_are_not_utf8(tmp_path, capsys):

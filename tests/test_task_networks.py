@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.runtimes import trial
 from mspfn_tf.tasks.networks import open_network
+from tests.hostile_graphs import endless, huge, outside, write
+from tests.mutated_models import bounded, mutated, random_of
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +145,81 @@ def test_values_that_are_not_finite_are_refused():
     network = open_network(keras.Model(inputs, keras.ops.log(inputs - 2)))
     with pytest.raises(UsageError, match="not finite"):
         network(X)
+
+
+# === Files from strangers ===
+
+
+def test_graphs_that_take_all_memory_or_never_end(tmp_path, monkeypatch):
+    with bounded(), pytest.raises(UsageError, match="huge.onnx"):
+        open_network(write(tmp_path / "huge.onnx", huge()))
+    monkeypatch.setattr(trial, "SECONDS", 5.0)
+    with pytest.raises(UsageError, match="endless.onnx: its first pictures took longer than 5 s"):
+        open_network(write(tmp_path / "endless.onnx", endless()))
+
+
+def test_weights_beside_the_file_are_taken_and_others_refused(tmp_path):
+    from onnx import helper
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path in (tmp_path / "secret", folder / "weights"):
+        path.write_bytes(np.float32(0.5).tobytes())
+    nodes = [helper.make_node("Mul", ["x", "half"], ["y"])]
+    path = write(folder / "a.onnx", nodes, [outside("half", "weights")])
+    picture = X.transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(open_network(path)(picture)[0], picture / 2)
+    for location in ("../secret", str(tmp_path / "secret")):
+        write(path, nodes, [outside("half", location)])
+        with pytest.raises(UsageError, match="cannot load .*a.onnx"):
+            open_network(path)
+
+
+def test_saved_models_that_write_files_are_refused(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    module = tf.Module()
+
+    def serve(picture):
+        with tf.control_dependencies([tf.io.write_file("written.txt", "written")]):
+            return {"scores": tf.identity(picture)}
+
+    spec = [tf.TensorSpec([1, 16, 24, 3], tf.float32, "picture")]
+    module.serve = tf.function(serve, input_signature=spec, autograph=False)
+    tf.saved_model.save(module, str(tmp_path / "evil"), {"serving_default": module.serve})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="evil is refused: .*'WriteFile'"):
+        open_network(tmp_path / "evil")
+    assert not (tmp_path / "written.txt").exists()
+
+
+@pytest.mark.parametrize("config", ['{"classes": 1000000, "blocks": [2, 8]}',
+                                    '{"classes": 12, "blocks": [1000000, 8]}',
+                                    '{"classes": 12, "blocks": 3}', "[]"])  # fmt: skip
+def test_what_an_espnet_file_declares_is_not_built(tmp_path, config):
+    import h5py
+
+    from mspfn_tf.tasks.espnet import ESPNet, save_espnet
+
+    path = tmp_path / "e.weights.h5"
+    save_espnet(ESPNet(classes=5, blocks=(0, 0)), path)
+    open_network(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["espnet_config"] = config
+    with bounded(), pytest.raises(UsageError, match="no weights of ESPNet"):
+        open_network(path)
+
+
+@pytest.mark.parametrize("kind", [".tflite", ".onnx", ".keras"])
+def test_damaged_files_give_scores_or_a_message(model, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(trial, "most_bytes", lambda: 500_000_000)
+    path = _write(model, tmp_path, kind)
+    content, random = path.read_bytes(), random_of(28)
+    for _ in range(12):
+        path.write_bytes(mutated(content, random))
+        with bounded():
+            try:
+                network = open_network(path)
+                network(np.zeros([side or 16 for side in network.shape], network.dtype))
+            except UsageError as error:
+                assert path.name in str(error)

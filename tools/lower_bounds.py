@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ("tests/test_restorer.py", "tests/test_model.py", "tests/test_metrics.py")
+TESTS = tuple(
+    f"tests/test_{name}.py" for name in ("restorer", "model", "losses", "images", "sixteen_bits")
+)
 
 
 def lowest(requirements: str) -> list[str]:

@@ -17,6 +17,8 @@ from mspfn_tf.files import atomic_write
 
 # Object stores show an object only when all of it has arrived; moving one would copy it.
 _APPEAR_WHOLE = ("s3", "gcs", "abfs")
+PROBE = ".mspfn_probe_"
+"""How the names of files begin that are written to see whether that is possible."""
 _AT_ONCE = 1000  # paths that are looked up in one call
 _TRANSIENT = (OSError, pa.ArrowException)
 
@@ -173,7 +175,7 @@ class Place:
 
     def check_writable(self) -> None:
         """Makes the folder. Raises `UsageError` if nothing can be written to it."""
-        probe = self.at(f".mspfn_probe_{secrets.token_hex(4)}")
+        probe = self.at(f"{PROBE}{secrets.token_hex(4)}")
         try:
             probe.write(b"probe")
             probe.delete()

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from mspfn_tf.bulk import engines, inputs, workers
-from mspfn_tf.bulk.places import Place
-from mspfn_tf.bulk.records import Book
+from mspfn_tf.bulk.places import PROBE, Place
+from mspfn_tf.bulk.records import STATE, Book
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import LOCK, clear_leftovers, locked
 from mspfn_tf.source import resolve
@@ -87,13 +87,17 @@ def restore_archive(
     _check_apart(source_place, target)
     listing = inputs.find(os.fspath(source))
     book = Book(target)
-    used = [name for name, _, _ in target.entries() if name != LOCK]
+    begun = book.exists()
+    # What a run leaves that could not begin is nothing that could be lost or resumed.
+    used = begun or any(
+        name not in (LOCK, STATE) and not name.startswith(PROBE) for name, _, _ in target.entries()
+    )
     if not resume and used:
         raise UsageError(
             f"{target} exists already and is not empty: choose another output, or pass --resume "
             "to go on there"
         )
-    if resume and used and not book.exists():
+    if resume and used and not begun:
         raise UsageError(
             f"{target} holds files, but no earlier run of bulk that could be resumed: choose "
             "another output"

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mspfn_tf.files import atomic_write, sha256
+    from mspfn_tf.files import atomic_write, sha256, writing
     from mspfn_tf.presets import known_preset
 
     known_preset(arguments.preset)
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = MSPFN.from_preset(arguments.preset, load_weights=False, **overrides)
     load_reference_checkpoint(model, arguments.checkpoint)
     if output.endswith(".keras"):
-        with atomic_write(output, arguments.overwrite) as temporary:
+        with atomic_write(output, arguments.overwrite) as temporary, writing(output):
             model.save(temporary)
     else:
         save_weights(model, output, overwrite=arguments.overwrite)

@@ -4,14 +4,14 @@ strangers, gets to see it.
 A `.tflite` file is a flatbuffer: tables that point to each other by offsets. Here they are walked
 with every offset checked, and the sizes that tensors declare are compared with their data and
 with a bound on memory. What that cannot foresee, a first run in a process of its own shows
-(`mspfn_tf.runtimes.litert_trial`).
+(`mspfn_tf.runtimes.trial`).
 """
 
 import functools
 import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from mspfn_tf.errors import UsageError
@@ -24,6 +24,7 @@ _BITS = {
     16: 16, 17: 4, 18: 16, 19: 2, 20: 4, 21: 8, 22: 8,
 }  # fmt: skip
 _UNSIZED = {5, 13, 14}
+_CUSTOM = 32  # the operator that stands for those which a name tells
 
 
 class _DamagedError(Exception):
@@ -39,7 +40,9 @@ def most_bytes() -> int:
         return 4 * 2**30
 
 
-def check_litert(content: bytes, path: Any, most: float | None = None) -> None:
+def check_litert(
+    content: bytes, path: Any, most: float | None = None, custom: Collection[str] = ()
+) -> None:
     """Refuses a `.tflite` file whose structure the interpreter could stumble over.
 
     Checked: every offset lies within the file; indices of tensors, buffers, operators and graphs
@@ -50,12 +53,13 @@ def check_litert(content: bytes, path: Any, most: float | None = None) -> None:
         content: of the file.
         path: its name, for the message.
         most: bound on the memory of its tensors, in bytes. Default: `most_bytes()`.
+        custom: names of operators that are allowed beside those of LiteRT's schema.
 
     Raises:
         UsageError: the file breaks one of these rules.
     """
     try:
-        _check_model(_Reader(content), most_bytes() if most is None else most)
+        _check_model(_Reader(content), most_bytes() if most is None else most, custom)
     except _DamagedError as error:
         raise UsageError(
             f"cannot load {path}: it is damaged, or no .tflite file: {error}"
@@ -172,9 +176,13 @@ class _Table:
             yield self.reader.table(self.reader.offset(at + 4 * index))
 
     def check_text(self, field: int) -> None:
+        self.text(field)
+
+    def text(self, field: int) -> str:
         at, count = self.vector(field, 1)
         if at and self.reader.number("<B", at + count) != 0:
             raise _DamagedError("a name has no end")
+        return self.reader.content[at : at + count].decode(errors="replace")
 
 
 @functools.cache
@@ -190,24 +198,24 @@ def _operators() -> frozenset[int]:
     )
 
 
-def _check_model(reader: _Reader, most: float) -> None:
+def _check_model(reader: _Reader, most: float, custom: Collection[str]) -> None:
     if reader.content[4:8] != b"TFL3":
         raise _DamagedError("it does not begin as one does")
     model = reader.table(reader.offset(0))
     if model.scalar(0, "<I") != 3:
         raise _DamagedError(f"it is of version {model.scalar(0, '<I')}, not 3")
-    model.check_text(3)
+    model.text(3)
     for code in model.children(1):
-        code.check_text(1)
+        name = code.text(1)
         kind = max(code.scalar(0, "<b"), code.scalar(3, "<i"))
-        if kind not in _operators():
+        if kind not in _operators() and not (kind == _CUSTOM and name in custom):
             raise _DamagedError(f"operator {kind} is none of LiteRT's own")
     kinds = model.vector(1, 4)[1]
     buffers = [_buffer_bytes(buffer) for buffer in model.children(4)]
     for number in model.numbers(5, "<I"):
         _check_index(number, len(buffers), "buffer")
     for note in model.children(6):
-        note.check_text(0)
+        note.text(0)
         _check_index(note.scalar(1, "<I"), len(buffers), "buffer")
     if model.vector(8, 4)[1] or model.vector(9, 4)[1]:
         raise _DamagedError("it draws on other files")
@@ -216,12 +224,12 @@ def _check_model(reader: _Reader, most: float) -> None:
         raise _DamagedError("it has no graph")
     tensors = [_check_graph(graph, buffers, kinds, most) for graph in graphs]
     for signature in model.children(7):
-        signature.check_text(2)
+        signature.text(2)
         graph = signature.scalar(4, "<I")
         _check_index(graph, len(graphs), "graph")
         for field in (0, 1):
             for entry in signature.children(field):
-                entry.check_text(0)
+                entry.text(0)
                 _check_index(entry.scalar(1, "<I"), tensors[graph], "tensor")
 
 
@@ -242,10 +250,10 @@ def _check_index(index: int, count: int, what: str) -> None:
 
 def _check_graph(graph: _Table, buffers: list[int], kinds: int, most: float) -> int:
     """Returns the number of the graph's tensors."""
-    graph.check_text(4)
+    graph.text(4)
     size = {}
     for index, tensor in enumerate(graph.children(0)):
-        tensor.check_text(3)
+        tensor.text(3)
         bytes_ = _tensor_bytes(tensor, buffers)
         if bytes_ > most:
             raise _DamagedError(f"a tensor of {_gigabytes(bytes_)}; {_gigabytes(most)} is most")

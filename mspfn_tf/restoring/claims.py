@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from mspfn_tf.files import is_at
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is claimed there
@@ -49,7 +51,7 @@ class _Handle:
                     stacklevel=3,
                 )
                 return
-            if _is_at(self.path, file):  # else the last one before us was just removing it
+            if is_at(self.path, file):  # else the last one before us was just removing it
                 self.file = file
                 return
             file.close()
@@ -60,7 +62,7 @@ class _Handle:
         fcntl.lockf(self.file, fcntl.LOCK_UN, 1, _EVERYBODY)
         with contextlib.suppress(OSError):  # others are still at work, and the last one removes it
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _EVERYBODY)
-            if _is_at(self.path, self.file):
+            if is_at(self.path, self.file):
                 self.path.unlink()
         self.file.close()
 
@@ -153,11 +155,4 @@ def in_use(folder: str | os.PathLike) -> bool:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _EVERYBODY)
         except OSError as error:
             return error.errno in _HELD_BY_ANOTHER
-        return False
-
-
-def _is_at(path, file):
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-    except FileNotFoundError:
         return False

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.inspection.litert import check_litert, live_bytes
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
-from mspfn_tf.runtimes.litert_trial import check_stranger
-from mspfn_tf.runtimes.runtime import Runtime, cpu_count, sizes_of
+from mspfn_tf.runtimes.runtime import Runtime, cpu_count, make_small_pictures, sizes_of
+from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source
 
@@ -32,7 +32,7 @@ class LiteRTRuntime(Runtime):
         resize: whether to run other sizes than the file's own.
         content: of the file, if it was read and checked already. By default a file that is shipped
             is compared with its SHA-256, and any other one is checked and run once in a process
-            of its own (`mspfn_tf.runtimes.litert_trial`).
+            of its own (`mspfn_tf.runtimes.trial`).
     """
 
     kind = "litert"
@@ -55,7 +55,8 @@ class LiteRTRuntime(Runtime):
                 raise UsageError(f"cannot read {path}: {error.strerror}") from error
             # The very bytes that are used are the ones that are checked.
             if not check_shipped_bytes(path, content):
-                check_stranger(content, path)
+                check_litert(content, path)
+                check_stranger(attempt, path, content)
         self._content = content
         self._threads = threads or cpu_count()
         self._open()
@@ -205,6 +206,12 @@ class LiteRTRuntime(Runtime):
         if self.statistics == "given":
             return derained, None
         return derained, np.concatenate([outputs["statistics"] for outputs in found])
+
+
+def attempt(path: Path, content: bytes) -> None:
+    """Opens a `.tflite` file and makes small pictures; for `mspfn_tf.runtimes.trial`."""
+    source = Source("litert", path.name, path)
+    make_small_pictures(LiteRTRuntime(source, path, content=content))
 
 
 def _number_format(tensor, path):

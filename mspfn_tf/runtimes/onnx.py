@@ -2,6 +2,7 @@
 
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.runtimes.graph import GraphRuntime
-from mspfn_tf.runtimes.runtime import Runtime, cpu_count
+from mspfn_tf.runtimes.runtime import Runtime, cpu_count, make_small_pictures
+from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import Source
 
 
@@ -19,23 +21,27 @@ class OnnxRuntime(GraphRuntime):
     Args:
         source: what it was opened from.
         threads: of the session. Default: all cores.
+        content: of the file, if it was read and tried already. By default it is read, with the
+            files beside it that hold its weights, and run once in a process of its own
+            (`mspfn_tf.runtimes.trial`).
     """
 
     kind = "onnx"
 
-    def __init__(self, source: Source, threads: int | None = None):
+    def __init__(self, source: Source, threads: int | None = None, content: bytes | None = None):
         onnx = require("onnx", "onnx")
         self._onnxruntime = require("onnxruntime", "onnx")
-        from google.protobuf.message import DecodeError
-
         from mspfn_tf.runtimes.onnx_graph import metadata_of
 
         self.source = source
         self._threads = threads or cpu_count()
+        if content is None:
+            content = _content(source.path)
+            check_stranger(attempt, source.path, content)
         try:
-            self._model = onnx.load(source.path)
+            self._model = onnx.ModelProto.FromString(content)
             self._sessions = {"plain": self._session(self._model)}
-        except (DecodeError, OSError, ValueError, RuntimeError, *self._errors()) as error:
+        except (RuntimeError, *self._errors()) as error:
             raise UsageError(f"cannot load {source.path}: {error}") from error
         session = self._sessions["plain"]
         inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -87,10 +93,12 @@ class OnnxRuntime(GraphRuntime):
         names = [value.name for value in session.get_inputs()]
         try:
             return session.run(None, dict(zip(names, arrays, strict=True)))
-        except self._onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException as error:
+        except tuple(self._errors()) as error:
             if "allocat" in str(error) or "bad_alloc" in str(error):
                 raise MemoryError(f"not enough memory for {arrays[0].shape}") from error
-            raise
+            raise UsageError(
+                f"{self.source.path} fails at pictures of shape {list(arrays[0].shape)}: {error}"
+            ) from error
 
     def _examine(self) -> float:
         """Bytes per pixel, from the shapes that onnx infers at 64x64."""
@@ -121,3 +129,23 @@ class OnnxRuntime(GraphRuntime):
         if len(size) < wide:
             return Runtime.bytes_per_pixel  # too little is known
         return max(64.0, live_bytes(operators, size) / pixels)
+
+
+def attempt(path: Path, content: bytes) -> None:
+    """Opens an `.onnx` file and makes small pictures; for `mspfn_tf.runtimes.trial`."""
+    make_small_pictures(OnnxRuntime(Source("onnx", path.name, path), content=content))
+
+
+def _content(path: Path) -> bytes:
+    """A file as one message: what stands in other files of its folder is taken in.
+
+    Raises:
+        UsageError: it cannot be read, or names files elsewhere.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError, EncodeError
+
+    try:
+        return onnx.load(path).SerializeToString()
+    except (DecodeError, EncodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UsageError(f"cannot load {path}: {error}") from error

@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.runtimes.graph import GraphRuntime
-from mspfn_tf.runtimes.runtime import cpu_count
+from mspfn_tf.runtimes.runtime import cpu_count, make_small_pictures
+from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import Source
 
 
@@ -20,13 +22,24 @@ class OpenVINORuntime(GraphRuntime):
     Args:
         source: what it was opened from.
         threads: of the inference. Default: all cores.
+        contents: of the .xml and the .bin file, if they were read and tried already. By default
+            they are read, and run once in a process of its own (`mspfn_tf.runtimes.trial`).
     """
 
     kind = "openvino"
 
-    def __init__(self, source: Source, threads: int | None = None):
+    def __init__(
+        self,
+        source: Source,
+        threads: int | None = None,
+        contents: tuple[bytes, bytes] | None = None,
+    ):
         self._openvino = openvino = require("openvino", "openvino")
         self.source = source
+        if contents is None:
+            contents = _contents(source.path)
+            check_stranger(attempt, source.path, *contents)
+        self._contents = contents
         self._options = {
             "INFERENCE_NUM_THREADS": threads or cpu_count(),
             # Else it works in bfloat16 where the processor can, three decimal digits.
@@ -59,7 +72,7 @@ class OpenVINORuntime(GraphRuntime):
 
     def _read(self):
         try:
-            return self._core.read_model(self.source.path)
+            return self._core.read_model(*self._contents)
         except RuntimeError as error:
             raise UsageError(f"cannot load {self.source.path}: {error}") from error
 
@@ -73,7 +86,12 @@ class OpenVINORuntime(GraphRuntime):
                     self._compiled.setdefault(name, self._compile(self._part(name)))
         compiled = self._compiled[graph]
         # A request of its own for each call, so that threads do not share one.
-        found = compiled.create_infer_request().infer(arrays)
+        try:
+            found = compiled.create_infer_request().infer(arrays)
+        except RuntimeError as error:
+            raise UsageError(
+                f"{self.source.path} fails at pictures of shape {list(arrays[0].shape)}: {error}"
+            ) from error
         return [found[output] for output in compiled.outputs]
 
     def _part(self, name):
@@ -126,3 +144,24 @@ class OpenVINORuntime(GraphRuntime):
                 if len(known) == 4 and known.is_static and operator.get_type_name() != "Result":
                     size[key] = 4.0 * math.prod(side.get_length() for side in known)
         return max(64.0, live_bytes(operators, size) / pixels)
+
+
+def attempt(path: Path, graph: bytes, weights: bytes) -> None:
+    """Opens an OpenVINO graph and makes small pictures; for `mspfn_tf.runtimes.trial`."""
+    source = Source("openvino", path.name, path)
+    make_small_pictures(OpenVINORuntime(source, contents=(graph, weights)))
+
+
+def _contents(path: Path) -> tuple[bytes, bytes]:
+    """The .xml and the .bin file.
+
+    Raises:
+        UsageError: one cannot be read, or it is no XML: OpenVINO would open other kinds, too.
+    """
+    try:
+        graph, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot load {path}: {error.strerror}") from error
+    if not graph.lstrip().startswith(b"<"):
+        raise UsageError(f"cannot load {path}: it is no XML file")
+    return graph, weights

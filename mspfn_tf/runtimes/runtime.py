@@ -14,6 +14,7 @@ RUNTIMES = ("litert", "keras", "saved_model", "onnx", "openvino")
 
 MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""
+_SMALL = ((40, 64), (72, 48))  # pictures that a model of free size is tried with
 
 
 class Runtime(abc.ABC):
@@ -74,6 +75,16 @@ class Runtime(abc.ABC):
                 f"{self.source.name} was opened before this process was forked, and its threads "
                 "did not come along: open it in the child process, or start processes by spawn"
             )
+
+
+def make_small_pictures(runtime: Runtime) -> None:
+    """Derains a picture or two, also by given statistics where the model can."""
+    random = np.random.default_rng(0)
+    for height, width in (runtime.sizes.fixed,) if runtime.sizes.fixed else _SMALL:
+        picture = random.random((1, height, width, 3), np.float32)
+        runtime.run(picture)
+        if runtime.statistics is not None:
+            runtime.run_guided(picture, runtime.measure(picture))
 
 
 def sizes_of(shape: Any, name: Any) -> Sizes:

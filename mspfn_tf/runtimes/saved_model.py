@@ -1,6 +1,8 @@
 """SavedModels, by their signatures."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,26 @@ _LOADING_ERRORS = (
 )
 
 
+def load_saved_model(path: Path) -> Any:
+    """The SavedModel in the folder `path`, which has a signature `serving_default`.
+
+    Raises:
+        UsageError: its graph does more than compute (`mspfn_tf.inspection.saved_model`), it cannot
+            be loaded, or has no such signature.
+    """
+    import tensorflow as tf
+
+    check_saved_model(path)
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (tf.errors.OpError, *_LOADING_ERRORS) as error:
+        raise UsageError(f"cannot load the SavedModel {path}: {error}") from error
+    if "serving_default" not in loaded.signatures:
+        found = ", ".join(loaded.signatures) or "none"
+        raise UsageError(f"{path} has no signature serving_default (it has: {found})")
+    return loaded
+
+
 class SavedModelRuntime(Runtime):
     """The signatures of a SavedModel; `serving_default` must take and give one picture tensor."""
 
@@ -34,14 +56,7 @@ class SavedModelRuntime(Runtime):
         path = source.path
         if path is None:
             raise UsageError(f"{source.name} is no folder of a SavedModel")
-        check_saved_model(path)
-        try:
-            loaded = tf.saved_model.load(str(path))
-        except (tf.errors.OpError, *_LOADING_ERRORS) as error:
-            raise UsageError(f"cannot load the SavedModel {path}: {error}") from error
-        if "serving_default" not in loaded.signatures:
-            found = ", ".join(loaded.signatures) or "none"
-            raise UsageError(f"{path} has no signature serving_default (it has: {found})")
+        loaded = load_saved_model(path)
         signature = loaded.signatures["serving_default"]
         inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
         if len(inputs) != 1 or len(outputs) != 1:

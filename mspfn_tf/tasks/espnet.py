@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
+from mspfn_tf.weights_file import inspect_weights
 
 MULTIPLE_OF = 8
 """Height and width are multiples of this: the encoder works at an eighth of the size."""
@@ -140,14 +141,17 @@ def load_espnet(path: str | os.PathLike) -> ESPNet:
     """The network in a file that `save_espnet` (or tools/convert_espnet.py) wrote.
 
     Raises:
-        UsageError: no such file, or not weights of ESPNet.
+        UsageError: no such file, not weights of ESPNet, or fewer than the network has that it
+            declares.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no weights file {path}")
+    held = inspect_weights(path, finite=True).weights
     try:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs[CONFIG_ATTRIBUTE])
+        # Fewer than there are: the smallest of the kernels that grow with each number.
+        if 7_000 * sum(config["blocks"]) + 256 * config["classes"] > held:
+            raise ValueError(f"it declares a larger network than its {held:,} weights make")
         model = ESPNet.from_config(config)
         model.load_weights(path)
     except (OSError, KeyError, ValueError, TypeError) as error:

@@ -1,6 +1,5 @@
 """What deraining does for a task's network: what `mspfn evaluate-task` computes and writes."""
 
-import csv
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,8 +12,9 @@ from tqdm import tqdm
 
 from mspfn_tf import __version__, metrics
 from mspfn_tf.errors import UsageError
+from mspfn_tf.evaluation import unwritten, write_document, write_table
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
-from mspfn_tf.partial_results import check_same, provenance, resume
+from mspfn_tf.partial_results import complete, provenance, resume
 from mspfn_tf.pictures import ImageError, find_images, read_rgb, write_picture
 from mspfn_tf.pictures.sheets import side_by_side, stacked
 from mspfn_tf.sets.labels import Boxes, BoxLabels, MaskLabels
@@ -366,13 +366,15 @@ def evaluate_task(
     run = _Run(task, network, adapter, restorer, pictures)
     with locked(output, "evaluate-task"):
         clear_leftovers(output)
-        partial, finished = output / _PARTIAL, output / "task_scores.json"
-        if finished.is_file() and not partial.is_file():
-            scores = json.loads(finished.read_text(encoding="utf-8"))
-            check_same(scores.get("configuration", {}), configuration, output)
-            return scores
-        done, failed = _all_records(run, partial, configuration)
-        return _written(run, done, failed, output, configuration, command)
+        partial = output / _PARTIAL
+        finished = complete(output / "task_scores.json", partial, configuration)
+        if finished is not None:
+            return finished
+        try:
+            done, failed = _all_records(run, partial, configuration)
+            return _written(run, done, failed, output, configuration, command)
+        except OSError as error:  # pictures that cannot be read are told otherwise
+            raise unwritten(output, error) from error
 
 
 def _all_records(run, partial, configuration):
@@ -389,6 +391,9 @@ def _all_records(run, partial, configuration):
                 record = run.record(index)
             except ImageError as error:  # one bad file; anything else would fail for all
                 failed.append({"name": pictures.names[index], "error": str(error)})
+            except MemoryError as error:
+                message = f"not enough memory ({error}): give a smaller tile"
+                failed.append({"name": pictures.names[index], "error": message})
             else:
                 file.write(json.dumps({"index": index, **record}, allow_nan=False) + "\n")
                 file.flush()
@@ -428,16 +433,10 @@ def _written(run, done, failed, output, configuration, command):
     }
     sheet = _sheet(run, indices, images)
     write_picture(output / "task_sheet.png", sheet, overwrite=True)
-    with (
-        atomic_write(output / "task_scores.csv", overwrite=True) as path,
-        open(path, "w", encoding="utf-8", newline="") as file,
-    ):
-        columns = csv.DictWriter(file, images[0])
-        columns.writeheader()
-        columns.writerows(images)
+    with atomic_write(output / "task_scores.csv", overwrite=True) as path:
+        write_table(path, images)
     with atomic_write(output / "task_scores.json", overwrite=True) as path:
-        text = json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_document(path, scores)
     if not failed:
         (output / _PARTIAL).unlink()
     return scores

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.extras import require
+from mspfn_tf.inspection.litert import check_litert
+from mspfn_tf.runtimes.saved_model import load_saved_model
+from mspfn_tf.runtimes.trial import check_stranger
 
 KINDS = ".tflite, .onnx, .keras, .weights.h5 of ESPNet, or a SavedModel directory"
 
@@ -85,9 +89,12 @@ def open_network(source: object, threads: int | None = None) -> Network:
             `.weights.h5` file of ESPNet, or of a SavedModel directory.
         threads: of LiteRT and ONNX Runtime. Default: as many as there are processors.
 
+    Files may come from strangers, as those of deraining models may: see SECURITY.md.
+
     Raises:
         UsageError: no such file, a kind that is not known, a package that is missing (the message
-            names the extra), or not a network of one picture.
+            names the extra), a file that cannot be run without harm, or not a network of one
+            picture.
     """
     if not isinstance(source, str | os.PathLike):
         return _open_keras(source)
@@ -104,14 +111,10 @@ def open_network(source: object, threads: int | None = None) -> Network:
 
         return _open_keras(load_espnet(path), path.name)
     if path.suffix == ".keras":
-        import keras
-
         import mspfn_tf.tasks.espnet  # noqa: F401 (registers the class)
+        from mspfn_tf.inspection.keras_file import load_keras_file
 
-        try:
-            return _open_keras(keras.saving.load_model(path, compile=False), path.name)
-        except (ValueError, OSError, TypeError, KeyError) as error:
-            raise UsageError(f"cannot load {path}: {error}") from error
+        return _open_keras(load_keras_file(path), path.name)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
     raise UsageError(f"{path}: not a network that can be opened; expected {KINDS}")
@@ -128,11 +131,41 @@ def _only(inputs, name):
     return inputs[0]
 
 
+def _content(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _try(network):
+    """Gives a network a black picture; what is free of its size is 64."""
+    shape = [1, *(side or 64 for side in network.shape[1:])]
+    network.run(np.zeros(shape, network.dtype))
+
+
+def attempt_litert(path: Path, content: bytes) -> None:
+    """Opens and runs a `.tflite` file; for `mspfn_tf.runtimes.trial`."""
+    _try(_litert(path, content, threads=1))
+
+
+def attempt_onnx(path: Path, content: bytes, folder: bytes) -> None:
+    """Opens and runs an `.onnx` file of a folder; for `mspfn_tf.runtimes.trial`."""
+    _try(_onnx(path, content, os.fsdecode(folder), threads=1))
+
+
 def _open_litert(path, threads):
+    content = _content(path)
+    check_litert(content, path, custom=("TFLite_Detection_PostProcess",))
+    check_stranger(attempt_litert, path, content)
+    return _litert(path, content, threads)
+
+
+def _litert(path, content, threads):
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter = Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"cannot load {path}: {error}") from error
@@ -140,11 +173,14 @@ def _open_litert(path, threads):
     shape, dtype = _shape(source["shape_signature"]), np.dtype(source["dtype"])
 
     def run(x):
-        if list(x.shape) != list(interpreter.get_input_details()[0]["shape"]):
-            interpreter.resize_tensor_input(source["index"], x.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], x)
-        interpreter.invoke()
+        try:
+            if list(x.shape) != list(interpreter.get_input_details()[0]["shape"]):
+                interpreter.resize_tensor_input(source["index"], x.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(source["index"], x)
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise UsageError(f"{path} fails at {list(x.shape)}: {error}") from error
         return [
             _dequantised(interpreter.get_tensor(target["index"]), target["quantization"])
             for target in interpreter.get_output_details()
@@ -165,16 +201,21 @@ def _dequantised(values, quantization):
 
 
 def _open_onnx(path, threads):
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(f'{path} needs ONNX Runtime: pip install "mspfn_tf[tasks]"') from error
+    require("onnxruntime", "tasks")
+    content, folder = _content(path), path.resolve().parent
+    check_stranger(attempt_onnx, path, content, os.fsencode(folder))
+    return _onnx(path, content, str(folder), threads)
+
+
+def _onnx(path, content, folder, threads):
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Where weights may stand that are not in the file; onnxruntime refuses paths out of it.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions share no other base
         raise UsageError(f"cannot load {path}: {error}") from error
     source = _only(session.get_inputs(), path)
@@ -183,7 +224,10 @@ def _open_onnx(path, threads):
         raise UsageError(f"{path} takes {source.type}; expected one of {', '.join(dtypes)}")
 
     def run(x):
-        return [np.asarray(output) for output in session.run(None, {source.name: x})]
+        try:
+            return [np.asarray(output) for output in session.run(None, {source.name: x})]
+        except Exception as error:
+            raise UsageError(f"{path} fails at {list(x.shape)}: {error}") from error
 
     return Network(str(path), _shape(source.shape), np.dtype(dtypes[source.type]), run)
 
@@ -216,10 +260,7 @@ def _open_keras(model, name=None):
 def _open_saved_model(path):
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))
-    if "serving_default" not in loaded.signatures:
-        found = ", ".join(loaded.signatures) or "none"
-        raise UsageError(f"{path} has no signature serving_default (it has: {found})")
+    loaded = load_saved_model(path)
     inputs = loaded.signatures["serving_default"].structured_input_signature[1]
     name, spec = _only(list(inputs.items()), path)
     if spec.shape.rank is None:

@@ -5,10 +5,12 @@ import pytest
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.litert import convert
+from mspfn_tf.inspection import litert as inspection
 from mspfn_tf.inspection.litert import check_litert
 from mspfn_tf.presets import PRESETS, tflite_path
 from mspfn_tf.restorer import Restorer
-from mspfn_tf.runtimes import litert_trial
+from mspfn_tf.runtimes import trial
+from mspfn_tf.runtimes.litert import attempt
 from tests.export_models import PHONE, small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
@@ -67,41 +69,42 @@ def test_memory_is_bounded(content):
 def test_a_file_is_tried_once_in_a_process_of_its_own(content, tmp_path, monkeypatch):
     (tmp_path / "a.tflite").write_bytes(content)
     tried = []
-    original = litert_trial._tried
-    monkeypatch.setattr(litert_trial, "_verdicts", {})
-    monkeypatch.setattr(litert_trial, "_tried", lambda c: tried.append(c) or original(c))
+    original = trial._tried
+    monkeypatch.setattr(trial, "_verdicts", {})
+    monkeypatch.setattr(trial, "_tried", lambda *what: tried.append(what) or original(*what))
     for _ in range(2):
         assert Restorer(tmp_path / "a.tflite")(np.zeros((9, 9, 3), np.uint8)).shape == (9, 9, 3)
-    assert tried == [content]
+    assert tried == [("mspfn_tf.runtimes.litert:attempt", (content,))]
 
 
 def test_shipped_files_are_not_tried(monkeypatch):
-    monkeypatch.setattr(litert_trial, "_tried", lambda content: pytest.fail("it was tried"))
+    monkeypatch.setattr(trial, "_tried", lambda *what: pytest.fail("it was tried"))
     name = next(name for name in PRESETS if tflite_path(name))
     Restorer(name)
 
 
 def test_a_crash_is_a_message(content, monkeypatch):
-    monkeypatch.setattr(litert_trial, "_verdicts", {})
+    monkeypatch.setattr(trial, "_verdicts", {})
     # What a file does that LiteRT stumbles over: its process ends by a signal.
     crash = "import os, signal, sys; os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr(litert_trial, "_COMMAND", ("-c", crash))
+    monkeypatch.setattr(trial, "_COMMAND", ("-c", crash))
     for _ in range(2):  # the verdict is remembered
-        with pytest.raises(UsageError, match=r"a.tflite: LiteRT crashed over it \(SIGSEGV\)"):
-            litert_trial.check_stranger(content, "a.tflite")
+        with pytest.raises(UsageError, match=r"a.tflite: the runtime crashed over it \(SIGSEGV\)"):
+            trial.check_stranger(attempt, "a.tflite", content)
 
 
 def test_a_file_that_never_ends_is_a_message(content, monkeypatch):
-    monkeypatch.setattr(litert_trial, "_verdicts", {})
-    monkeypatch.setattr(litert_trial, "SECONDS", 0.5)
-    monkeypatch.setattr(litert_trial, "_COMMAND", ("-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(trial, "_verdicts", {})
+    monkeypatch.setattr(trial, "SECONDS", 0.5)
+    monkeypatch.setattr(trial, "_COMMAND", ("-c", "import time; time.sleep(60)"))
     with pytest.raises(UsageError, match="took longer than 0.5 s"):
-        litert_trial.check_stranger(content, "a.tflite")
+        trial.check_stranger(attempt, "a.tflite", content)
 
 
 def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch):
     """Structure is damaged where it stands, before and after the weights."""
-    monkeypatch.setattr(litert_trial, "most_bytes", lambda: 500_000_000)
+    for module in (inspection, trial):
+        monkeypatch.setattr(module, "most_bytes", lambda: 500_000_000)
     random = random_of(20)
     seen = {"picture": 0, "checked": 0, "tried": 0}
     path = tmp_path / "a.tflite"

@@ -1,0 +1,120 @@
+"""The first run of a stranger's model file, in a process of its own.
+
+LiteRT, onnxruntime and OpenVINO trust their files: one that contradicts itself may end the process,
+compute for ever or take all memory. Here it does so in a process that exists for nothing else, and
+becomes a message.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.inspection.litert import most_bytes
+
+SECONDS = 120.0
+"""A file that has not made its first pictures by then is refused."""
+_ROOM = 2**30  # bytes of memory that Python, the runtime and its threads take beside the tensors
+
+_COMMAND = ("-m", "mspfn_tf.runtimes.trial")
+_NAME = "the-model-on-trial"  # stands for the file's path in messages that are remembered
+
+_verdicts: dict[str, str | None] = {}  # by SHA-256: what is wrong, or None
+_lock = threading.Lock()
+
+
+def check_stranger(attempt: Callable[..., object], path: Any, *contents: bytes) -> None:
+    """Refuses a model file that cannot be run without harm.
+
+    A file costs this once in the life of a process: what was found is remembered by its SHA-256.
+
+    Args:
+        attempt: a function of a module, `attempt(path, *contents)`, which opens the model and makes
+            small pictures with it; what it raises is what is wrong.
+        path: the file's name, for the message.
+        contents: of the file, and of those that belong to it.
+
+    Raises:
+        UsageError: `attempt` raised, crashed, or took longer than `SECONDS` or more than half of
+            the machine's memory.
+    """
+    name = f"{attempt.__module__}:{attempt.__qualname__}"
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    key = "/".join((name, *digests))
+    with _lock:
+        if key not in _verdicts:
+            _verdicts[key] = _tried(name, contents)
+        problem = _verdicts[key]
+    if problem is not None:
+        told = "" if _NAME in problem else f"cannot load {path}: "
+        raise UsageError(told + problem.replace(_NAME, str(path)))
+
+
+def _tried(name: str, contents: tuple[bytes, ...]) -> str | None:
+    # The modules that this process finds are those that the other one is to find.
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    sizes = [str(len(content)) for content in contents]
+    command = [sys.executable, "-P", *_COMMAND, str(most_bytes()), name, *sizes]
+    try:
+        done = subprocess.run(
+            command,
+            input=b"".join(contents),
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"its first pictures took longer than {SECONDS:g} s"
+    except OSError as error:
+        return f"the process that it is tried in could not be started: {error.strerror}"
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    how = f"status {done.returncode}"
+    if done.returncode < 0:
+        how = signal.Signals(-done.returncode).name
+    return f"the runtime crashed over it ({how}): the file is damaged or was made to do harm"
+
+
+def _try(name: str, contents: list[bytes]) -> str | None:
+    """What is wrong with the file; None if it makes pictures."""
+    module, _, function = name.partition(":")
+    attempt = getattr(importlib.import_module(module), function)
+    try:
+        attempt(Path(_NAME), *contents)
+    except MemoryError:
+        return "there is not enough memory for it"
+    except Exception as error:  # noqa: BLE001 whatever a runtime says of a stranger's file
+        return str(error).removeprefix(f"cannot load {_NAME}: ") or type(error).__name__
+    return None
+
+
+def _bound_memory(most: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such bound
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most += _ROOM
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _main(most: str, name: str, *sizes: str) -> None:
+    _bound_memory(int(most))
+    contents = [sys.stdin.buffer.read(int(size)) for size in sizes]
+    answer = json.dumps(_try(name, contents))
+    print(f"\n{answer}")  # on a line of its own, whatever the runtime has said
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

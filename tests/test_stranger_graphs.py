@@ -1,0 +1,103 @@
+"""ONNX and OpenVINO files of strangers: a picture or a message, whatever they hold."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.export import export_onnx, export_openvino
+from mspfn_tf.restorer import Restorer
+from mspfn_tf.runtimes import trial
+from tests.export_models import PHONE, small_model, write_pairs
+from tests.hostile_graphs import endless, huge, outside, write
+from tests.mutated_models import COUNT, bounded, mutated, random_of
+
+PICTURE = np.zeros((40, 40, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def little_memory(monkeypatch):
+    monkeypatch.setattr(trial, "most_bytes", lambda: 500_000_000)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """{name: bytes} of an ONNX file and of the two files of an OpenVINO graph."""
+    folder = tmp_path_factory.mktemp("whole")
+    pairs = write_pairs(folder / "pairs")
+    model = small_model(**PHONE)
+    export_onnx(model, folder / "a.onnx", calibration=pairs)
+    export_openvino(model, folder / "b.xml", calibration=pairs)
+    return {name: (folder / name).read_bytes() for name in ("a.onnx", "b.xml", "b.bin")}
+
+
+def test_weights_beside_the_file_are_taken_and_others_refused(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(np.float32(0.5).tobytes())
+    (folder / "weights").write_bytes(np.float32(0.5).tobytes())
+    (folder / "link").symlink_to(tmp_path / "secret")
+    nodes = [helper.make_node("Mul", ["x", "half"], ["y"])]
+    path = write(folder / "a.onnx", nodes, [outside("half", "weights")])
+    rainy = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    np.testing.assert_allclose(Restorer(path)(rainy), rainy / 2, atol=1e-6)
+    for location in ("../secret", str(tmp_path / "secret"), "link", "none", ""):
+        write(path, nodes, [outside("half", location)])
+        with pytest.raises(UsageError, match="cannot load .*a.onnx"):
+            Restorer(path)
+
+
+def test_graphs_that_take_all_memory_or_never_end(tmp_path, monkeypatch):
+    with bounded(), pytest.raises(UsageError, match="huge.onnx"):
+        Restorer(write(tmp_path / "huge.onnx", huge()))
+    monkeypatch.setattr(trial, "SECONDS", 5.0)
+    with pytest.raises(UsageError, match="endless.onnx: its first pictures took longer than 5 s"):
+        Restorer(write(tmp_path / "endless.onnx", endless()))
+
+
+def test_code_and_operators_of_others_are_refused(tmp_path):
+    node = helper.make_node("Shell", ["x"], ["y"], domain="evil")
+    with pytest.raises(UsageError, match="other.onnx"):
+        Restorer(write(tmp_path / "other.onnx", [node]))
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", '{"statistics": "given"}', '{"widths": 3}'])
+def test_what_a_file_says_of_itself_may_be_anything(whole, tmp_path, facts):
+    model = onnx.ModelProto.FromString(whole["a.onnx"])
+    for entry in model.metadata_props:
+        if entry.key == "mspfn":
+            entry.value = facts
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    try:
+        assert Restorer(tmp_path / "a.onnx")(PICTURE).shape == PICTURE.shape
+    except UsageError as error:
+        assert "a.onnx" in str(error)
+
+
+def test_only_xml_is_taken_for_openvino(whole, tmp_path):
+    (tmp_path / "b.bin").write_bytes(b"")
+    (tmp_path / "b.xml").write_bytes(whole["a.onnx"])
+    with pytest.raises(UsageError, match="no XML file"):
+        Restorer(tmp_path / "b.xml")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_damaged_files_give_a_picture_or_a_message(whole, tmp_path, kind):
+    random = random_of(27)
+    names = ["a.onnx"] if kind == "onnx" else ["b.xml", "b.bin"]
+    seen = {"picture": 0, "message": 0}
+    for index in range(COUNT):
+        for name in names:
+            (tmp_path / name).write_bytes(whole[name])
+        name = names[index % 4 == 3 and -1]  # the graph more often than its weights
+        (tmp_path / name).write_bytes(mutated(whole[name], random))
+        with bounded():
+            try:
+                assert Restorer(tmp_path / names[0])(PICTURE).shape == PICTURE.shape
+                seen["picture"] += 1
+            except UsageError as error:
+                assert names[0] in str(error) or "not finite" in str(error)
+                seen["message"] += 1
+    print(kind, seen)
+    assert seen["message"] and sum(seen.values()) == COUNT
