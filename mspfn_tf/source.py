@@ -53,6 +53,17 @@ class Source:
     path: Path | None = None
     model: "keras.Model | None" = dataclasses.field(default=None, compare=False)
 
+    @property
+    def file(self) -> Path:
+        """`path`, of a kind that has one.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.path is None:
+            raise UsageError(f"{self.name} is a model of kind {self.kind} without a file")
+        return self.path
+
     @functools.cached_property
     def digest(self) -> str | None:
         """SHA-256 of the weights alone, the same wherever a result names the model.

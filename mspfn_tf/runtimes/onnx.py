@@ -36,8 +36,8 @@ class OnnxRuntime(GraphRuntime):
         self.source = source
         self._threads = threads or cpu_count()
         if content is None:
-            content = _content(source.path)
-            check_stranger(attempt, source.path, content)
+            content = _content(source.file)
+            check_stranger(attempt, source.file, content)
         try:
             self._model = onnx.ModelProto.FromString(content)
             self._sessions = {"plain": self._session(self._model)}

@@ -37,8 +37,8 @@ class OpenVINORuntime(GraphRuntime):
         self._openvino = openvino = require("openvino", "openvino")
         self.source = source
         if contents is None:
-            contents = _contents(source.path)
-            check_stranger(attempt, source.path, *contents)
+            contents = _contents(source.file)
+            check_stranger(attempt, source.file, *contents)
         self._contents = contents
         self._options = {
             "INFERENCE_NUM_THREADS": threads or cpu_count(),

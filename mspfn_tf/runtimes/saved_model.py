@@ -53,9 +53,7 @@ class SavedModelRuntime(Runtime):
     def __init__(self, source: Source):
         import tensorflow as tf
 
-        path = source.path
-        if path is None:
-            raise UsageError(f"{source.name} is no folder of a SavedModel")
+        path = source.file
         loaded = load_saved_model(path)
         signature = loaded.signatures["serving_default"]
         inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
