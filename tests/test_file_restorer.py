@@ -451,6 +451,7 @@ def test_a_plan_of_nothing(tmp_path):
     assert outcomes(Plan([])) == []
 
 
+@pytest.mark.slow
 def test_a_thousand_damaged_files_end_in_an_answer_each(tmp_path, monkeypatch):
     """Each file alone, and 200 of them as a folder; what is reported is named, nothing is left."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)

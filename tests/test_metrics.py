@@ -309,6 +309,7 @@ np.testing.assert_allclose((logs["psnr"], logs["ssim_rgb"]), expected, rtol=1e-5
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_keras_metrics_in_compile(backend):
     """On TensorFlow under two replicas."""

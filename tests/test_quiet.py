@@ -21,6 +21,7 @@ def test_notes_are_dropped_and_the_rest_is_passed_on(capfd):
     assert capfd.readouterr().err == "before the error\n"
 
 
+@pytest.mark.slow
 def test_tensorflow_is_imported_without_a_word():
     script = (
         "from mspfn_tf.quiet import quiet_tensorflow\n"

@@ -171,6 +171,7 @@ def test_ensemble_of_a_symmetric_model_changes_nothing():
     np.testing.assert_allclose(restorer(pixels), pixels / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_mspfn_from_every_kind_of_file(tmp_path):
     keras.utils.set_random_seed(1)
     model = MSPFN(width=4, blocks=1, rcabs=(0, 1, 0), hidden=None, reduction=2)
