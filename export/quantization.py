@@ -5,6 +5,7 @@ own converter quantises.
 """
 
 import contextlib
+import io
 import warnings
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file
+from mspfn_tf.quiet import native_quiet
 
 STAYS_FLOAT = ("SUB", "INPUT", "OUTPUT")
 """The last subtraction, image minus rain layer, and with it input and output: an error there would
@@ -24,20 +26,22 @@ more, and cost 2 dB on the pictures themselves."""
 
 
 @contextlib.contextmanager
-def _memory_warnings_ignored():
-    with warnings.catch_warnings():
+def _quietly():
+    """Without the quantizer's bars, which ask for no terminal, and LiteRT's notes."""
+    with native_quiet(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         # The interpreter warns of the memory that watching every tensor takes.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         yield
 
 
+@_quietly()
 def dynamic_range(content: bytes) -> bytes:
     """8-bit weights; activations are quantised as the file runs, from what they hold."""
     package = _package()
     return _quantize(package.quantizer.Quantizer(content, package.recipe.dynamic_wi8_afp32()))
 
 
-@_memory_warnings_ignored()
+@_quietly()
 def full_integer(content: bytes, pictures: Sequence[np.ndarray]) -> bytes:
     """8-bit weights and activations, with ranges calibrated on `pictures`.
 
