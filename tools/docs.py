@@ -1,7 +1,7 @@
 """Makes every generated part of the documentation again: `python -m tools.docs`.
 
 What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the
-measurements in `docs/results/`. A test runs it and compares: it must leave no difference.
+measurements in `docs/results/` and `docs/export_results/`. A test runs it and compares: it must leave no difference.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ def main() -> None:
     docs = ROOT / "docs"
     model_cards.main([str(docs / "models.md"), str(ROOT / "README.md")])
     result_tables.main([str(docs / "evaluation.md")])
-    exports = sorted(str(path) for path in (docs / "results" / "exports").glob("*.json"))
+    exports = sorted(str(path) for path in (docs / "export_results").glob("*.json"))
     export_tables.main([str(docs / "export.md"), str(docs / "results" / "formats.json"), *exports])
     dataset_tables.main()
 
