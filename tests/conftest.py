@@ -1,11 +1,16 @@
 """Settings that hold for every test."""
 
 import os
+import signal
 
 import pytest
 
 # Fewer lines of TensorFlow's own on standard error; it reads this when it is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # As in a shell's background. Programs that the tests interrupt would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -115,8 +116,12 @@ def test_the_command_serves_until_it_is_ended():
             url = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
             assert b"Take the rain out" in get(url)[0]
         finally:
-            process.send_signal(2)
-        assert process.wait(timeout=10) == 0
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=10)
+            finally:
+                process.kill()  # if it is still there
+    assert process.returncode == 0
 
 
 def test_a_folder_for_static_hosts(tmp_path):
