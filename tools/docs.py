@@ -1,7 +1,8 @@
 """Makes every generated part of the documentation again: `python -m tools.docs`.
 
 What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the
-measurements in `docs/results/` and `docs/export_results/`. A test runs it and compares: it must leave no difference.
+measurements in `docs/results/` and `docs/export_results/`. A test runs it and compares: it must
+leave no difference.
 """
 
 from pathlib import Path
