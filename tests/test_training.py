@@ -1,10 +1,6 @@
-import builtins
 import dataclasses
-import functools
-import itertools
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -21,13 +17,9 @@ import tensorflow as tf
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
-from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, reports, trainer
-from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
-from mspfn_tf.training.optimizers import ConvMuon, PublishedSchedule, make_optimizer, make_schedule
-from mspfn_tf.training.recipe import Recipe
-from tests.full_disk import FullDisk
+from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, trainer
 from tests.pair_sets import prepare, smooth_pair
-from tests.tiny_recipe import recipe
+from tests.tiny_recipe import log_of, recipe
 
 TESTS = Path(__file__).parent
 
@@ -63,104 +55,6 @@ def killed(folder):
 def replicas(folder):
     run_script("training_processes.py", folder, "replicas")
     return json.loads((folder / "replicas.json").read_text())
-
-
-def log_of(folder, kind):
-    lines = (folder / "log.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if kind in entry]
-
-
-# === Optimizers ===
-
-
-def test_published_recipe_is_the_default_of_the_full_networks():
-    for preset in ("mspfn", "mspfn_m17n1"):
-        published = Recipe(preset=preset, dataset="a", data_dir="b", workdir="c")
-        assert (published.batch_size, published.patch_size) == (12, (96,))
-        assert (published.ema, published.clip_norm, published.edge_weight) == (0, 0, 0.05)
-        schedule = make_schedule(published)
-        for step in (0, 1, 12_345, 20_000, 100_000):
-            assert float(schedule(step)) == pytest.approx(5e-4 * 0.8 ** (step / 2e4) + 1e-6, 1e-6)
-    assert PublishedSchedule.from_config(schedule.get_config()).initial == 5e-4
-    assert Recipe(preset="mspfn_nano", dataset="a", data_dir="b", workdir="c").ema == 0.999
-
-
-def test_cosine_schedule(folder):
-    schedule = make_schedule(
-        recipe(folder, "x", schedule="cosine", learning_rate=1.0, warmup_steps=10, steps=110)
-    )
-    assert [float(schedule(step)) for step in (0, 5, 10)] == [0, 0.5, 1]
-    assert float(schedule(60)) == pytest.approx(0.505)
-    assert float(schedule(110)) == pytest.approx(0.01)
-
-
-def test_muon_makes_orthogonal_steps_and_leaves_the_ends_to_adam(folder):
-    model = MSPFN(width=8, blocks=1, rcabs=(0, 0, 1), hidden=None, activation="relu")
-    options = {"optimizer": "muon", "learning_rate": 1e-2, "weight_decay": 0.0, "ema": 0.0}
-    optimizer = make_optimizer(recipe(folder, "x", **options))
-    optimizer.build(model.trainable_variables)
-    before = [np.array(variable) for variable in model.trainable_variables]
-    random = np.random.default_rng(0)
-    gradients = [random.normal(size=b.shape) for b in before]
-    gradients = [tf.constant(g + 0.1 * np.sign(g), tf.float32) for g in gradients]
-    optimizer.apply(gradients, model.trainable_variables)
-    rate = float(optimizer.learning_rate)
-    orthogonal = 0
-    for variable, old in zip(model.trainable_variables, before, strict=True):
-        step = (np.array(variable) - old) / rate
-        if old.ndim == 4 and not variable.path.startswith(("shallow_", "rain/")):
-            sides = step.reshape(-1, step.shape[-1])
-            values = np.linalg.svd(sides, compute_uv=False) / (0.2 * max(sides.shape) ** 0.5)
-            # What five Newton-Schulz iterations make of 1 (Jordan et al. 2024).
-            assert values.min() > 0.6 and values.max() < 1.3
-            orthogonal += 1
-        else:
-            np.testing.assert_allclose(np.abs(step), 1, rtol=1e-3)  # the first step of Adam
-    assert orthogonal > 20
-    again = ConvMuon.from_config(optimizer.get_config())
-    assert again.exclude_layers == optimizer.exclude_layers
-
-
-def test_gradients_are_clipped_by_their_common_norm():
-    gradients = [np.float32([[3.0, 0.0]]), np.float32([4.0])]
-    norm = global_norm(gradients)
-    assert float(norm) == pytest.approx(5)
-    for limit, factor in ((0.0, 1.0), (2.5, 0.5), (5.0, 1.0), (50.0, 1.0)):
-        for gradient, result in zip(gradients, clipped(gradients, norm, limit), strict=True):
-            np.testing.assert_allclose(result, factor * gradient, rtol=1e-6)
-    for result in clipped([np.zeros(3, np.float32)], np.float32(0), 1.0):
-        np.testing.assert_array_equal(result, np.zeros(3))
-
-
-def test_the_step_clips(folder):
-    """With plain descent, so that the size of the step is that of the gradient."""
-    moved = {}
-    for limit in (0.0, 1e-3):
-        with Trainer(
-            recipe(folder, f"clip{limit}", clip_norm=limit, validate_every=0)
-        ).start() as t:
-            t.optimizer = keras.optimizers.SGD(1.0)
-            t.optimizer.build(t.model.trainable_variables)
-            t.runner.compile(t.model, t.optimizer, 4, t.runner.loss, limit)
-            before = [variable.numpy() for variable in t.model.trainable_variables]
-            norm = t.train_step(*t.stream.batch(0, 16))["gradient_norm"]
-            steps = [
-                variable.numpy() - old
-                for variable, old in zip(t.model.trainable_variables, before, strict=True)
-            ]
-            moved[limit] = np.sqrt(sum(np.sum(step**2) for step in steps))
-            assert moved[limit] == pytest.approx(min(norm, limit or norm), rel=1e-3)
-    assert moved[0.0] > 10 * moved[1e-3]
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_adamw_decays_weights(folder, decay):
-    fields = {"optimizer": "adamw", "weight_decay": decay, "ema": 0.0, "schedule": "cosine"}
-    optimizer = make_optimizer(recipe(folder, "x", learning_rate=1e-2, warmup_steps=0, **fields))
-    variable = keras.Variable(np.full((2, 3), 5.0, np.float32))
-    optimizer.build([variable])
-    optimizer.apply([keras.ops.zeros((2, 3))], [variable])
-    np.testing.assert_allclose(variable.numpy(), 5 * (1 - 1e-2 * decay), rtol=1e-6)
 
 
 # === What is refused ===
@@ -281,6 +175,27 @@ def test_devices_and_workers_do_not_show(folder, replicas):
             assert other["val_psnr"] == pytest.approx(one["val_psnr"], abs=1e-3)
 
 
+def test_the_step_clips(folder):
+    """With plain descent, so that the size of the step is that of the gradient."""
+    moved = {}
+    for limit in (0.0, 1e-3):
+        with Trainer(
+            recipe(folder, f"clip{limit}", clip_norm=limit, validate_every=0)
+        ).start() as t:
+            t.optimizer = keras.optimizers.SGD(1.0)
+            t.optimizer.build(t.model.trainable_variables)
+            t.runner.compile(t.model, t.optimizer, 4, t.runner.loss, limit)
+            before = [variable.numpy() for variable in t.model.trainable_variables]
+            norm = t.train_step(*t.stream.batch(0, 16))["gradient_norm"]
+            steps = [
+                variable.numpy() - old
+                for variable, old in zip(t.model.trainable_variables, before, strict=True)
+            ]
+            moved[limit] = np.sqrt(sum(np.sum(step**2) for step in steps))
+            assert moved[limit] == pytest.approx(min(norm, limit or norm), rel=1e-3)
+    assert moved[0.0] > 10 * moved[1e-3]
+
+
 # === Survival ===
 
 
@@ -370,92 +285,6 @@ def test_a_lone_worker_says_for_whom_it_waits_and_ends(folder, monkeypatch, caps
         assert "waiting for worker 1 (elsewhere:2222) since" in out
         assert f"{number.name}: stopped while waiting for worker 1" in out
     assert not list((folder / "lone").rglob("*.npz"))
-
-
-# === Every write may fail ===
-
-
-class Counting(Runner):
-    """Trains in no time: every step adds 1 to the weights."""
-
-    def train_step(self, batch):
-        for variable in self.model.trainable_variables:
-            variable.assign_add(keras.ops.ones_like(variable))
-        self.optimizer.iterations.assign_add(1)
-        return {"loss": 1.0, "psnr": 20.0, "gradient_norm": 1.0}
-
-    def _place(self, rainy, clean, first_row):
-        return rainy, clean
-
-    def batches(self, stream, start, stop, patch_size, threads):
-        return iter(range(start, stop))
-
-    def predict(self, rainy):
-        return rainy
-
-
-class Full(FullDisk):
-    """The `at`-th write (1, 2, ...) finds the disk full."""
-
-    def __init__(self, monkeypatch, at):
-        functions = (
-            (os, "fsync"), (os, "replace"), (Path, "touch"), (Path, "mkdir"), (np, "savez"),
-            (Path, "write_text"), (keras.Model, "save_weights"), (json, "dump"),
-        )  # fmt: skip
-        super().__init__(monkeypatch, at, functions)
-        opened = builtins.open
-
-        def open_(file, mode="r", *arguments, **options):
-            stream = opened(file, mode, *arguments, **options)
-            if mode == "a":
-                write = stream.write
-                stream.write = lambda text: (self.check(file), write(text))
-            return stream
-
-        monkeypatch.setattr(reports, "open", open_, raising=False)
-
-
-@pytest.mark.slow
-def test_every_write_that_fails_is_told_and_the_run_goes_on_from_there(folder, monkeypatch):
-    monkeypatch.setattr(trainer, "make_runner", lambda *arguments: Counting())
-    # What takes time and writes nothing is made once.
-    for name in ("_make_model", "_open_stream", "_open_evaluators"):
-        made = functools.cache(getattr(Trainer, name))
-        monkeypatch.setattr(Trainer, name, lambda self, *task, made=made: made(first, *task))
-    fields = {"steps": 2, "checkpoint_every": 1, "log_every": 1, "validate_every": 2, "ema": 0.0}
-    first = Trainer(recipe(folder, "full", **fields))
-
-    def run(name):
-        for weights in first._make_model().weights:
-            weights.assign(keras.ops.zeros_like(weights))
-        return Trainer(recipe(folder, name, **fields))
-
-    failed = 0
-    for at in itertools.count(1):
-        name = f"full{at}"
-        with monkeypatch.context() as patched:
-            full = Full(patched, at)
-            try:
-                status = run(name).run()
-            except UsageError as error:
-                assert re.search(r"cannot write.*No space left on device", str(error)), at
-                saved = sorted((folder / name / "checkpoints").glob("step-*.npz"))
-                if saved:
-                    assert f"last good checkpoint: {saved[-1]}" in str(error), (at, str(error))
-                status = None
-                failed += 1
-        assert not list((folder / name).rglob(".partial-*")), at
-        if full.count < at:
-            assert status == 0
-            break
-        assert status is None, at
-        for path in (folder / name / "checkpoints").glob("step-*.npz"):
-            checkpoints.read(path)
-        assert run(name).run() == 0
-        last = checkpoints.read(folder / name / "checkpoints/step-00000002.npz")[0]
-        assert np.all(last["model/0000"] == 2) and last["optimizer/0000"] == 2
-        assert [e["step"] for e in log_of(folder / name, "loss")] == [1, 2], at
-    assert failed > 25
 
 
 # === Watching ===
@@ -565,17 +394,15 @@ class Poisoned:
 
 @pytest.mark.parametrize("on_nan", ["stop", "skip"])
 def test_nan(folder, monkeypatch, capsys, on_nan):
-    opened = Trainer._open_stream
-    monkeypatch.setattr(
-        Trainer, "_open_stream", lambda self, *task: Poisoned(opened(self, *task), 6)
-    )
-    trainer = Trainer(recipe(folder, f"nan_{on_nan}", on_nan=on_nan, validate_every=0))
-    status = trainer.run()
+    opened = trainer.open_patches
+    monkeypatch.setattr(trainer, "open_patches", lambda *parts: Poisoned(opened(*parts), 6))
+    run = Trainer(recipe(folder, f"nan_{on_nan}", on_nan=on_nan, validate_every=0))
+    status = run.run()
     out = capsys.readouterr().out
     assert "at step 6" in out and "step-00000004.npz" in out and "tiny/train/train" in out
-    _, state = trainer.folder.checkpoints.load_newest()
+    _, state = run.folder.checkpoints.load_newest()
     if on_nan == "stop":
         assert status == 1 and state["step"] == 4
     else:
         assert status == 0 and (state["skipped"], state["step"]) == ([6], 12)
-        assert trainer.runner.to_numpy(trainer.model.optimizer.iterations) == 11
+        assert run.runner.to_numpy(run.model.optimizer.iterations) == 11

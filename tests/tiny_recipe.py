@@ -1,5 +1,6 @@
-"""A recipe for training runs of a second or two, for the tests."""
+"""Training runs of a second or two, for the tests: their recipe, and what they log."""
 
+import json
 from pathlib import Path
 
 from mspfn_tf.training.recipe import Recipe
@@ -29,3 +30,9 @@ def recipe(folder, workdir, **fields):
             **fields,
         }
     )
+
+
+def log_of(folder, kind):
+    """The entries of a run's log that hold `kind`."""
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if kind in entry]

@@ -51,14 +51,22 @@ class Runtime(abc.ABC):
             float32 `[batch, H, W, 3]`; not necessarily clipped.
         """
 
+    @abc.abstractmethod
     def measure(self, pictures: np.ndarray) -> np.ndarray:
-        """The statistics of pictures, float32 `[batch, 1, 1, S]`; see `mspfn_tf.whole_picture`."""
-        raise NotImplementedError
+        """The statistics of pictures; only where `statistics` is not None.
 
+        Args:
+            pictures: as `run` takes them.
+
+        Returns:
+            float32 `[batch, 1, 1, S]`; see `mspfn_tf.whole_picture`.
+        """
+
+    @abc.abstractmethod
     def run_guided(
         self, pictures: np.ndarray, statistics: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Derains pictures that attend by given statistics.
+        """Derains pictures that attend by given statistics; only where `statistics` is not None.
 
         Args:
             pictures: as `run` takes them.
@@ -67,7 +75,6 @@ class Runtime(abc.ABC):
         Returns:
             (what `run` returns; the statistics measured meanwhile, if `statistics` is "iterated").
         """
-        raise NotImplementedError
 
     def _check_process(self, opened_in: int) -> None:
         if os.getpid() != opened_in:

@@ -1,6 +1,8 @@
-"""Which compute type suits this machine."""
+"""Which compute type suits this machine, and layers that compute in it."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
@@ -29,3 +31,16 @@ def choose_precision(backend: str, gpus: int) -> str:
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1"
     fast = backend == "tensorflow" and not gpus and onednn and cpu_has_bfloat16()
     return "bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def dtype_policy(precision: str) -> Iterator[None]:
+    """Layers made within it compute in `precision`; variables are float32 in any case."""
+    import keras  # here, as `mspfn train --help` reads this file
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -4,8 +4,12 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Self
+
+StopReason = Callable[[], str | None]
+"""Tells why to stop, in a few words; None while there is no reason."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

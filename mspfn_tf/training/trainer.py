@@ -1,8 +1,6 @@
 """The training loop."""
 
 import contextlib
-import functools
-import inspect
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,23 +13,19 @@ import numpy as np
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss, PSNRLoss
-from mspfn_tf.model import MSPFN
 from mspfn_tf.model_files import load_model
 from mspfn_tf.training.backends import make_runner
-from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
-from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
+from mspfn_tf.training.evaluators import Evaluator
 from mspfn_tf.training.meter import Meter, NotFiniteError
 from mspfn_tf.training.optimizers import make_optimizer
-from mspfn_tf.training.patch_stream import PatchStream, open_stream
-from mspfn_tf.training.precision import choose_precision
+from mspfn_tf.training.parts import make_model, open_evaluators, open_patches, open_task
+from mspfn_tf.training.precision import choose_precision, dtype_policy
 from mspfn_tf.training.recipe import Recipe
 from mspfn_tf.training.reports import JsonLog, ProgressLine, TensorBoardLog
 from mspfn_tf.training.run_folder import RunFolder
 from mspfn_tf.training.stopping import Stopped, Stopper
-from mspfn_tf.training.task_evaluator import TaskEvaluator
-from mspfn_tf.training.task_loss import TaskLoss, as_labels, load_task_network
 from mspfn_tf.training.teacher import check_teacher
-from mspfn_tf.weights_file import load_weights, save_weights
+from mspfn_tf.weights_file import save_weights
 
 INTERRUPTED = 75
 """Exit status of a run that a signal or its time limit stopped: saved, run again to resume."""
@@ -121,12 +115,15 @@ class Trainer:
         self.folder.check(self._identity)
         self.runner.check_batch_size(recipe.batch_size)
 
-        task = self._open_task()
-        self.stream = self._open_stream(task)
-        self._evaluators = self._open_evaluators(task)
+        with self.runner.scope():
+            task = open_task(recipe)
+        self.stream = open_patches(recipe, task)
+        self._evaluators: list[Evaluator] = []
+        if recipe.validate_every:
+            self._evaluators = [*open_evaluators(recipe, task), *self.evaluators]
         keras.utils.set_random_seed(recipe.seed)
-        with self.runner.scope(), _dtype_policy(recipe.precision):
-            self.model = self._make_model()
+        with self.runner.scope(), dtype_policy(recipe.precision):
+            self.model = make_model(recipe)
             teacher = load_model(recipe.teacher) if recipe.teacher else None
             optimizer = make_optimizer(recipe)
             optimizer.build(self.model.trainable_variables)
@@ -160,71 +157,6 @@ class Trainer:
             "version of mspfn_tf": __version__,
             "what precision auto means": choose_precision(keras.backend.backend(), gpus=0),
         }
-
-    def _open_task(self) -> TaskLoss | None:
-        recipe = self.recipe
-        if recipe.task == "none":
-            return None
-        with self.runner.scope():
-            network = load_task_network(recipe.task_model, recipe.task_model_weights)
-            return TaskLoss(network, recipe.task_terms)
-
-    def _open_stream(self, task: TaskLoss | None) -> PatchStream:
-        recipe = self.recipe
-        labelling = None
-        if task is not None and task.needs_labels:
-            labelling = functools.partial(as_labels, classes=task.classes, void=(recipe.task_void,))
-        fresh_rain = None
-        if recipe.fresh_rain:
-            fresh_rain = FreshRain(recipe.fresh_rain, read_streaks(recipe.streaks), recipe.rain_mix)
-        return open_stream(
-            recipe.dataset,
-            recipe.data_dir,
-            crops_per_pair=recipe.crops_per_pair,
-            cache_bytes=recipe.cache_mb * 2**20,
-            labelling=labelling,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            fresh_rain=fresh_rain,
-            upright=recipe.symmetries == "upright",
-        )
-
-    def _open_evaluators(self, task: TaskLoss | None) -> list[Evaluator]:
-        recipe = self.recipe
-        if not recipe.validate_every:
-            return []
-        validation = ValidationSet(
-            recipe.validation_dataset or recipe.dataset,
-            recipe.data_dir,
-            recipe.validation_images,
-            recipe.validation_size,
-        )
-        evaluators: list[Evaluator] = [validation, *self.evaluators]
-        if task is not None and task.needs_labels and recipe.validation_dataset is None:
-            evaluators.append(
-                TaskEvaluator(
-                    task,
-                    recipe.dataset,
-                    recipe.data_dir,
-                    recipe.validation_images,
-                    recipe.task_void,
-                )
-            )
-        if recipe.photographs:
-            evaluators.append(
-                Photographs(recipe.photographs, recipe.data_dir, recipe.validation_size)
-            )
-        return evaluators
-
-    def _make_model(self) -> MSPFN:
-        recipe = self.recipe
-        unknown = recipe.model_arguments.keys() - inspect.signature(MSPFN).parameters.keys()
-        if unknown:
-            raise UsageError(f"model_arguments: MSPFN has no argument {', '.join(sorted(unknown))}")
-        model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.model_arguments)
-        if recipe.init_weights:
-            load_weights(model, recipe.init_weights)
-        return model
 
     def close(self) -> None:
         """Gives the working folder back; `save_checkpoint` comes before it."""
@@ -487,14 +419,3 @@ class Trainer:
             for variable, value in zip(variables, own, strict=True):
                 variable.assign(value)
             self.runner.read_back()
-
-
-@contextlib.contextmanager
-def _dtype_policy(precision: str) -> Iterator[None]:
-    """Layers made within it compute in `precision`; variables are float32 in any case."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -11,12 +11,12 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.recipe import differences
-from mspfn_tf.training.stopping import Stopped
+from mspfn_tf.training.stopping import Stopped, StopReason
 
 _TICK = 0.2  # seconds between looks at signals and the clock
 _TELL = 60.0  # seconds between two lines about what is waited for
@@ -71,10 +71,7 @@ class Cluster:
 
 
 def gather(
-    cluster: Cluster,
-    agreement: Mapping[str, Any],
-    minutes: float,
-    stop: Callable[[], str | None] = lambda: None,
+    cluster: Cluster, agreement: Mapping[str, Any], minutes: float, stop: StopReason
 ) -> None:
     """Returns when all workers are there and train the same.
 
@@ -82,7 +79,7 @@ def gather(
         cluster: who they are.
         agreement: what must be the same on all, as JSON can hold it.
         minutes: how long to wait.
-        stop: why to give up waiting, asked several times a second; None to go on.
+        stop: tells why to give up waiting; asked several times a second.
 
     Raises:
         UsageError: workers are missing after that time (they are named), or one has another
@@ -99,7 +96,7 @@ def gather(
 class _Wait:
     """Tells what is waited for, watches the clock and the signals."""
 
-    def __init__(self, cluster: Cluster, minutes: float, stop: Callable[[], str | None]):
+    def __init__(self, cluster: Cluster, minutes: float, stop: StopReason):
         self.cluster = cluster
         self.minutes = minutes
         self.stop = stop

@@ -1,8 +1,9 @@
 """What the runners of all backends share."""
 
+import abc
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from keras import ops
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.patch_stream import PatchStream, read_ahead
+from mspfn_tf.training.stopping import StopReason
 from mspfn_tf.training.task_loss import TaskLoss
 
 
@@ -33,7 +35,11 @@ def clipped(gradients: Sequence, norm: Any, limit: float) -> Sequence:
     return [gradient * scale for gradient in gradients]
 
 
-class Runner:
+# What a backend does not need of `connect`, `_build`, `write_back` and `read_back` stays empty.
+# ruff: noqa: B027
+
+
+class Runner(abc.ABC):
     """Makes the training step of one backend.
 
     In the order of use: `connect()`, `scope()` for making variables, `compile(...)`, `batches(...)`
@@ -55,18 +61,13 @@ class Runner:
     gpus = 0
     rows = slice(None)
 
-    def connect(
-        self,
-        agreement: Mapping[str, Any],
-        minutes: float,
-        stop: Callable[[], str | None] = lambda: None,
-    ) -> None:
+    def connect(self, agreement: Mapping[str, Any], minutes: float, stop: StopReason) -> None:
         """Joins the other workers, where there are any; before it no device is known.
 
         Args:
             agreement: what must be the same on all workers, as JSON can hold it.
             minutes: how long to wait for them.
-            stop: why to give up waiting; None to go on.
+            stop: tells why to give up waiting.
 
         Raises:
             UsageError: workers are missing, or have another agreement.
@@ -134,16 +135,17 @@ class Runner:
         """
         return self._place(arrays, 0)
 
+    @abc.abstractmethod
     def _place(self, arrays: Sequence[np.ndarray], first_row: int) -> Any:
-        raise NotImplementedError
+        """This worker's rows of a batch, which begin at `first_row`, on its devices."""
 
+    @abc.abstractmethod
     def train_step(self, batch: Any) -> dict[str, Any]:
         """One step; scalars that may still be computed: loss, psnr, gradient_norm, task_loss."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def predict(self, rainy: np.ndarray) -> np.ndarray:
         """The derained pictures, float32 as the rainy ones [batch, H, W, 3]."""
-        raise NotImplementedError
 
     def _measures(
         self, derained: Any, clean: Any, taught: Any, labels: Any = None, task_state: Any = None

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.backends.runner import Runner, clipped, global_norm
+from mspfn_tf.training.stopping import StopReason
 from mspfn_tf.training.workers import Cluster, gather
 
 
@@ -37,12 +38,7 @@ class TensorFlowRunner(Runner):
             elif strategy == "multi_worker":
                 raise UsageError("strategy multi_worker needs the environment variable TF_CONFIG")
 
-    def connect(
-        self,
-        agreement: Mapping[str, Any],
-        minutes: float,
-        stop: Callable[[], str | None] = lambda: None,
-    ) -> None:
+    def connect(self, agreement: Mapping[str, Any], minutes: float, stop: StopReason) -> None:
         import tensorflow as tf
 
         if self._cluster is not None and self.workers > 1:

@@ -1,0 +1,91 @@
+"""The parts of a training run that its recipe names, opened: network, data, evaluators."""
+
+import functools
+import inspect
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.model import MSPFN
+from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
+from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
+from mspfn_tf.training.patch_stream import PatchStream, open_stream
+from mspfn_tf.training.recipe import Recipe
+from mspfn_tf.training.task_evaluator import TaskEvaluator
+from mspfn_tf.training.task_loss import TaskLoss, as_labels, load_task_network
+from mspfn_tf.weights_file import load_weights
+
+
+def make_model(recipe: Recipe) -> MSPFN:
+    """The network to train, with its first weights.
+
+    Raises:
+        UsageError: `MSPFN` has no such argument, or the weights do not fit.
+    """
+    unknown = recipe.model_arguments.keys() - inspect.signature(MSPFN).parameters.keys()
+    if unknown:
+        raise UsageError(f"model_arguments: MSPFN has no argument {', '.join(sorted(unknown))}")
+    model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.model_arguments)
+    if recipe.init_weights:
+        load_weights(model, recipe.init_weights)
+    return model
+
+
+def open_task(recipe: Recipe) -> TaskLoss | None:
+    """The loss of a frozen network on the derained patches, if the recipe has one.
+
+    Raises:
+        UsageError: there is no such network, or it cannot be read.
+    """
+    if recipe.task == "none":
+        return None
+    network = load_task_network(recipe.task_model, recipe.task_model_weights)
+    return TaskLoss(network, recipe.task_terms)
+
+
+def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
+    """The batches of training patches, with labels where the task needs them.
+
+    Raises:
+        UsageError: a data set is not prepared, or holds no labels.
+    """
+    labelling = None
+    if task is not None and task.needs_labels:
+        labelling = functools.partial(as_labels, classes=task.classes, void=(recipe.task_void,))
+    fresh_rain = None
+    if recipe.fresh_rain:
+        fresh_rain = FreshRain(recipe.fresh_rain, read_streaks(recipe.streaks), recipe.rain_mix)
+    return open_stream(
+        recipe.dataset,
+        recipe.data_dir,
+        crops_per_pair=recipe.crops_per_pair,
+        cache_bytes=recipe.cache_mb * 2**20,
+        labelling=labelling,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        fresh_rain=fresh_rain,
+        upright=recipe.symmetries == "upright",
+    )
+
+
+def open_evaluators(recipe: Recipe, task: TaskLoss | None) -> list[Evaluator]:
+    """What judges the run at every validation; the validation set comes first.
+
+    Raises:
+        UsageError: a data set is not prepared, or has no validation split.
+    """
+    evaluators: list[Evaluator] = [
+        ValidationSet(
+            recipe.validation_dataset or recipe.dataset,
+            recipe.data_dir,
+            recipe.validation_images,
+            recipe.validation_size,
+        )
+    ]
+    if task is not None and task.needs_labels and recipe.validation_dataset is None:
+        evaluators.append(
+            TaskEvaluator(
+                task, recipe.dataset, recipe.data_dir, recipe.validation_images, recipe.task_void
+            )
+        )
+    if recipe.photographs:
+        evaluators.append(Photographs(recipe.photographs, recipe.data_dir, recipe.validation_size))
+    return evaluators
