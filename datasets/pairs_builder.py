@@ -7,7 +7,7 @@ import inspect
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,92 +17,13 @@ from absl import logging
 from etils import epath
 
 from mspfn_tf.datasets.archives import Progress
-from mspfn_tf.datasets.layouts import Half, Layout, Pair, listing
+from mspfn_tf.datasets.facts import Facts
+from mspfn_tf.datasets.layouts import Half, Pair, listing
+from mspfn_tf.datasets.pair_set import PairSet
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.sampling import scene_balanced
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.errors import UsageError
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What people want to know of a set before they fetch it; the documentation is made of it.
-
-    Attributes:
-        rain: what rain it holds and how its truth came about.
-        page: the name of the page at the builder's `HOMEPAGE`.
-        licence: the terms, as far as they could be found.
-        size: of the download, as far as it is known.
-        verified: what the layout was checked against.
-    """
-
-    rain: str
-    page: str
-    licence: str
-    size: str
-    verified: str
-
-
-NO_LICENCE = "none found; ask the authors before any use but research"
-NO_SIZE = "not stated"
-BY_PUBLIC_CODE = "public code that reads it; not checked on the pictures"
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """A published split.
-
-    Attributes:
-        count: how many pairs it has, None if nobody knows beforehand.
-        layouts: the first that is found is used. A tuple among them stands for its members joined.
-        optional: whether the split may be missing.
-    """
-
-    count: int | None
-    layouts: tuple[Layout | tuple[Layout, ...], ...]
-    optional: bool = False
-
-    def find(self, tree: PictureTree) -> list[Pair]:
-        """The pairs, or an empty list."""
-        for layout in self.layouts:
-            parts = layout if isinstance(layout, tuple) else (layout,)
-            found = [_at_one_root(part, tree) for part in parts]
-            if all(found):
-                return [pair for part in found for pair in part]
-        return []
-
-
-@dataclasses.dataclass(frozen=True)
-class PairSet:
-    """What a builder, or one configuration of it, reads.
-
-    Attributes:
-        splits: name -> `Split`.
-        description: what sets the configuration apart.
-        scenes_by_content: pictures show the same scene if their clean sides look alike (else: if
-            the layout gives them the same scene).
-        validation: moves one training scene in eleven to a validation split.
-        disjoint: leaves out training pairs whose scene is in another split.
-    """
-
-    splits: dict[str, Split]
-    description: str = ""
-    scenes_by_content: bool = False
-    validation: bool = False
-    disjoint: bool = False
-
-    def counts(self) -> dict[str, int | None]:
-        """The published number of pairs of every split."""
-        return {name: split.count for name, split in self.splits.items()}
-
-    def places(self, folder: str, without: Sequence[str] = ()) -> list[str]:
-        """Lines about where the splits are looked for, but for those in `without`."""
-        return [
-            f"{name}: {folder}{str(layout).removeprefix('/')}"
-            for name, split in self.splits.items()
-            if name not in without
-            for layout in _flatten(split.layouts)
-        ]
 
 
 @dataclasses.dataclass(eq=False)
@@ -447,24 +368,6 @@ def _without_notice_of_custom_configurations() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(wanted)
-
-
-def _flatten(layouts: Iterable[Layout | tuple[Layout, ...]]) -> Iterator[Layout]:
-    for layout in layouts:
-        yield from layout if isinstance(layout, tuple) else (layout,)
-
-
-def _at_one_root(layout: Layout, tree: PictureTree) -> list[Pair]:
-    """The pairs of a layout, or an empty list. Folders count before archives."""
-    roots = {root: pairs for root, pairs in layout.find(tree).items() if pairs}
-    extracted = {
-        root: pairs for root, pairs in roots.items() if not tree.in_archive(pairs[0].rainy.path)
-    }
-    roots = extracted or roots
-    if len(roots) > 1:
-        places = [str(tree.root / root) for root in sorted(roots)]
-        raise UsageError(listing(f"{layout} is there more than once, keep or name one:", places))
-    return next(iter(roots.values()), [])
 
 
 def _id(split: str, name: str) -> str:

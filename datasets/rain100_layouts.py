@@ -1,7 +1,7 @@
 """The two generations of Yang et al.'s synthetic sets, which four builders read."""
 
 from mspfn_tf.datasets.layouts import Folders, SameNames, repackaged
-from mspfn_tf.datasets.pairs_builder import Split
+from mspfn_tf.datasets.pair_set import Split
 
 
 def first_generation(letter: str, training_pairs: int) -> dict[str, Split]:

@@ -8,7 +8,8 @@ from PIL import Image
 
 import mspfn_tf.datasets  # noqa: F401 (registers the builders)
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs_builder import PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.errors import UsageError
 from tests.rain_pictures import clean, left_clean, rainy, same_names, write
 

@@ -2,8 +2,9 @@
 
 import tensorflow_datasets as tfds
 
+from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.labelled_builder import checked_mask, loaded, pictures_root, pixel_hash
-from mspfn_tf.datasets.pairs_builder import NO_LICENCE, NO_SIZE, Facts, PairsBuilder
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.errors import UsageError
 from mspfn_tf.sets.labels import MaskLabels

@@ -1,7 +1,7 @@
 """coco_rain."""
 
+from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.labelled_builder import LabelledBuilder
-from mspfn_tf.datasets.pairs_builder import NO_LICENCE, NO_SIZE, Facts
 
 
 class Builder(LabelledBuilder):

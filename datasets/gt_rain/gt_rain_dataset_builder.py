@@ -1,7 +1,9 @@
 """gt_rain."""
 
+from mspfn_tf.datasets.facts import NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import NO_SIZE, Facts, PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _split(folder, count):

@@ -1,7 +1,9 @@
 """hq_rain."""
 
+from mspfn_tf.datasets.facts import NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import Folders, SameNames
-from mspfn_tf.datasets.pairs_builder import NO_SIZE, Facts, PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _split(name, count):

@@ -1,12 +1,9 @@
 """paired_folder."""
 
+from mspfn_tf.datasets.facts import Facts
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs_builder import (
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _split(*folders):

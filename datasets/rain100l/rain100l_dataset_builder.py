@@ -1,12 +1,8 @@
 """rain100l."""
 
-from mspfn_tf.datasets.pairs_builder import (
-    NO_LICENCE,
-    NO_SIZE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-)
+from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
+from mspfn_tf.datasets.pair_set import PairSet
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.rain100_layouts import first_generation, second_generation
 
 

@@ -1,15 +1,9 @@
 """rain1200."""
 
+from mspfn_tf.datasets.facts import BY_PUBLIC_CODE, NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import SameNames, SideBySide
-from mspfn_tf.datasets.pairs_builder import (
-    BY_PUBLIC_CODE,
-    NO_LICENCE,
-    NO_SIZE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _pair_set(density, count, description):

@@ -1,14 +1,9 @@
 """rain1400."""
 
+from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import (
-    NO_LICENCE,
-    NO_SIZE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _folders(folder, scenes, names=("rainy_image", "ground_truth")):

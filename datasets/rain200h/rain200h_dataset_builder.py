@@ -1,13 +1,8 @@
 """rain200h."""
 
-from mspfn_tf.datasets.pairs_builder import (
-    BY_PUBLIC_CODE,
-    NO_LICENCE,
-    NO_SIZE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-)
+from mspfn_tf.datasets.facts import BY_PUBLIC_CODE, NO_LICENCE, NO_SIZE, Facts
+from mspfn_tf.datasets.pair_set import PairSet
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.rain100_layouts import second_generation
 
 

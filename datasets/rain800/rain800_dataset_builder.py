@@ -1,13 +1,9 @@
 """rain800."""
 
+from mspfn_tf.datasets.facts import NO_LICENCE, Facts
 from mspfn_tf.datasets.layouts import SideBySide, repackaged
-from mspfn_tf.datasets.pairs_builder import (
-    NO_LICENCE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 class Builder(PairsBuilder):

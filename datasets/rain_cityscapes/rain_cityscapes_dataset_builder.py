@@ -1,7 +1,9 @@
 """rain_cityscapes."""
 
+from mspfn_tf.datasets.facts import NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import NO_SIZE, Facts, PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 _RAIN = "_rain_alpha_{alpha}_beta_{beta}_dropsize_{dropsize}_pattern_{pattern:d}"
 # As two folders, or as the two archives of the Cityscapes page.

@@ -1,15 +1,9 @@
 """rain_ds."""
 
+from mspfn_tf.datasets.facts import BY_PUBLIC_CODE, NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import Folders
-from mspfn_tf.datasets.pairs_builder import (
-    BY_PUBLIC_CODE,
-    NO_LICENCE,
-    NO_SIZE,
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 # What is on the pictures -> (folder, prefix of the synthetic pictures' names)
 _RAIN = {

@@ -1,12 +1,9 @@
 """real_rain."""
 
+from mspfn_tf.datasets.facts import Facts
 from mspfn_tf.datasets.layouts import Photographs
-from mspfn_tf.datasets.pairs_builder import (
-    Facts,
-    PairsBuilder,
-    PairSet,
-    Split,
-)
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 class Builder(PairsBuilder):

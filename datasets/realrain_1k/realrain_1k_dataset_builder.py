@@ -1,7 +1,9 @@
 """realrain_1k."""
 
+from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
 from mspfn_tf.datasets.layouts import SameNames
-from mspfn_tf.datasets.pairs_builder import NO_LICENCE, NO_SIZE, Facts, PairsBuilder, PairSet, Split
+from mspfn_tf.datasets.pair_set import PairSet, Split
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 
 
 def _pair_set(letter, description):

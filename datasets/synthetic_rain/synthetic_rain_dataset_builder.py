@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from mspfn_tf.datasets.facts import Facts
 from mspfn_tf.datasets.layouts import listing
-from mspfn_tf.datasets.pairs_builder import Facts, PairsBuilder
+from mspfn_tf.datasets.pairs_builder import PairsBuilder
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
