@@ -191,7 +191,7 @@ def measure(restorer, photographs, frames, size):
 def speed(restorer, photographs, frames, size):
     """Frames per second from file to file, without and with blending: a dict."""
     from mspfn_tf.video import restore_video
-    from mspfn_tf.video.files import load_av
+    from mspfn_tf.video.frames import load_av
 
     av = load_av()
     height, width = size

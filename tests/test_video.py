@@ -16,7 +16,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.video import is_video, restore_video, video_target
-from mspfn_tf.video.files import VideoReader
+from mspfn_tf.video.reader import VideoReader
 
 av = pytest.importorskip("av")
 

@@ -86,8 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mspfn_tf.tasks.adapters import find_adapter
-    from mspfn_tf.tasks.evaluation import TaskPictures, describe, evaluate_task
+    from mspfn_tf.tasks.evaluation import describe, evaluate_task
     from mspfn_tf.tasks.networks import open_network
+    from mspfn_tf.tasks.task_pictures import TaskPictures
 
     _check(args)
     adapter = find_adapter(args.task, args.adapter, _json_object(args.adapter_arguments))
@@ -176,7 +177,7 @@ def _class_map(which):
 def _task(args):
     from mspfn_tf.errors import UsageError
     from mspfn_tf.sets.class_names import class_names
-    from mspfn_tf.tasks.evaluation import DetectionTask, SegmentationTask
+    from mspfn_tf.tasks.kinds import DetectionTask, SegmentationTask
 
     if args.task == "detection":
         return DetectionTask(args.score_threshold)

@@ -299,7 +299,7 @@ def _run_standard(args, stack):
 
 def _suffix_for(source):
     from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, suffix_of
-    from mspfn_tf.video.files import is_video, video_target
+    from mspfn_tf.video.formats import is_video, video_target
 
     suffix = Path(source).suffix.lower()
     if suffix in PICTURE_SUFFIXES:

@@ -62,7 +62,8 @@ def settings(args: argparse.Namespace, videos: bool) -> dict[str, Any]:
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
         return {}
-    from mspfn_tf.video.files import check_encoder, check_seconds
+    from mspfn_tf.video.reader import check_seconds
+    from mspfn_tf.video.writer import check_encoder
 
     check_encoder(args.codec)
     check_seconds("--start", args.start)

@@ -11,7 +11,7 @@ from pathlib import Path
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
-from mspfn_tf.video.files import check_video_target, is_video, video_target
+from mspfn_tf.video.formats import check_video_target, is_video, video_target
 
 _LONGEST_NAME = 255  # bytes, of most file systems
 

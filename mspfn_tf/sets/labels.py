@@ -82,12 +82,12 @@ class BoxLabels:
     def __init__(self, path: str | Path, renamed: Mapping[str, str | None] | None = None):
         self.path = Path(path)
         if not self.path.exists():
-            raise UsageError(f"--labels {path}: no such file or folder")
+            raise UsageError(f"labels {path}: no such file or folder")
         self._renamed = dict(renamed or {})
         if self.path.is_dir():
             files = sorted(self.path.rglob("*.json"))
             if not files:
-                raise UsageError(f"--labels {path}: no .json files in this folder")
+                raise UsageError(f"labels {path}: no .json files in this folder")
             entries = [_read_json(file) for file in files]
         else:
             entries = _read_json(self.path)
@@ -98,7 +98,7 @@ class BoxLabels:
                 self._read_bdd(entries if isinstance(entries, list) else [entries])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
-                f"--labels {path}: expected the JSON of COCO (images, annotations, categories) or "
+                f"labels {path}: expected the JSON of COCO (images, annotations, categories) or "
                 f"of BDD100K (a list of name and labels with box2d); {type(error).__name__}: "
                 f"{error}"
             ) from error
@@ -144,7 +144,7 @@ class BoxLabels:
         for name, boxes in found:
             stem = Path(name).stem
             if stem in result:
-                raise UsageError(f"--labels {self.path}: two pictures are called {stem}")
+                raise UsageError(f"labels {self.path}: two pictures are called {stem}")
             result[stem] = boxes
         return result
 
@@ -175,7 +175,7 @@ class MaskLabels:
     def __init__(self, folder: str | Path):
         self.path = Path(folder)
         if not self.path.is_dir():
-            raise UsageError(f"--labels {folder}: expected a folder of masks")
+            raise UsageError(f"labels {folder}: expected a folder of masks")
         self._by_path, self._by_name = {}, {}
         for path in find_images(self.path):
             relative = path.relative_to(self.path).with_suffix("")
@@ -185,7 +185,7 @@ class MaskLabels:
             self._by_path[relative.with_name(name).as_posix()] = path
             self._by_name.setdefault(name, []).append(path)
         if not self._by_path:
-            raise UsageError(f"--labels {folder}: no masks in this folder")
+            raise UsageError(f"labels {folder}: no masks in this folder")
 
     def _find(self, name):
         if name in self._by_path:
@@ -221,7 +221,7 @@ def _refuse(missing, path, what):
         listed = "\n  ".join(missing[:_LISTED])
         more = f"\n  ... and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         raise UsageError(
-            f"--labels {path}: {len(missing)} pictures have no {what}:\n  {listed}{more}"
+            f"labels {path}: {len(missing)} pictures have no {what}:\n  {listed}{more}"
         )
 
 

@@ -3,7 +3,6 @@
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,173 +14,19 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.evaluation import unwritten, write_document, write_table
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.partial_results import complete, provenance, resume
-from mspfn_tf.pictures import ImageError, find_images, read_rgb, write_picture
+from mspfn_tf.pictures import ImageError, write_picture
 from mspfn_tf.pictures.sheets import side_by_side, stacked
-from mspfn_tf.sets.labels import Boxes, BoxLabels, MaskLabels
-from mspfn_tf.sets.pairs import pair_folders
 from mspfn_tf.tasks import drawing
 from mspfn_tf.tasks.adapters import Adapter
-from mspfn_tf.tasks.detection import (
-    SCORE_THRESHOLD,
-    Detections,
-    coco_scores,
-    match,
-    threshold_scores,
-)
+from mspfn_tf.tasks.detection import Detections
+from mspfn_tf.tasks.kinds import DetectionTask, SegmentationTask
 from mspfn_tf.tasks.networks import Network
-from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
+from mspfn_tf.tasks.segmentation import segmentation_scores
+from mspfn_tf.tasks.task_pictures import TaskPictures
 
 _PARTIAL = "partial.jsonl"
 _SHEET_ROWS = 2  # pictures of each kind (worst, typical, best) on the sheet
 _SHEET_SIDE = 480
-
-
-class TaskPictures:
-    """The pictures that a task's network sees, by number.
-
-    Args:
-        pictures: folder of pictures: rainy ones, or clean ones where `rain` is given.
-        clean: folder of the clean pictures, paired by name (see `mspfn_tf.sets.pairs`).
-        rain: kind of synthetic rain to draw on the pictures, which are clean then: "light",
-            "mixed" or "heavy".
-        seed: of that rain. A picture's rain depends on it and on the picture's name alone.
-        labels: `BoxLabels`, `MaskLabels`, or None.
-
-    Attributes:
-        names: of the pictures: path below the folder, without suffix.
-        has_clean: whether clean pictures are known.
-
-    Raises:
-        UsageError: a folder is missing or empty, pictures do not pair, have no labels, or nothing
-            is there to compare with.
-    """
-
-    def __init__(
-        self,
-        pictures: str | Path,
-        clean: str | Path | None = None,
-        rain: str | None = None,
-        seed: int = 0,
-        labels: BoxLabels | MaskLabels | None = None,
-    ):
-        if clean is not None and rain is not None:
-            raise UsageError(
-                "--rain draws rain on clean --pictures; with rainy ones and --clean leave it out"
-            )
-        if labels is None and clean is None and rain is None:
-            raise UsageError(
-                "nothing to compare with: pass --labels, or --clean, or --rain for clean pictures"
-            )
-        self._rain, self._seed, self.labels = rain, seed, labels
-        self.has_clean = clean is not None or rain is not None
-        folder = Path(pictures)
-        if clean is not None:
-            pairs = pair_folders(folder, clean).pairs
-            self._rainy, self._clean = [p[1] for p in pairs], [p[2] for p in pairs]
-            self.names = [p[0] for p in pairs]
-        else:
-            self._rainy = find_images(folder)
-            if not self._rainy:
-                raise UsageError(f"--pictures {folder}: no pictures in this folder")
-            self._clean = self._rainy if rain else None
-            self.names = [p.relative_to(folder).with_suffix("").as_posix() for p in self._rainy]
-        if len(set(self.names)) < len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise UsageError(f"--pictures {folder}: two pictures are called {twice}")
-        if labels is not None:
-            labels.check(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """(rainy, clean or None), `uint8 [H, W, 3]` each."""
-        picture = read_rgb(self._rainy[index])
-        if self._rain is not None:
-            from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
-            from mspfn_tf.datasets.synthetic_rain.rain import rain
-
-            place = zlib.crc32(self.names[index].encode())
-            rng = np.random.default_rng([self._seed, place])
-            return rain(picture, rng, PRESETS[self._rain]), picture
-        if self._clean is None:
-            return picture, None
-        clean = read_rgb(self._clean[index])
-        if clean.shape != picture.shape:
-            raise ImageError(
-                f"{self._rainy[index]} and {self._clean[index]} differ in size; expected equal ones"
-            )
-        return picture, clean
-
-    def sizes(self) -> list[int]:
-        """Of the files, by which a changed folder is noticed."""
-        return [path.stat().st_size for path in (*self._rainy, *(self._clean or ()))]
-
-
-@dataclass(frozen=True)
-class DetectionTask:
-    """Boxes. `score_threshold`: from which score a detection counts as said."""
-
-    score_threshold: float = SCORE_THRESHOLD
-    sort_by = "found"
-
-    def check(self, labels: BoxLabels | None, found: Detections) -> None:
-        """Raises `UsageError` if the labels have classes that the network cannot know."""
-        if labels is None or not found.known:
-            return
-        unknown = sorted(labels.classes - set(found.known))
-        if unknown:
-            raise UsageError(
-                f"{labels.path} has classes that the network does not know: {', '.join(unknown)}. "
-                f"It knows: {', '.join(found.known)}. Map them with --class_map, to null where "
-                "there is no such class"
-            )
-
-    def record(self, found: Detections, truth: Boxes | None) -> dict:
-        # All of it: average precision needs every score.
-        return {
-            "boxes": [[round(float(side), 3) for side in box] for box in found.boxes],
-            "scores": [float(score) for score in found.scores],
-            "classes": list(found.classes),
-        }
-
-    def read(self, record: Mapping) -> Detections:
-        return Detections(record["boxes"], record["scores"], tuple(record["classes"]))
-
-    def reference(self, record: Mapping) -> Boxes:
-        """What the network found in the clean picture, as the truth."""
-        return self.read(record).as_truth(self.score_threshold)
-
-    def only(self, found: Detections, classes: frozenset[str] | None) -> Detections:
-        """Without what the labels have no class for: nothing says whether that is right."""
-        if classes is None:
-            return found
-        return found.chosen(np.array([name in classes for name in found.classes], bool))
-
-    def scores(self, truths: list[Boxes], found: list[Detections]) -> dict:
-        matches = [match(t, f, self.score_threshold) for t, f in zip(truths, found, strict=True)]
-        return {**coco_scores(truths, found), **threshold_scores(matches)}
-
-    def of_picture(self, truth: Boxes, found: Detections) -> dict:
-        """`found`: share of what there is to say that is said rightly (F1); None if nothing is."""
-        result = match(truth, found, self.score_threshold)
-        hits, wrong = len(result.ious), int((result.detection == -1).sum())
-        said = 2 * hits + wrong + len(result.missed)
-        scores = threshold_scores([result])
-        share = 2 * hits / said if said else None
-        return {"found": share, **{key: scores[key] for key in ("precision", "recall", "iou")}}
-
-
-@dataclass(frozen=True)
-class SegmentationTask:
-    """Class numbers. `classes`: how many; `void`: values of the truth that are left out."""
-
-    classes: int
-    void: tuple[int, ...] = (255,)
-    sort_by = "miou"
-
-    def counts(self, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        return confusion(truth, labels, self.classes, self.void)
 
 
 class _Run:

@@ -1,7 +1,7 @@
 """Takes the rain out of videos, frame by frame with help of the frames around.
 
 Frames are streamed: memory does not grow with the length. Decoding, the network, and blending with
-encoding run in three threads. `video_files` reads and writes, `temporal` blends.
+encoding run in three threads. `reader` and `writer` do the files, `temporal` blends.
 """
 
 import os
@@ -16,15 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mspfn_tf.files import atomic_write
-from mspfn_tf.video.files import (
-    VideoFrame,
-    VideoReader,
-    VideoWriter,
-    check_video_target,
-    is_video,
-    video_target,
-)
+from mspfn_tf.video.formats import check_video_target, is_video, video_target
+from mspfn_tf.video.frames import VideoFrame
+from mspfn_tf.video.reader import VideoReader
 from mspfn_tf.video.temporal import TemporalBlend
+from mspfn_tf.video.writer import VideoWriter
 
 __all__ = ["VideoReport", "is_video", "restore_video", "video_target"]
 

@@ -1,0 +1,61 @@
+"""A frame of a video, PyAV, and what FFmpeg is told about colours and times.
+
+Here a frame is a picture as any other: ``[H, W, 3]``, RGB, upright; ``uint8``, or ``float32`` in
+[0, 1] where the file has more than 8 bits.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from types import ModuleType
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+
+# Numbers of ITU-T H.273, which FFmpeg uses too.
+_UNSPECIFIED, _BT709, _BT601 = 2, 1, 6
+FULL_RANGE = 2
+MICROSECOND = Fraction(1, 1_000_000)  # FFmpeg's unit where a stream has none of its own
+_HIGH_DEFINITION = 720  # rows from which players take BT.709 where nothing is said
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame:
+    """A frame.
+
+    Attributes:
+        picture: ``uint8 [H, W, 3]`` or ``float32`` in [0, 1]; RGB, upright.
+        time: when it is shown, in units of the file's time base.
+        duration: for how long, in the same units; 0 if unknown.
+    """
+
+    picture: np.ndarray
+    time: int
+    duration: int = 0
+
+
+def load_av() -> ModuleType:
+    """Returns the module `av`. Raises `UsageError` where the extra is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise UsageError('videos need PyAV: pip install "mspfn_tf[video]"') from error
+    return av
+
+
+def matrix_of(colorspace: int, height: int) -> int:
+    """swscale's number of the matrix between RGB and YUV, for H.273's number of it."""
+    if colorspace in (_UNSPECIFIED, 0, 3):
+        colorspace = _BT709 if height >= _HIGH_DEFINITION else _BT601
+    # BT.601 has two numbers in H.273; constant luminance is treated as its plain sibling.
+    return {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
+
+
+def is_cover(av, stream):
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def interpolation(av):
+    flags = av.video.reformatter.Interpolation
+    accurate = flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP
+    return flags.BICUBIC | accurate

@@ -1,0 +1,264 @@
+"""Videos are read frame by frame, with all that a file holds besides.
+
+PyAV does the work (the extra `video`); it brings FFmpeg's libraries with it.
+"""
+
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mspfn_tf.errors import UsageError
+from mspfn_tf.video.frames import (
+    FULL_RANGE,
+    MICROSECOND,
+    VideoFrame,
+    interpolation,
+    is_cover,
+    load_av,
+    matrix_of,
+)
+
+_TAIL = 1.0  # seconds by which a whole file may end before the time it announces
+_LATE = 2.0  # seconds by which packets of other streams may come after those of the video
+
+
+class VideoReader:
+    """Reads a video. Iterating yields `VideoFrame`, and between them packets of all other streams.
+
+    Args:
+        path: any file that FFmpeg can read.
+        start: seconds after the beginning.
+        duration: seconds; default to the end.
+
+    Attributes:
+        size: (H, W) of the upright frames.
+        frames: about how many there will be, or None where nobody knows.
+        dropped: what cannot be taken over into a file, in words; `VideoWriter` adds to it.
+
+    Raises:
+        UsageError: no such file, no video, damaged or cut off (while iterating); the message names
+            the file.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, start: float | None = None, duration: float | None = None
+    ):
+        self._av = load_av()
+        self.path = Path(path)
+        check_seconds("start", start)
+        check_seconds("duration", duration)
+        self.dropped = []
+        if not self.path.is_file():
+            raise UsageError(f"{path}: no such file")
+        try:
+            self.container = self._av.open(str(self.path), metadata_errors="replace")
+        except self._av.FFmpegError as error:
+            raise UsageError(f"{path}: cannot be read as a video ({error.strerror})") from error
+        try:
+            self._begin(start, duration)
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _begin(self, start, duration):
+        self.stream = stream = self._video_stream()
+        self.time_base = stream.time_base or MICROSECOND
+        self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self.origin = (self.container.start_time or 0) * MICROSECOND
+        self.start = self.origin + _seconds(start) if start else None
+        begin = self.origin if self.start is None else self.start
+        self.end = None if duration is None else begin + _seconds(duration)
+        self._announced = None
+        if stream.duration:
+            self._announced = (stream.duration + (stream.start_time or 0)) * self.time_base
+        elif "matroska" in self.container.format.name and self.container.duration:
+            self._announced = Fraction(self.container.duration, 1_000_000)  # of all streams
+        self.frames = self._count(begin)
+        if self.start is not None:
+            self.container.seek(int(self.start * 1_000_000))
+        self._rgb = self._av.video.reformatter.VideoReformatter()
+        self._sample = None  # a decoded frame, for what it says about all
+        self._corrupt = False
+        self._last = None  # presentation time of the last decoded frame
+        self._read = Fraction(0)  # up to which time there are packets of any stream
+        self._items = self._decoded()
+        self._waiting = []
+        for item in self._items:  # up to the first frame, which tells what the header may not
+            self._waiting.append(item)
+            if isinstance(item, VideoFrame):
+                self.size = item.picture.shape[:2]
+                return
+        where = "" if self.start is None else f" after {start} s"
+        raise UsageError(f"{self.path}: no frame can be decoded{where}")
+
+    def _video_stream(self):
+        videos = [s for s in self.container.streams.video if not is_cover(self._av, s)]
+        if not videos:
+            raise UsageError(f"{self.path}: holds no video, only sound or pictures")
+        default = self._av.stream.Disposition.default
+        stream = next((s for s in videos if s.disposition & default), videos[0])
+        if stream.codec_context is None:
+            raise UsageError(f"{self.path}: its video codec is unknown to FFmpeg")
+        stream.thread_type = "AUTO"
+        return stream
+
+    def _count(self, begin):
+        count = self.stream.frames
+        if not count:
+            if not self.container.duration:
+                return None
+            count = round(self.container.duration * MICROSECOND * self.rate)
+        count -= int((begin - self.origin) * self.rate)
+        if self.end is not None:
+            count = min(count, round((self.end - begin) * self.rate))
+        return max(1, count)
+
+    def __iter__(self) -> Iterator:
+        while self._waiting:
+            yield self._waiting.pop(0)
+        yield from self._items
+        if self.end is not None:
+            return
+        ends = (self._last or 0) * self.time_base
+        reached = ends if self.stream.duration else max(ends, self._read)
+        missing = 0 if self._announced is None else self._announced - reached
+        if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
+            if self._announced is None:
+                raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
+            raise UsageError(
+                f"{self.path}: cut off, its frames end at {float(ends):.1f} s of "
+                f"{float(self._announced):.1f} s; pass a duration to restore what is there"
+            )
+
+    def shift(self, time_base: Fraction) -> int:
+        """What the times of a stream of that time base are lowered by, so that `start` is 0."""
+        return 0 if self.start is None else round(self.start / time_base)
+
+    def _wanted(self, time, time_base):
+        seconds = time * time_base
+        after = self.start is None or seconds >= self.start
+        return after and (self.end is None or seconds < self.end)
+
+    def _decoded(self):
+        over = False
+        for packet in self._packets():
+            if packet.stream.index != self.stream.index:
+                time = packet.dts if packet.pts is None else packet.pts
+                if time is not None and self._wanted(time, packet.time_base or MICROSECOND):
+                    yield packet
+                continue
+            if over:
+                late = Fraction(_LATE) + (self.end or 0)
+                if packet.dts and packet.dts * self.time_base > late:
+                    return
+                continue
+            for frame in self._frames(packet):
+                item = self._converted(frame)
+                if self._wanted(item.time, self.time_base):
+                    yield VideoFrame(
+                        item.picture, item.time - self.shift(self.time_base), item.duration
+                    )
+                elif self.end is not None and item.time * self.time_base >= self.end:
+                    over = True
+
+    def _packets(self):
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except self._av.FFmpegError as error:
+                raise self._damaged(error) from error
+            if packet is None:
+                return
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._read = max(self._read, end)
+            yield packet
+
+    def _frames(self, packet):
+        if packet.is_corrupt:  # the last one of a file that was cut off
+            self._corrupt = True
+            return []
+        try:
+            return packet.decode()
+        except self._av.FFmpegError as error:
+            if self._sample is None:  # recordings may begin anywhere: before their first key frame
+                return []
+            raise self._damaged(error) from error
+
+    def _damaged(self, error):
+        seconds = float((self._last or 0) * self.time_base)
+        return UsageError(f"{self.path}: damaged after {seconds:.1f} s ({error.strerror})")
+
+    def _converted(self, frame):
+        if self._sample is None:
+            self._sample = frame
+            self._describe(frame)
+        elif (frame.width, frame.height) != (self._sample.width, self._sample.height):
+            raise UsageError(
+                f"{self.path}: its frames change from {self._sample.width}x{self._sample.height} "
+                f"to {frame.width}x{frame.height}; split it there first"
+            )
+        step = max(1, round(1 / self.rate / self.time_base))
+        time = frame.pts
+        if time is None or (self._last is not None and time <= self._last):
+            time = 0 if self._last is None else self._last + step
+        self._last = time
+        rgb = self._rgb.reformat(
+            frame,
+            format="rgb48le" if self.deep else "rgb24",
+            src_colorspace=self._matrix,
+            src_color_range=2 if self.full_range else 1,
+            dst_color_range=FULL_RANGE,
+            interpolation=interpolation(self._av),
+            threads=1,
+        ).to_ndarray()
+        if self.deep:
+            rgb = rgb.astype(np.float32) / 65535
+        return VideoFrame(np.rot90(rgb, self.quarters), time, frame.duration or 0)
+
+    def _describe(self, frame):
+        """Notes what must come back in the file that is written."""
+        self.format = frame.format.name
+        parts = frame.format.components
+        self.deep = max(part.bits for part in parts) > 8
+        self.full_range = (
+            frame.color_range == FULL_RANGE or self.format.startswith("yuvj") or frame.format.is_rgb
+        )
+        self.colours = {
+            "colorspace": frame.colorspace,
+            "color_range": FULL_RANGE if self.format.startswith("yuvj") else frame.color_range,
+            "color_trc": frame.color_trc,
+            "color_primaries": frame.color_primaries,
+        }
+        self._matrix = matrix_of(frame.colorspace, frame.height)
+        self.display = None
+        for data in frame.side_data:
+            if data.type == self._av.sidedata.sidedata.Type.DISPLAYMATRIX:
+                self.display = struct.unpack("=9i", bytes(data)[:36])
+        self.quarters = round(frame.rotation / 90) % 4 if self.display else 0
+        if any(part.is_alpha for part in parts):
+            self.dropped.append("the transparency")
+        if frame.interlaced_frame:
+            warnings.warn(
+                f"{self.path}: interlaced, which leaves combs; deinterlace it first", stacklevel=2
+            )
+
+    def close(self) -> None:
+        self.container.close()
+
+
+def check_seconds(name: str, value: float | None) -> None:
+    """Raises `UsageError` where `value` is no time in a video."""
+    if value is not None and not 0 <= value < 1e9:
+        raise UsageError(f"{name} must be seconds from 0 up; received {value}")
+
+
+def _seconds(value):
+    """The number that was meant: 0.16 as a float is a little more than a frame's time."""
+    return Fraction(value).limit_denominator(1_000_000)
