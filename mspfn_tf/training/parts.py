@@ -62,6 +62,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         fresh_rain=fresh_rain,
+        clean_share=recipe.clean_share,
         upright=recipe.symmetries == "upright",
     )
 
