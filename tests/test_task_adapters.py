@@ -46,13 +46,14 @@ def test_yolox_decodes_its_grids_and_undoes_the_letterbox():
     boxes = [
         [2, 3, 10, 9],
         [16, 4, 40, 20],
-        [8, 8, 60, 30],
-    ]  # of 64x64; the picture is half as high
+        [40, 8, 70, 40],
+    ]  # of 64x64; the picture is half as high, and the last one reaches beyond it
     output = encoded(boxes, [0.9, 0.8, 0.7], [0, 2, 79], 64, 80)
     net, seen = network(lambda x: [output], (1, 3, 64, 64))
     found = adapters.yolox(PICTURE, net)
     assert found.classes == ("person", "car", "toothbrush")
     np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.7], atol=1e-6)
+    boxes[2][2:] = 64, 32
     np.testing.assert_allclose(found.boxes, np.array(boxes) / 0.8, atol=1e-3)
     # Blue first, letterbox filled with 114 below.
     assert seen[0].shape == (1, 3, 64, 64)
@@ -83,7 +84,7 @@ def test_yolox_names_what_it_expected():
                                    ("scores", "boxes", "count", "classes")])  # fmt: skip
 def test_ssd_reads_four_outputs(order):
     parts = {
-        "boxes": np.float32([[[0.25, 0.1, 0.5, 0.3], [0, 0, 1, 1], [0, 0, 0, 0]]]),
+        "boxes": np.float32([[[0.25, 0.1, 0.5, 0.3], [-0.1, -0.2, 1.1, 1.2], [0, 0, 0, 0]]]),
         "classes": np.float32([[0, 2, 0]]),
         "scores": np.float32([[0.9, 0.6, 0.9]]),
         "count": np.float32([2]),

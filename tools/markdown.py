@@ -1,6 +1,8 @@
 """Generated parts of the Markdown documentation."""
 
+import argparse
 import re
+import sys
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
@@ -38,3 +40,30 @@ def weights_line(results):
     """Says which weights were measured: records with `preset` and `weights_sha256`."""
     digests = sorted({(result["preset"], result["weights_sha256"]) for result in results})
     return f"Weights: {', '.join(f'{name} `{digest[:12]}...`' for name, digest in digests)}."
+
+
+def update_command(prog, name, results, make_text, argv=None):
+    """A program that updates a generated part of Markdown files from a folder of results.
+
+    Args:
+        prog: what the program is called.
+        name: of the generated part.
+        results: the folder, where none is given.
+        make_text: makes the text from the folder; a `UsageError` is told.
+        argv: the command line; default: that of this process.
+
+    Returns:
+        The exit status: 0, or 2 where the folder or a file is wrong.
+    """
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("files", metavar="FILE.md", nargs="+")
+    parser.add_argument("--results", type=Path, default=results, metavar="DIR")
+    args = parser.parse_args(argv)
+    try:
+        text = make_text(args.results)
+        for path in args.files:
+            update(path, name, text)
+    except UsageError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    return 0

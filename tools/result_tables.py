@@ -8,16 +8,16 @@ stands between `<!-- begin generated: results -->` and `<!-- end generated: resu
 replaced.
 """
 
-import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.source import resolve
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, update_command
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 SETS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
@@ -218,19 +218,11 @@ def _figures(psnr, ssim):
     return f"{float(psnr):.2f} / {ssim}"
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m tools.result_tables")
-    parser.add_argument("files", metavar="FILE.md", nargs="+")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args(argv)
-    try:
-        text = tables(read_results(args.results))
-        for path in args.files:
-            update(path, "results", text)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    def text(folder):
+        return tables(read_results(folder))
+
+    return update_command("python -m tools.result_tables", "results", RESULTS, text, argv)
 
 
 if __name__ == "__main__":

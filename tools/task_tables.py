@@ -7,7 +7,6 @@ renamed as one likes. What stands between `<!-- begin generated: task_results --
 replaced. Results of preset weights that are no longer shipped are refused.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from mspfn_tf import presets
 from mspfn_tf.errors import UsageError
 from mspfn_tf.source import resolve
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, update_command
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "task_results"
 _COLUMNS = {
@@ -99,18 +98,10 @@ def _rows(results, columns):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", metavar="FILE.md")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
-    args = parser.parse_args(argv)
-    try:
-        text = tables(read_results(args.results))
-        for path in args.files:
-            update(path, "task_results", text)
-    except UsageError as error:
-        print(f"task_tables: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    def text(folder):
+        return tables(read_results(folder))
+
+    return update_command("python -m tools.task_tables", "task_results", RESULTS, text, argv)
 
 
 if __name__ == "__main__":

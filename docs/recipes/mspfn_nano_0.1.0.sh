@@ -30,28 +30,28 @@ train \
   --checkpoint_every 500 \
   --seed 3
 
-train \
+train_with_teacher() {
+  train \
+    --teacher runs/mobile2/model.weights.h5 \
+    --patch_size 96 \
+    --learning_rate 1e-3 \
+    --warmup_steps 50 \
+    --checkpoint_every 300 \
+    "$@"
+}
+
+train_with_teacher \
   --workdir runs/nano2 \
   --init_weights runs/nano/model.weights.h5 \
-  --teacher runs/mobile2/model.weights.h5 \
   --dataset rain800:3,synthetic_rain/light:1,synthetic_rain/mixed:2,synthetic_rain/heavy:1 \
   --steps 2400 \
-  --patch_size 96 \
-  --learning_rate 1e-3 \
-  --warmup_steps 50 \
   --validate_every 600 \
-  --checkpoint_every 300 \
   --seed 4
 
-train \
+train_with_teacher \
   --workdir runs/nano3 \
   --init_weights runs/nano2/model.weights.h5 \
-  --teacher runs/mobile2/model.weights.h5 \
   --dataset rain800:3,synthetic_rain/light:3,synthetic_rain/mixed:2,synthetic_rain/heavy:1 \
   --steps 3000 \
-  --patch_size 96 \
-  --learning_rate 1e-3 \
-  --warmup_steps 50 \
   --validate_every 1000 \
-  --checkpoint_every 300 \
   --seed 5
