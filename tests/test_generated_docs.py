@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 
 from mspfn_tf.model import MSPFN
 from tools.warm_start import warm_start
@@ -14,7 +13,6 @@ from tools.warm_start import warm_start
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.slow
 def test_making_the_docs_leaves_no_difference():
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("datasets/*/README.md")]
     before = {page: page.read_bytes() for page in pages}
