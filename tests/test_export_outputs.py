@@ -41,6 +41,7 @@ def test_all_or_none(tmp_path):
     assert names(tmp_path) == {"a", "c"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked on Windows")
 def test_a_second_export_is_refused_and_a_killed_one_leaves_nothing(tmp_path):
     other = subprocess.Popen(

@@ -49,9 +49,12 @@ for name, accelerator in (("gpu", HardwareAccelerator.GPU), ("cpu", HardwareAcce
 np.savez(sys.argv[4], **results)
 """
 
-pytestmark = pytest.mark.skipif(
-    not VULKAN_DRIVER.is_file(), reason="chromium with SwiftShader is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not VULKAN_DRIVER.is_file(), reason="chromium with SwiftShader is not installed"
+    ),
+]
 
 
 def run_on_gpu(path, feeds, folder, half):

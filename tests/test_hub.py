@@ -22,6 +22,8 @@ from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 from tests.hub_server import Hub, serve
 
+pytestmark = pytest.mark.slow
+
 NAME = "rain/small"
 
 

@@ -180,6 +180,7 @@ assert keras.backend.backend() == "tensorflow" or "tensorflow" not in sys.module
 """
 
 
+@pytest.mark.slow
 def test_saved_models_answer_the_same_elsewhere(tmp_path):
     """A fresh process on TensorFlow, and one on JAX without TensorFlow, load what was saved."""
     pytest.importorskip("jax")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.video import is_video, restore_video, video_target
+from mspfn_tf.video import restore_video, video_target
 from mspfn_tf.video.reader import VideoReader
 
 av = pytest.importorskip("av")
@@ -441,33 +441,6 @@ def test_mutated_files_end_in_an_answer(tmp_path):
             answers["refused"] += 1
     assert answers["restored"] > 0 and answers["refused"] > 0
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-
-
-def test_is_video(tmp_path):
-    frames = moving_window(3, (48, 64))
-    for name, codec in (
-        ("a.mp4", "libx264"),
-        ("a.mov", "libx264"),
-        ("a.mkv", "libx264"),
-        ("a.webm", "libvpx-vp9"),
-        ("a.avi", "mpeg4"),
-        ("a.ts", "libx264"),
-        ("a.mpg", "mpeg2video"),
-        ("a.flv", "libx264"),
-        ("a.wmv", "wmv2"),
-        ("a.mxf", "mpeg2video"),
-        ("a.m2ts", "libx264"),
-    ):
-        write_video(tmp_path / name, frames, codec)
-        (tmp_path / name).rename(tmp_path / "nameless")
-        assert is_video(tmp_path / "nameless"), name
-    for name in ("a.jpg", "a.png", "a.gif", "a.webp", "a.avif", "a.tif", "a.bmp"):
-        Image.fromarray(frames[0]).save(tmp_path / name)
-        assert not is_video(tmp_path / name), name
-    (tmp_path / "text").write_text("G" * 2000)
-    (tmp_path / "empty").write_bytes(b"")
-    for path in (tmp_path / "text", tmp_path / "empty", tmp_path, tmp_path / "missing"):
-        assert not is_video(path)
 
 
 def test_other_containers_are_read(tmp_path):
