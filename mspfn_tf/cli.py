@@ -35,6 +35,7 @@ exit status:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command and of all its verbs; it loads no TensorFlow."""
     parser = argparse.ArgumentParser(
         prog="mspfn",
         description="Takes rain out of photographs.",

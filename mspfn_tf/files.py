@@ -230,7 +230,7 @@ def _is_abandoned(path: Path) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass
+        pass  # it lives, and is another user's
     return _start_of(pid) not in (None, start)  # the number went to another process
 
 

@@ -3,6 +3,9 @@
 Images are in [0, 1], but the published script measures them in [-1, 1]. Differences are therefore
 doubled here, so that loss values, and what Adam's epsilon does with their gradients, are those of
 the published script.
+
+`call(y_true, y_pred)` of each takes float tensors `[batch, height, width, 3]`, RGB in [0, 1], and
+returns `[batch]`; `y_pred` may go beyond the range.
 """
 
 import math

@@ -196,6 +196,15 @@ def test_the_step_clips(folder):
     assert moved[0.0] > 10 * moved[1e-3]
 
 
+def test_the_reported_psnr_is_that_of_the_clipped_output(folder):
+    with Trainer(recipe(folder, "clipped", validate_every=0)).start() as run:
+        run.model.get_layer("rain").bias.assign([-2.0] * 3)  # all too light
+        white = np.ones((4, 16, 16, 3), np.float32)
+        logs = run.train_step(white, white)
+    assert logs["psnr"] == pytest.approx(100)  # as of no error at all
+    assert logs["loss"] > 1
+
+
 # === Survival ===
 
 

@@ -160,7 +160,7 @@ def _check_size(config: dict[str, Any], weights: int) -> None:
                     {**config, "compile_config": None}, safe_mode=True
                 )
                 found.append(sum(math.prod(weight.shape) for weight in model.weights))
-        except Exception as error:  # noqa: BLE001 raised again by the thread that waits
+        except Exception as error:  # raised again by the thread that waits
             found.append(error)
 
     thread = threading.Thread(target=build)

@@ -277,7 +277,7 @@ class FileRestorer:
                 return restorer(image, progress=lambda done, total: progress(done / total))
             except (UsageError, Interrupted):
                 raise
-            except Exception as error:
+            except Exception as error:  # every runtime has its own for a lack of memory
                 if not _is_out_of_memory(error):
                     raise
         height, width = image.shape[:2]

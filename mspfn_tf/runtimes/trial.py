@@ -92,7 +92,7 @@ def _try(name: str, contents: list[bytes]) -> str | None:
         attempt(Path(_NAME), *contents)
     except MemoryError:
         return "there is not enough memory for it"
-    except Exception as error:  # noqa: BLE001 whatever a runtime says of a stranger's file
+    except Exception as error:  # whatever a runtime says of a stranger's file
         return str(error).removeprefix(f"cannot load {_NAME}: ") or type(error).__name__
     return None
 

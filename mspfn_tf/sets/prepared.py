@@ -113,7 +113,7 @@ class Examples:
                 dataset = builder.as_dataset(split=split, decoders=decoders, read_config=config)
                 self._examples = list(tfds.as_numpy(dataset))
             self._count = len(self._examples)
-        except Exception as error:
+        except Exception as error:  # TFDS lets through whatever its readers raise
             raise _damaged(self.folder, error) from error
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class Examples:
         index = range(self._count)[index]
         try:
             return self._examples[index]
-        except Exception as error:
+        except Exception as error:  # likewise
             raise _damaged(self.folder, error, f"example {index}: ") from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

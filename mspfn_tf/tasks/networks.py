@@ -226,7 +226,7 @@ def _onnx(path, content, folder, threads):
     def run(x):
         try:
             return [np.asarray(output) for output in session.run(None, {source.name: x})]
-        except Exception as error:
+        except Exception as error:  # as above
             raise UsageError(f"{path} fails at {list(x.shape)}: {error}") from error
 
     return Network(str(path), _shape(source.shape), np.dtype(dtypes[source.type]), run)

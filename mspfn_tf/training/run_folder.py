@@ -87,7 +87,7 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass
+            pass  # told below, as what is no recipe is
         warnings.warn(f"{self._config} is damaged: it will be written again", stacklevel=2)
         return None
 

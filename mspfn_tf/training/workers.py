@@ -189,7 +189,7 @@ def _report(cluster: Cluster, agreement: Mapping[str, Any], wait: _Wait) -> None
         wait.check([0])
         try:
             connection = socket.create_connection(_split(cluster.addresses[0]), timeout=2.0)
-        except OSError:
+        except OSError:  # it is not there yet; `wait` knows for how long it may be missing
             time.sleep(_TICK)
             continue
         line = _Line(connection)
@@ -240,14 +240,14 @@ class _Line:
         if not self.closed:
             try:
                 self._socket.sendall(json.dumps(message).encode() + b"\n")
-            except OSError:
+            except OSError:  # the other end has gone, which `closed` says
                 self.close()
 
     def read(self) -> Iterator[dict[str, Any]]:
         """What has come since; closes at the end, and at what is no JSON object."""
         try:
             data = self._socket.recv(2**16)
-        except OSError:
+        except OSError:  # the same
             data = b""
         self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")

@@ -7,6 +7,7 @@ Here a frame is a picture as any other: ``[H, W, 3]``, RGB, upright; ``uint8``, 
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -51,11 +52,13 @@ def matrix_of(colorspace: int, height: int) -> int:
     return {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
 
 
-def is_cover(av, stream):
+def is_cover(av: ModuleType, stream: Any) -> bool:
+    """Whether a stream is the picture on the cover rather than a video."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def interpolation(av):
+def interpolation(av: ModuleType) -> Any:
+    """How swscale converts between RGB and YUV: as exactly as it can."""
     flags = av.video.reformatter.Interpolation
     accurate = flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP
     return flags.BICUBIC | accurate
