@@ -109,7 +109,9 @@ def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
     assert description["weights_sha256"] == PRESETS[preset]["weights"]["sha256"]
 
 
-@pytest.mark.parametrize("lighter, level", [(2.0, 1.0), (-2.0, 0.0)])
+@pytest.mark.parametrize(
+    "lighter, level", [(2.0, 1.0), pytest.param(-2.0, 0.0, marks=pytest.mark.slow)]
+)
 def test_the_output_is_clipped(tmp_path, lighter, level):
     model = small_model(**PHONE)
     bias = model.get_layer("rain").bias

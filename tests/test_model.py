@@ -71,7 +71,11 @@ def test_losses_of_the_published_graph(published):
     assert edges == pytest.approx(float(REFERENCE["mspfn_edge_loss_40x56"]), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    ["mspfn_nano", "mspfn_mobile"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("mspfn", "mspfn_m17n1")],
+)
 def test_preset_has_the_parameters_it_tells(name):
     model = MSPFN.from_preset(name, load_weights=False)
     assert model.count_params() == PRESETS[name]["parameters"]
