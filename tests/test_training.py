@@ -19,7 +19,7 @@ from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
 from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, trainer
 from tests.pair_sets import prepare, smooth_pair
-from tests.tiny_recipe import log_of, recipe
+from tests.tiny_recipe import TINY, log_of, recipe
 
 TESTS = Path(__file__).parent
 
@@ -197,8 +197,12 @@ def test_the_step_clips(folder):
 
 
 def test_the_reported_psnr_is_that_of_the_clipped_output(folder):
-    with Trainer(recipe(folder, "clipped", validate_every=0)).start() as run:
-        run.model.get_layer("rain").bias.assign([-2.0] * 3)  # all too light
+    network = {**TINY, "activation": "relu"}  # its last conv has a bias
+    fields = {"model_arguments": network, "validate_every": 0}
+    with Trainer(recipe(folder, "clipped", **fields)).start() as run:
+        kernel, bias = run.model.get_layer("rain").weights
+        kernel.assign(0 * kernel)
+        bias.assign(0 * bias - 2.0)  # twice as light as white
         white = np.ones((4, 16, 16, 3), np.float32)
         logs = run.train_step(white, white)
     assert logs["psnr"] == pytest.approx(100)  # as of no error at all
