@@ -86,6 +86,9 @@ def test_flags(tmp_path, folder, model):
     "flags, message",
     [
         (("--codec", "x999"), "codec x999: FFmpeg has no such encoder"),
+        (("--codec", "libvpx"), "codec libvpx: .mp4 files cannot hold it"),
+        (("--crf", "99"), "crf must be from 0 to 51 for libx264; received 99"),
+        (("-e", "presset=slow"), "codec libx264 has no option presset"),
         (("--start", "-1"), "--start must be seconds from 0 up; received -1"),
         (("--duration", "nan"), "--duration must be seconds"),
         (("--output", "out.avi"), "cannot write '.avi' videos"),
@@ -96,6 +99,13 @@ def test_wrong_flags(tmp_path, folder, model, flags, message):
     output = () if flags[0] == "--output" else ("--output", tmp_path / "out.mp4")
     with pytest.raises(UsageError, match=message):
         run(folder / "clip.mp4", "--model", model, *output, *flags)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_wrong_flags_for_one_of_many_videos(tmp_path, folder, model):
+    write_video(folder / "clip.webm", moving_window(2, (48, 64)), "libvpx-vp9")
+    with pytest.raises(UsageError, match="codec libx264: .webm files cannot hold it"):
+        run(folder, "--output", tmp_path / "out", "--model", model, "--codec", "libx264")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 

@@ -162,7 +162,8 @@ def _run(args, inputs, output, report, hidden=None):
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
-    video = video_arguments.settings(args, any(job.kind == "video" for job in todo.jobs))
+    videos = [job.target.suffix for job in todo.jobs if job.kind == "video"]
+    video = video_arguments.settings(args, videos)
     files = FileRestorer(*_restorers(args), video=video)
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
