@@ -65,7 +65,9 @@ def test_folder_of_videos_and_pictures(tmp_path, folder, model, capsys):
     ]
     assert is_half(folder / "clip.mp4", tmp_path / "out" / "deep" / "nameless.mkv")
     written = capsys.readouterr()
-    assert "3 restored, 1 left out" in written.out and "notes.txt (no picture)" in written.err
+    assert (
+        "3 restored, 1 left out" in written.out and "notes.txt (no picture or video)" in written.err
+    )
     assert run(*arguments, "--compare", "--resume") == 0
     assert "0 restored, 3 skipped" in capsys.readouterr().out
 
@@ -127,7 +129,9 @@ def test_options_are_pairs(capsys):
 def test_a_damaged_video_is_named_and_the_others_go_on(tmp_path, folder, model, capsys):
     data = (folder / "clip.mp4").read_bytes()
     (folder / "broken.mp4").write_bytes(data[: len(data) // 2])
+    (folder / "empty.mkv").touch()
     assert run(folder, "--output", tmp_path / "out", "--model", model) == 1
     written = capsys.readouterr()
-    assert "broken.mp4: cannot be read as a video" in written.err
-    assert "3 restored" in written.err and "1 failed" in written.err
+    for name in ("broken.mp4", "empty.mkv"):
+        assert f"{name}: cannot be read as a video" in written.err
+    assert "3 restored" in written.err and "2 failed" in written.err

@@ -187,18 +187,19 @@ def _run(args, inputs, output, report, hidden=None):
         say(f"mspfn restore: {path} {reason}", sys.stderr)
     counts["failed"] += len(todo.unreadable)
     _say_left_out(todo.left_out, args.verbose)
-    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started)
+    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started, bool(videos))
     say(summary, sys.stderr if counts["failed"] else report)
     return 1 if counts["failed"] else 0
 
 
-def _summary(counts, left_out, seconds):
+def _summary(counts, left_out, seconds, with_videos):
     parts = [f"{counts['restored']} restored"]
     parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     parts += [f"{left_out} left out"] if left_out else []
     parts += [f"{counts['failed']} failed", f"{seconds:.1f} s"]
     if counts["restored"] > 1:
-        parts.append(f"{counts['restored'] / seconds:.1f} pictures/s")
+        what = "files" if with_videos else "pictures"
+        parts.append(f"{counts['restored'] / seconds:.1f} {what}/s")
     return ", ".join(parts)
 
 

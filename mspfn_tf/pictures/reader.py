@@ -170,6 +170,8 @@ def _checked_kind(path):
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path}: a pipe or device, expected a picture file")
         kind = kind_of(path)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except PermissionError as error:
