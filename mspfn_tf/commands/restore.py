@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PATH",
-        help="for one picture: the file to write, whose suffix decides the format; else a folder, "
+        help="for one file: the file to write, whose suffix decides the format; else a folder, "
         "in which the names and the tree of the inputs are kept; or - for standard output",
     )
     parser.add_argument(
@@ -221,7 +222,8 @@ class _Progress:
         self.lines = verbose or not on_terminal
         self._hidden = hidden
         self._bar = None
-        self._parts = {}
+        self._total, self._complete, self._parts = total, 0, {}
+        self._counting = threading.Lock()
         if on_terminal:
             from tqdm import tqdm
 
@@ -234,10 +236,9 @@ class _Progress:
 
     def part(self, job, part):
         """Takes the part of a file that is done; from any thread."""
-        if self._bar is not None:
-            before = self._parts.get(job.target, 0.0)
+        with self._counting:
             self._parts[job.target] = part
-            self._bar.update(part - before)
+            self._draw()
 
     def frames(self, job, done, per_second):
         """Takes how a video goes on; from any thread."""
@@ -245,8 +246,16 @@ class _Progress:
             self._bar.set_postfix_str(f"{done} frames, {per_second:.1f} frames/s", refresh=False)
 
     def done(self, job):
+        with self._counting:
+            self._parts.pop(job.target, None)
+            self._complete += 1
+            self._draw()
+
+    def _draw(self):
         if self._bar is not None:
-            self._bar.update(1.0 - self._parts.pop(job.target, 0.0))
+            # Parts do not add up exactly, and more than all is nothing that tqdm can draw.
+            self._bar.n = min(self._total, self._complete + sum(self._parts.values()))
+            self._bar.update(0)
 
     def say(self, line, file):
         for path, name in self._hidden or ():
