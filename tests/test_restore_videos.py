@@ -93,6 +93,7 @@ def test_flags(tmp_path, folder, model):
         (("-e", "presset=slow"), "codec libx264 has no option presset"),
         (("--start", "-1"), "--start must be seconds from 0 up; received -1"),
         (("--duration", "nan"), "--duration must be seconds"),
+        (("--duration", "0"), "--duration must be seconds, more than 0; received 0"),
         (("--output", "out.avi"), "cannot write '.avi' videos"),
         (("--output", "out.png"), "cannot write '.png' videos"),
     ],
@@ -116,6 +117,11 @@ def test_flags_for_videos_where_there_is_none(tmp_path, folder, model):
         run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--crf", 3)
     with pytest.raises(UsageError, match="--temporal is for videos"):
         run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--no-temporal")
+
+
+def test_a_picture_becomes_no_video(tmp_path, folder, model):
+    with pytest.raises(UsageError, match=r"photo\.png is no video, .*a\.mp4 would be one"):
+        run(folder / "photo.png", "--output", tmp_path / "a.mp4", "--model", model)
 
 
 def test_options_are_pairs(capsys):

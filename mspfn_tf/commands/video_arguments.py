@@ -64,10 +64,9 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
         return {}
-    from mspfn_tf.video.files import check_encoding, check_seconds
+    from mspfn_tf.video.files import check_encoding, check_part
 
-    check_seconds("--start", args.start)
-    check_seconds("--duration", args.duration)
+    check_part(args.start, args.duration, "--")
     options = dict(args.encoder or ())
     for suffix in suffixes:
         check_encoding(suffix, args.codec, args.crf, options)

@@ -124,6 +124,8 @@ def plan(
             raise UsageError(f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'")
         found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
         if found[0].kind == "picture":
+            if folder.suffix.lower() in VIDEO_SUFFIXES:
+                raise UsageError(f"{inputs[0]} is no video, {folder} would be one")
             check_writable(folder)
         else:
             check_video_target(folder)
