@@ -34,6 +34,8 @@ const OVERLAP = 1 / 4;
 const GRAY_LEVELS = 2;
 /** How often the statistics of a picture are measured. */
 const ROUNDS = {given: 1, iterated: 2};
+/** About the share of a tile's time that measuring takes of a part, for the shipped models 1/25 to 1/12. */
+const MEASURING = 1 / 16;
 /** Weights of the rain layer of a gray picture, ITU-R BT.601. */
 const LUMA = [0.299, 0.587, 0.114];
 
@@ -58,14 +60,22 @@ export async function restore(model, picture, checkpoint) {
   const columns = spans(width, tileWidth, overlap, multipleOf);
   const total = rows.length * columns.length;
   const rounds = total > 1 && model.statistics !== null ? ROUNDS[model.statistics] : 0;
-  const parts =
-    rounds * touching(height, tileHeight).length * touching(width, tileWidth).length;
+  const parts = touching(height, tileHeight).length * touching(width, tileWidth).length;
+  // After the first round, the whole network runs in order to measure.
+  const spent = (/** @type {number} */ measured) =>
+    MEASURING * Math.min(measured, parts) + Math.max(measured - parts, 0);
+  const before = spent(rounds * parts);
 
   let measured = 0;
   const measuring = () =>
-    checkpoint({phase: 'measuring', done: measured, total: parts, share: measured / (parts + total)});
+    checkpoint({
+      phase: 'measuring',
+      done: measured,
+      total: rounds * parts,
+      share: spent(measured) / (before + total),
+    });
   const restoring = (/** @type {number} */ done) =>
-    checkpoint({phase: 'restoring', done, total, share: (parts + done) / (parts + total)});
+    checkpoint({phase: 'restoring', done, total, share: (before + done) / (before + total)});
 
   if (rounds > 0) {
     await measuring();
