@@ -319,6 +319,26 @@ def test_pages_of_tiff_keep_their_sizes_and_metadata(tmp_path, rgb):
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("target", ["b.gif", "b.apng", "b.webp", "b.avif"])
+def test_pages_become_frames_of_a_second(tmp_path, target, bits):
+    pages = [
+        Picture(np.full((8, 16, 3), level * (257 if bits == 16 else 1), f"uint{bits}"))
+        for level in (60, 120, 180)
+    ]
+    write_pictures(tmp_path / "a.tif", pages, 3)
+    pages = read_pictures(tmp_path / "a.tif")
+    write_pictures(tmp_path / target, pages, 3, read_header(tmp_path / "a.tif").loop)
+    assert [frame.duration for frame in read_pictures(tmp_path / target)] == [1000] * 3
+
+
+def test_frames_without_a_time_have_none(tmp_path):
+    moving(tmp_path, "a.gif")
+    assert [frame.duration for frame in read_pictures(tmp_path / "a.gif")] == [0, 0, 0]
+    write_pictures(tmp_path / "b.gif", read_pictures(tmp_path / "a.gif"), 3)
+    assert [frame.duration for frame in read_pictures(tmp_path / "b.gif")] == [0, 0, 0]
+
+
 def test_all_frames_together_have_a_limit(tmp_path, monkeypatch):
     moving(tmp_path, "a.gif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16 * 8 * 3 // 4)
@@ -371,7 +391,7 @@ def test_without_an_extra_it_is_said_what_to_install(
 def test_pipes_and_devices_are_no_pictures(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     for path in (tmp_path / "a.jpg", "/dev/zero"):
-        with pytest.raises(ImageError, match="a pipe or device"):
+        with pytest.raises(ImageError, match=f"^{path}: a pipe or device"):
             read_picture(path)
 
 

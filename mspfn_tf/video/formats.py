@@ -5,7 +5,14 @@ from pathlib import Path
 
 from mspfn_tf.errors import UsageError
 
-VIDEO_SUFFIXES = (".m4v", ".mkv", ".mov", ".mp4", ".webm")
+CONTAINERS = {  # FFmpeg's names
+    ".m4v": "mp4",
+    ".mkv": "matroska",
+    ".mov": "mov",
+    ".mp4": "mp4",
+    ".webm": "webm",
+}
+VIDEO_SUFFIXES = tuple(CONTAINERS)
 """What can be written."""
 _SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 # Of pictures in the container of MP4: AVIF, HEIF, Canon's raw files.

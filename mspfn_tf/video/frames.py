@@ -4,6 +4,7 @@ Here a frame is a picture as any other: ``[H, W, 3]``, RGB, upright; ``uint8``, 
 [0, 1] where the file has more than 8 bits.
 """
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
@@ -37,6 +38,7 @@ class VideoFrame:
 
 def load_av() -> ModuleType:
     """Returns the module `av`. Raises `UsageError` where the extra is not installed."""
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells errors only
     try:
         import av
     except ImportError as error:

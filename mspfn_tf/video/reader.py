@@ -50,8 +50,7 @@ class VideoReader:
     ):
         self._av = load_av()
         self.path = Path(path)
-        check_seconds("start", start)
-        check_seconds("duration", duration)
+        check_part(start, duration)
         self.dropped = []
         if not self.path.is_file():
             raise UsageError(f"{path}: no such file")
@@ -253,10 +252,12 @@ class VideoReader:
         self.container.close()
 
 
-def check_seconds(name: str, value: float | None) -> None:
-    """Raises `UsageError` where `value` is no time in a video."""
-    if value is not None and not 0 <= value < 1e9:
-        raise UsageError(f"{name} must be seconds from 0 up; received {value}")
+def check_part(start: float | None, duration: float | None, flag: str = "") -> None:
+    """Raises `UsageError` where these are no part of a video; `flag` stands before their names."""
+    if start is not None and not 0 <= start < 1e9:
+        raise UsageError(f"{flag}start must be seconds from 0 up; received {start}")
+    if duration is not None and not 0 < duration < 1e9:
+        raise UsageError(f"{flag}duration must be seconds, more than 0; received {duration}")
 
 
 def _seconds(value):
