@@ -158,7 +158,9 @@ def kill_after(monkeypatch, pictures):
     monkeypatch.setattr(workers.Worker, "_restored", restored)
 
 
-@pytest.mark.parametrize("pictures", [0, 1, 3, 5])
+@pytest.mark.parametrize(
+    "pictures", [3, *(pytest.param(count, marks=pytest.mark.slow) for count in (0, 1, 5))]
+)
 def test_a_killed_run_is_resumed(archive, tmp_path, monkeypatch, pictures):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:

@@ -28,6 +28,7 @@ def test_presets_state_their_multiply_adds():
         assert PRESETS[name]["multiply_adds_256"] == multiply_adds(model, (256, 256))
 
 
+@pytest.mark.slow
 def test_grows_with_the_picture_and_the_recurrent_steps():
     arguments = {"width": 4, "blocks": 1, "rcabs": (0, 0, 0), "hidden": (4, 4, 4)}
     one = MSPFN(**arguments, reduction=None)

@@ -93,7 +93,13 @@ def test_unknown_preset_lists_the_known_ones():
         MSPFN.from_preset("mspfn_giant")
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    "style",
+    [
+        style if style == "phone" else pytest.param(style, marks=pytest.mark.slow)
+        for style in STYLES
+    ],
+)
 def test_every_size_of_eights_and_every_gradient(style):
     keras.utils.set_random_seed(1)
     model = MSPFN(**{**TINY, "reduction": 1, **STYLES[style]})

@@ -335,6 +335,7 @@ def test_any_size_keeps_shape_and_type(preset, size):
         assert rainy.dtype == np.uint8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_files", [False, True])
 def test_presets_keep_their_promise(with_files):
     """Light rain lands near 25 to 30 dB, heavy rain near 12 to 17 dB, mixed rain between."""
