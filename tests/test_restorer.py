@@ -255,6 +255,7 @@ def test_a_lite_file_needs_neither_tensorflow_nor_keras(lite_files):
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_another_backend_gives_the_same_picture(tmp_path):
     pytest.importorskip("jax")
     model = residual_model()
