@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from mspfn_tf.errors import UsageError
@@ -194,6 +195,16 @@ def test_palettes_become_rgb_with_their_transparency(tmp_path, rgb):
     indices = np.array(image)
     expected = np.where(indices == 0, 0, np.where(indices == 1, 100, 255))
     np.testing.assert_array_equal(seen_through.alpha, expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 5])
+def test_extra_channels_of_tiff_are_left_behind_and_said(tmp_path, rgb, channels):
+    samples = np.concatenate([rgb, rgb], axis=-1)[..., :channels]
+    kinds = ["unassalpha", "unspecified"][: channels - 3]
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=kinds)
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.rgb, rgb)
+    assert bool(picture.metadata.dropped) == (channels > (3 if picture.alpha is None else 4))
 
 
 def test_cmyk_becomes_rgb(tmp_path, smooth):

@@ -290,7 +290,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, photos, model, capsys):
     assert "3 restored, 27 left out, 0 failed" in written.out
     (line,) = written.err.splitlines()
     assert line.startswith("mspfn restore: 27 left out: ")
-    assert f"{photos}/notes\\x1b[31m.txt (no picture or video)" in line
+    assert f"{photos}/notes\\x1b[31m.txt (no readable picture or video)" in line
     assert f"{photos}/pipe.jpg (a pipe or device)" in line
     assert "z24" not in line and "and 7 more (--verbose names all)" in line
     common = [photos, "--output", tmp_path / "out", "--model", model, "--overwrite"]

@@ -104,10 +104,10 @@ def test_nothing_is_left_out_silently(tmp_path, tree):
     assert left_out == {
         ".hidden": "(hidden)",
         "broken.png": "(a link to nothing)",
-        "empty": "(no picture or video)",
+        "empty": "(no readable picture or video)",
         "itself.png": "(a link to nothing)",
         "linked": "(a link to a folder that was visited already)",
-        "notes.txt": "(no picture or video)",
+        "notes.txt": "(no readable picture or video)",
         "pipe.jpg": "(a pipe or device)",
         "up": "(a link to a folder that was visited already)",
     }

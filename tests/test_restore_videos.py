@@ -66,7 +66,8 @@ def test_folder_of_videos_and_pictures(tmp_path, folder, model, capsys):
     assert is_half(folder / "clip.mp4", tmp_path / "out" / "deep" / "nameless.mkv")
     written = capsys.readouterr()
     assert (
-        "3 restored, 1 left out" in written.out and "notes.txt (no picture or video)" in written.err
+        "3 restored, 1 left out" in written.out
+        and "notes.txt (no readable picture or video)" in written.err
     )
     assert run(*arguments, "--compare", "--resume") == 0
     assert "0 restored, 3 skipped" in capsys.readouterr().out
@@ -122,6 +123,11 @@ def test_flags_for_videos_where_there_is_none(tmp_path, folder, model):
 def test_a_picture_becomes_no_video(tmp_path, folder, model):
     with pytest.raises(UsageError, match=r"photo\.png is no video, .*a\.mp4 would be one"):
         run(folder / "photo.png", "--output", tmp_path / "a.mp4", "--model", model)
+
+
+def test_several_inputs_need_a_folder(tmp_path, folder, model):
+    with pytest.raises(UsageError, match=r"a\.mp4 is a video's name; expected a folder's"):
+        run(folder, "--output", tmp_path / "a.mp4", "--model", model)
 
 
 def test_options_are_pairs(capsys):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from mspfn_tf.pictures import sixteen_bits
 from mspfn_tf.pictures.formats import ImageError, kind_of, register
@@ -144,6 +144,8 @@ def read_pictures(path: str | os.PathLike) -> Iterator[Picture]:
                     image.seek(number)
                 is_frame = header.frames > 1 and header.kind != "TIFF"
                 picture = _to_picture(image, path, is_frame)
+                if header.kind == "TIFF" and _has_extra_channels(image):
+                    picture = _with_dropped(picture, "extra channels besides the colours and alpha")
                 if header.kind == "JXL" and read_jpeg_xl_header(path).depth > 8:
                     picture = _with_dropped(picture, "all but 8 bits of each channel")
                 yield picture
@@ -159,6 +161,11 @@ def _frame_numbers(image, header):
             numbers.append(number)
     image.seek(0)
     return numbers
+
+
+def _has_extra_channels(image):
+    samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    return samples > len(image.getbands())
 
 
 def _checked_kind(path):
@@ -207,7 +214,8 @@ def _naming(path):
     except BaseException as error:
         if not isinstance(error, _DAMAGE) and type(error).__module__ != "pyo3_runtime":
             raise
-        raise ImageError(f"{path}: damaged or truncated picture ({error})") from error
+        reason = " ".join(str(error).split())  # some decoders tell it in several lines
+        raise ImageError(f"{path}: damaged or truncated picture ({reason})") from error
 
 
 def _check_pixels(path, size, frames=1):

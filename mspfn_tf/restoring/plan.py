@@ -243,7 +243,7 @@ def _walk(folder, output):
                 if kind is not None:
                     files.append((path, kind))
                 else:
-                    left_out.append((path, reason or "(no picture or video)"))
+                    left_out.append((path, reason or "(no readable picture or video)"))
     return sorted(files), left_out, unreadable
 
 
@@ -345,8 +345,10 @@ def _check_folder(folder):
     )
     if not existing.is_dir():
         raise UsageError(f"{existing} is a file, expected a folder for the output")
-    if folder.suffix.lower() in PICTURE_SUFFIXES and not os.path.exists(folder):
-        raise UsageError(f"output {folder} is a picture's name; expected a folder's")
+    if not os.path.exists(folder):
+        for what, suffixes in (("picture", PICTURE_SUFFIXES), ("video", VIDEO_SUFFIXES)):
+            if folder.suffix.lower() in suffixes:
+                raise UsageError(f"output {folder} is a {what}'s name; expected a folder's")
     if not os.access(existing, os.W_OK):
         raise UsageError(f"no permission to write to {existing}")
 
