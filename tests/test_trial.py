@@ -13,6 +13,7 @@ from mspfn_tf.runtimes import trial
 from mspfn_tf.runtimes.litert import attempt
 from tests.export_models import PHONE, small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
+from tests.trial_server import TrialServer
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,14 @@ def test_a_file_that_never_ends_is_a_message(content, monkeypatch):
         trial.check_stranger(attempt, "a.tflite", content)
 
 
-def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch):
+@pytest.fixture
+def server(monkeypatch):
+    with TrialServer("ai_edge_litert.interpreter", "mspfn_tf.runtimes.litert") as server:
+        monkeypatch.setattr(trial, "subprocess", server)
+        yield
+
+
+def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch, server):
     """Structure is damaged where it stands, before and after the weights."""
     for module in (inspection, trial):
         monkeypatch.setattr(module, "most_bytes", lambda: 500_000_000)
