@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mspfn_tf import evaluation, metrics
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import partial_path
 from mspfn_tf.sets.pairs import FolderPairs
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
@@ -131,6 +133,16 @@ def test_an_interrupted_run_continues(folder, tmp_path):
     assert restorer.calls == 3 + 6  # what was missing, and the rows of the sheet
     assert scores["images"] == whole["images"]
     assert not (tmp_path / "out/partial.jsonl").exists()
+
+
+def test_what_a_killed_run_left_is_cleared(folder, tmp_path):
+    mine = partial_path(tmp_path / "out/sheet.png")
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-4194303-"))
+    mine.parent.mkdir()
+    mine.touch()
+    dead.touch()
+    evaluate(folder, tmp_path / "out")
+    assert mine.exists() and not dead.exists()
 
 
 def test_a_complete_evaluation_is_not_repeated(folder, tmp_path):

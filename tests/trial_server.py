@@ -84,7 +84,7 @@ def _try(arguments, given, said, timeout):
     try:
         os.dup2(given.fileno(), 0)
         os.dup2(said.fileno(), 1)
-        sys.stdin = open(0, closefd=False)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 the fork ends with it
         signal.alarm(math.ceil(timeout))
         trial._main(*arguments)
         sys.stdout.flush()
