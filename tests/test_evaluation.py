@@ -88,12 +88,19 @@ def test_scores_json(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "cell"),
     [("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"),
-     ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ('a"b\nc,d', 'a"b\nc,d'), ("plain", "plain")],
+     ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ("\n=1", "'\n=1"),
+     ("＝1", "'＝1"), ('a"b\nc,d', 'a"b\nc,d'), ("plain", "plain")],
 )  # fmt: skip
 def test_names_are_text_for_spreadsheets(tmp_path, name, cell):
     evaluation.write_table(tmp_path / "scores.csv", [{"name": name, "psnr": -1.5}])
     with open(tmp_path / "scores.csv", newline="") as file:
         assert list(csv.reader(file)) == [["name", "psnr"], [cell, "-1.5"]]
+
+
+def test_a_separator_of_another_country_begins_no_cell(tmp_path):
+    for name in ("a;=1", "a\t=1"):
+        evaluation.write_table(tmp_path / "scores.csv", [{"name": name, "psnr": 30.0}])
+        assert (tmp_path / "scores.csv").read_text() == f'"name","psnr"\n"{name}",30.0\n'
 
 
 def test_scores_csv_and_sheet(folder, tmp_path):

@@ -351,7 +351,7 @@ def test_names_that_are_not_utf8(tmp_path, capsys):
     assert main(["score", *map(str, folders), "--output", str(output)]) == 0
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert os.fsencode(scores["images"][0]["name"]) == b"a\xff"
-    assert "a\\udcff," in (output / "scores.csv").read_text(encoding="utf-8")
+    assert '"a\\udcff",' in (output / "scores.csv").read_text(encoding="utf-8")
     assert main(["score", str(folders[0]), str(folders[0])]) == 0
     assert "infinite: a\\udcff" in capsys.readouterr().out
     restored = evaluation.evaluate(darken, FolderPairs(tmp_path), tmp_path / "all", {"model": "x"})
