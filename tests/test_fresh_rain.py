@@ -60,6 +60,20 @@ def test_rain_falls_on_its_share_and_leaves_the_clean_half_alone():
     np.testing.assert_array_equal(rainy, dry.batch(0, 32)[0])
 
 
+def test_a_share_of_the_patches_stays_clean():
+    rain = FreshRain(1.0)
+    wet, some = stream(rain), stream(rain, clean_share=0.3)
+    untouched = []
+    for step in range(20):
+        (rainy, clean), (fallen, same) = some.batch(step, 32), wet.batch(step, 32)
+        np.testing.assert_array_equal(clean, same)
+        for patch, dry, rained in zip(rainy, clean, fallen, strict=True):
+            untouched.append(np.array_equal(patch, dry))
+            assert untouched[-1] or np.array_equal(patch, rained)  # the others' rain is the same
+        np.testing.assert_array_equal(some.batch(step, 32, slice(2, 4))[0], rainy[2:4])
+    assert 0.15 < np.mean(untouched) < 0.45
+
+
 def test_rows_see_different_rain():
     class Same(Pairs):
         def __getitem__(self, index):

@@ -26,7 +26,7 @@ _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN = range(4)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN = range(5)
 
 
 class Pairs(Protocol):
@@ -101,6 +101,8 @@ class PatchStream:
         crops_per_pair: patches taken from a pair before it may leave the cache.
         fresh_rain: `FreshRain`, which rains anew on some of the patches, or None. It rains on the
             turned patch, so that rain falls from above in any case.
+        clean_share: share of the patches, 0..1, whose rainy half is their clean one, so that the
+            network learns to leave alone what has no rain.
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -114,6 +116,7 @@ class PatchStream:
         cache_bytes: int = 2**31,
         crops_per_pair: int = 1,
         fresh_rain: FreshRain | None = None,
+        clean_share: float = 0.0,
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -121,6 +124,7 @@ class PatchStream:
         self.seed = seed
         self.crops_per_pair = crops_per_pair
         self.fresh_rain = fresh_rain
+        self.clean_share = clean_share
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -198,7 +202,9 @@ class PatchStream:
                 if crop.shape[:2] != out.shape[1:3]:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = turned(crop, row.transform)
-            if self.fresh_rain is not None:
+            if _random(self.seed, _CLEAN, step, number).random() < self.clean_share:
+                patches[0, index] = patches[1, index]
+            elif self.fresh_rain is not None:
                 rng = _random(self.seed, _RAIN, step, number)
                 rainy = self.fresh_rain.draw(patches[1, index], rng)
                 if rainy is not None:

@@ -101,6 +101,9 @@ class Recipe:
     rain_mix: float = _field(
         "share of the fresh rain, 0..1, whose streaks RainMix warps and mixes", 0.0
     )
+    clean_share: float = _field(
+        "share of the patches, 0..1, that go in without rain: none is to be taken away", 0.0
+    )
     symmetries: str = _field(
         "flips and rotations of the patches: all 8, or the 4 that keep rain upright",
         "all",
@@ -199,8 +202,9 @@ class Recipe:
         self._set("model_arguments", _arguments(self.model_arguments))
         for field in dataclasses.fields(self):
             self._check(field)
-        if self.fresh_rain > 1 or self.rain_mix > 1 or self.teacher_weight > 1:
-            raise UsageError("fresh_rain, rain_mix and teacher_weight are shares, at most 1")
+        for name in ("fresh_rain", "rain_mix", "clean_share", "teacher_weight"):
+            if getattr(self, name) > 1:
+                raise UsageError(f"{name} {getattr(self, name):g}: a share is at most 1")
         if (self.task == "none") == bool(self.task_model):
             raise UsageError("task and task_model go together: give both or neither")
         if self.ema >= 1:
@@ -266,7 +270,10 @@ class Recipe:
         fields["streaks"] = _folder_digest(self.streaks)
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
-        if self.task == "none":  # runs from before there were tasks can be resumed
+        # Runs from before there were these can be resumed.
+        if not self.clean_share:
+            del fields["clean_share"]
+        if self.task == "none":
             fields = {name: v for name, v in fields.items() if not name.startswith("task")}
         else:
             network = self.task_model_weights if self.task_model == "espnet" else self.task_model

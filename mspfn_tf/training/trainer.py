@@ -186,6 +186,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             fresh_rain=fresh_rain,
+            clean_share=recipe.clean_share,
             upright=recipe.symmetries == "upright",
         )
 
