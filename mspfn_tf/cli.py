@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
 from mspfn_tf.quiet import quiet_tensorflow
+from mspfn_tf.terminal import say
 
 VERBS = (
     "restore",
@@ -60,13 +61,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process' own) and returns its exit status."""
-    arguments = build_parser().parse_args(argv)
-    quiet_tensorflow()
+    name = "mspfn"
     try:
+        arguments = build_parser().parse_args(argv)
+        name = f"mspfn {arguments.verb}"
+        quiet_tensorflow()
         return arguments.run(arguments)
     except UsageError as error:
-        print(f"mspfn {arguments.verb}: error: {error}", file=sys.stderr)
+        for line in f"{name}: error: {error}".split("\n"):
+            say(line, sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"mspfn {arguments.verb}: interrupted", file=sys.stderr)
+        say(f"{name}: interrupted", sys.stderr)
         return 130

@@ -37,10 +37,10 @@ def bar_size(stream: TextIO) -> dict[str, Any]:
     """The size of the terminal at `stream`, as arguments of tqdm: 80x24 where it tells none (those
     that `script` and containers open begin with 0x0), since tqdm would draw nothing there."""
     try:
-        columns = os.get_terminal_size(stream.fileno()).columns
+        columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        columns = 0
-    return {"dynamic_ncols": True} if columns else {"ncols": 80, "nrows": 24}
+        columns = lines = 0
+    return {"dynamic_ncols": True} if columns and lines else {"ncols": columns or 80, "nrows": 24}
 
 
 class Bars:

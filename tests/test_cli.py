@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import mspfn_tf
+from mspfn_tf import cli
 from mspfn_tf.cli import VERBS, main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,25 @@ def test_wrong_usage_is_status_2(capsys):
         assert stop.value.code == 2
     assert main(["info", "--preset", "mspfn_giant"]) == 2
     assert "mspfn_m17n1" in capsys.readouterr().err
+
+
+def test_interrupted_at_any_time(monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "quiet_tensorflow", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "mspfn info: interrupted\n"
+    monkeypatch.setattr(cli, "build_parser", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "mspfn: interrupted\n"
+
+
+def test_messages_hold_no_control_characters(tmp_path, capsys):
+    name = tmp_path / "a\x1b[31m.jpg"
+    assert main(["restore", str(name), "--output", str(tmp_path / "out")]) == 2
+    assert "no such file or folder: " in (told := capsys.readouterr().err)
+    assert "a\\x1b[31m.jpg" in told and "\x1b" not in told
 
 
 def test_info(capsys):

@@ -248,6 +248,8 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
     Image.new("RGB", (40_000, 2)).save(tmp_path / "half.png")
     frames = [Image.new("RGB", (8, 8), (level,) * 3) for level in (60, 120)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    pages = [Image.new("RGB", (8, side)) for side in (8, 9)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     alpha = np.zeros((4, 4), np.uint8)
     write_picture(tmp_path / "alpha.png", np.zeros((4, 4, 3), np.uint8), Picture(None, alpha))
     for name, target, comparison, message in [
@@ -255,6 +257,7 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
         ("half.png", "a.webp", None, "at most 16383 pixels a side"),
         ("half.png", "a.jpg", "b.jpg", "b.jpg: '.jpg' files hold at most 65500"),
         ("moving.gif", "a.jpg", None, "hold one picture, this one has 2 frames"),
+        ("pages.tif", "a.webp", None, "pages of different sizes, which '.webp' files cannot"),
         ("alpha.png", "a.jpg", None, "cannot hold alpha"),
     ]:
         comparison = tmp_path / comparison if comparison else None

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from mspfn_tf.errors import UsageError
@@ -196,6 +197,16 @@ def test_palettes_become_rgb_with_their_transparency(tmp_path, rgb):
     np.testing.assert_array_equal(seen_through.alpha, expected)
 
 
+@pytest.mark.parametrize("channels", [3, 4, 5])
+def test_extra_channels_of_tiff_are_left_behind_and_said(tmp_path, rgb, channels):
+    samples = np.concatenate([rgb, rgb], axis=-1)[..., :channels]
+    kinds = ["unassalpha", "unspecified"][: channels - 3]
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=kinds)
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.rgb, rgb)
+    assert bool(picture.metadata.dropped) == (channels > (3 if picture.alpha is None else 4))
+
+
 def test_cmyk_becomes_rgb(tmp_path, smooth):
     Image.fromarray(smooth).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
     picture = read_picture(tmp_path / "a.jpg")
@@ -319,6 +330,26 @@ def test_pages_of_tiff_keep_their_sizes_and_metadata(tmp_path, rgb):
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("target", ["b.gif", "b.apng", "b.webp", "b.avif"])
+def test_pages_become_frames_of_a_second(tmp_path, target, bits):
+    pages = [
+        Picture(np.full((8, 16, 3), level * (257 if bits == 16 else 1), f"uint{bits}"))
+        for level in (60, 120, 180)
+    ]
+    write_pictures(tmp_path / "a.tif", pages, 3)
+    pages = read_pictures(tmp_path / "a.tif")
+    write_pictures(tmp_path / target, pages, 3, read_header(tmp_path / "a.tif").loop)
+    assert [frame.duration for frame in read_pictures(tmp_path / target)] == [1000] * 3
+
+
+def test_frames_without_a_time_have_none(tmp_path):
+    moving(tmp_path, "a.gif")
+    assert [frame.duration for frame in read_pictures(tmp_path / "a.gif")] == [0, 0, 0]
+    write_pictures(tmp_path / "b.gif", read_pictures(tmp_path / "a.gif"), 3)
+    assert [frame.duration for frame in read_pictures(tmp_path / "b.gif")] == [0, 0, 0]
+
+
 def test_all_frames_together_have_a_limit(tmp_path, monkeypatch):
     moving(tmp_path, "a.gif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16 * 8 * 3 // 4)
@@ -371,7 +402,7 @@ def test_without_an_extra_it_is_said_what_to_install(
 def test_pipes_and_devices_are_no_pictures(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     for path in (tmp_path / "a.jpg", "/dev/zero"):
-        with pytest.raises(ImageError, match="a pipe or device"):
+        with pytest.raises(ImageError, match=f"^{path}: a pipe or device"):
             read_picture(path)
 
 

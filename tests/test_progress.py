@@ -1,13 +1,19 @@
 import contextlib
 import io
 import os
+import struct
+import warnings
+from pathlib import Path
 
 import pytest
 
 from mspfn_tf.commands.restore import _Progress
+from mspfn_tf.restoring.plan import Job
 from mspfn_tf.terminal import Bars
 
-pty = pytest.importorskip("pty")  # no such on Windows
+pty = pytest.importorskip("pty")  # none of these on Windows
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 pytestmark = pytest.mark.slow
 
 
@@ -35,9 +41,28 @@ def test_silent_where_nobody_looks():
     assert stream.getvalue() == ""
 
 
-def test_a_terminal_that_does_not_tell_its_width(monkeypatch):
+def test_parts_never_make_more_than_all(monkeypatch):
+    stream = _Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    jobs = [Job(Path(name), Path(name)) for name in "abc"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # tqdm warns
+        with _Progress(len(jobs), verbose=False, hidden=None) as progress:
+            for job in jobs:
+                for part in (0.1, 0.4, 1.0, 1.0 + 1e-9):
+                    progress.part(job, part)
+            assert progress._bar.n == 3
+            for job in jobs:
+                progress.done(job)
+            assert progress._bar.n == 3
+    assert "100%" in stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [0, 60])
+def test_a_terminal_that_does_not_tell_its_size(monkeypatch, columns):
     ours, theirs = pty.openpty()
-    assert os.get_terminal_size(theirs).columns == 0
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, columns, 0, 0))
+    assert os.get_terminal_size(theirs) == (columns, 0)
     with open(theirs, "w") as stream:
         with Bars(stream) as bars:
             bars("reading", 1, 3)

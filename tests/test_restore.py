@@ -156,7 +156,7 @@ def test_a_preset_without_weights_comes_with_advice(tmp_path, photos, monkeypatc
     ("inputs", "output", "message"),
     [
         (["photos/none.png"], "out.png", "no such file or folder: .*none.png"),
-        (["empty"], "out", "no pictures in .*empty"),
+        (["empty"], "out", "no pictures or videos in .*empty"),
         (["photos"], "photos/out", "within the input folder"),
         (["photos"], "photos", "within the input folder"),
         (["photos/a.png"], "photos/a.png", r"a\.png is an input"),
@@ -182,8 +182,22 @@ def test_wrong_usage_is_found_before_any_work(tmp_path, photos, model, inputs, o
 def test_a_comparison_and_a_picture_of_its_name_collide(tmp_path, photos, model):
     write_picture(photos / "a_compare.png", np.zeros((3, 3, 3), np.uint8))
     assert run(photos, "--output", tmp_path / "plain", "--model", model) == 0
-    with pytest.raises(UsageError, match=r"written to .*a_compare\.png"):
+    with pytest.raises(UsageError, match=r"written to .*a_compare\.png: .* or without --compare"):
         run(photos, "--output", tmp_path / "out", "--model", model, "--compare")
+    (photos / "a_compare.png").unlink()
+    again = (photos, "--output", tmp_path / "plain", "--model", model, "--compare", "--resume")
+    (tmp_path / "plain" / "a.png").unlink()
+    other = (tmp_path / "plain" / "a_compare.png").read_bytes()
+    with pytest.raises(UsageError, match=r"a_compare\.png exists already, but not .*a\.png"):
+        run(*again)
+    assert (tmp_path / "plain" / "a_compare.png").read_bytes() == other
+
+
+def test_an_output_folder_without_permission_is_wrong_usage(tmp_path, photos, model, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    for output in ("out.png", "out", "deeper/out.png"):
+        with pytest.raises(UsageError, match=f"no permission to write to {tmp_path}$"):
+            run(photos / "a.png", "--output", tmp_path / output, "--model", model)
 
 
 def test_wrong_options(tmp_path, photos, model):
@@ -276,7 +290,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, photos, model, capsys):
     assert "3 restored, 27 left out, 0 failed" in written.out
     (line,) = written.err.splitlines()
     assert line.startswith("mspfn restore: 27 left out: ")
-    assert f"{photos}/notes\\x1b[31m.txt (no picture)" in line
+    assert f"{photos}/notes\\x1b[31m.txt (no readable picture or video)" in line
     assert f"{photos}/pipe.jpg (a pipe or device)" in line
     assert "z24" not in line and "and 7 more (--verbose names all)" in line
     common = [photos, "--output", tmp_path / "out", "--model", model, "--overwrite"]

@@ -104,10 +104,10 @@ def test_nothing_is_left_out_silently(tmp_path, tree):
     assert left_out == {
         ".hidden": "(hidden)",
         "broken.png": "(a link to nothing)",
-        "empty": "(no picture)",
+        "empty": "(no readable picture or video)",
         "itself.png": "(a link to nothing)",
         "linked": "(a link to a folder that was visited already)",
-        "notes.txt": "(no picture)",
+        "notes.txt": "(no readable picture or video)",
         "pipe.jpg": "(a pipe or device)",
         "up": "(a link to a folder that was visited already)",
     }
@@ -134,6 +134,15 @@ def test_folders_that_cannot_be_read_are_named(tmp_path, tree, monkeypatch):
     planned = plan([tmp_path / "in"], tmp_path / "out")
     assert targets(planned, tmp_path / "out") == ["a.png"]
     assert planned.unreadable == [(tmp_path / "in/locked", "cannot be read (Permission denied)")]
+
+
+def test_inputs_that_cannot_be_looked_at_are_named(tmp_path, monkeypatch):
+    def refusing(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "lstat", refusing)
+    with pytest.raises(UsageError, match=r"a\.png cannot be read \(Permission denied\)"):
+        plan([tmp_path / "a.png"], tmp_path / "out")
 
 
 def test_what_is_complete_is_left_alone(tmp_path, tree):

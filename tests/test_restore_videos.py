@@ -65,7 +65,10 @@ def test_folder_of_videos_and_pictures(tmp_path, folder, model, capsys):
     ]
     assert is_half(folder / "clip.mp4", tmp_path / "out" / "deep" / "nameless.mkv")
     written = capsys.readouterr()
-    assert "3 restored, 1 left out" in written.out and "notes.txt (no picture)" in written.err
+    assert (
+        "3 restored, 1 left out" in written.out
+        and "notes.txt (no readable picture or video)" in written.err
+    )
     assert run(*arguments, "--compare", "--resume") == 0
     assert "0 restored, 3 skipped" in capsys.readouterr().out
 
@@ -86,8 +89,12 @@ def test_flags(tmp_path, folder, model):
     "flags, message",
     [
         (("--codec", "x999"), "codec x999: FFmpeg has no such encoder"),
+        (("--codec", "libvpx"), "codec libvpx: .mp4 files cannot hold it"),
+        (("--crf", "99"), "crf must be from 0 to 51 for libx264; received 99"),
+        (("-e", "presset=slow"), "codec libx264 has no option presset"),
         (("--start", "-1"), "--start must be seconds from 0 up; received -1"),
         (("--duration", "nan"), "--duration must be seconds"),
+        (("--duration", "0"), "--duration must be seconds, more than 0; received 0"),
         (("--output", "out.avi"), "cannot write '.avi' videos"),
         (("--output", "out.png"), "cannot write '.png' videos"),
     ],
@@ -99,11 +106,28 @@ def test_wrong_flags(tmp_path, folder, model, flags, message):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
+def test_wrong_flags_for_one_of_many_videos(tmp_path, folder, model):
+    write_video(folder / "clip.webm", moving_window(2, (48, 64)), "libvpx-vp9")
+    with pytest.raises(UsageError, match="codec libx264: .webm files cannot hold it"):
+        run(folder, "--output", tmp_path / "out", "--model", model, "--codec", "libx264")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
 def test_flags_for_videos_where_there_is_none(tmp_path, folder, model):
     with pytest.raises(UsageError, match="--crf is for videos: there is none"):
         run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--crf", 3)
     with pytest.raises(UsageError, match="--temporal is for videos"):
         run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--no-temporal")
+
+
+def test_a_picture_becomes_no_video(tmp_path, folder, model):
+    with pytest.raises(UsageError, match=r"photo\.png is no video, .*a\.mp4 would be one"):
+        run(folder / "photo.png", "--output", tmp_path / "a.mp4", "--model", model)
+
+
+def test_several_inputs_need_a_folder(tmp_path, folder, model):
+    with pytest.raises(UsageError, match=r"a\.mp4 is a video's name; expected a folder's"):
+        run(folder, "--output", tmp_path / "a.mp4", "--model", model)
 
 
 def test_options_are_pairs(capsys):
@@ -117,7 +141,9 @@ def test_options_are_pairs(capsys):
 def test_a_damaged_video_is_named_and_the_others_go_on(tmp_path, folder, model, capsys):
     data = (folder / "clip.mp4").read_bytes()
     (folder / "broken.mp4").write_bytes(data[: len(data) // 2])
+    (folder / "empty.mkv").touch()
     assert run(folder, "--output", tmp_path / "out", "--model", model) == 1
     written = capsys.readouterr()
-    assert "broken.mp4: cannot be read as a video" in written.err
-    assert "3 restored" in written.err and "1 failed" in written.err
+    for name in ("broken.mp4", "empty.mkv"):
+        assert f"{name}: cannot be read as a video" in written.err
+    assert "3 restored" in written.err and "2 failed" in written.err

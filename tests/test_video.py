@@ -16,7 +16,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.video import is_video, restore_video, video_target
-from mspfn_tf.video.files import VideoReader
+from mspfn_tf.video.files import VIDEO_SUFFIXES, VideoReader, check_encoding
 
 av = pytest.importorskip("av")
 
@@ -211,13 +211,46 @@ def test_encoder_options(tmp_path):
         restore_video(same, source, tmp_path / "x.mp4", codec="x999")
     with pytest.raises(UsageError, match="aac: an encoder for audio"):
         restore_video(same, source, tmp_path / "x.mp4", codec="aac")
-    with pytest.raises(UsageError, match="x.webm: .webm files cannot hold libx264"):
+    with pytest.raises(UsageError, match="codec libx264: .webm files cannot hold it"):
         restore_video(same, source, tmp_path / "x.webm", codec="libx264")
     with pytest.raises(UsageError, match="cannot write '.avi' videos, only .m4v"):
         restore_video(same, source, tmp_path / "x.avi")
     with pytest.raises(UsageError, match="does not take"):
         restore_video(same, source, tmp_path / "x.mp4", options={"crf": "many"})
+    with pytest.raises(UsageError, match="crf must be from 0 to 51 for libx264; received 99"):
+        restore_video(same, source, tmp_path / "x.mp4", crf=99)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["40.mp4", "8.mp4", "a.mkv", "rain.mp4"]
+
+
+def test_what_no_video_can_be_written_with_is_known_before(tmp_path):
+    for suffix in VIDEO_SUFFIXES:
+        check_encoding(suffix)
+    check_encoding(".mkv", "ffv1", options={"level": "3"})
+    # It takes frames of a few sizes only, of which the tried one is none.
+    check_encoding(".mov", "dvvideo")
+    for arguments, message in (
+        ((".webm", "libx264"), "codec libx264: .webm files cannot hold it"),
+        ((".webm", None, 64), "libvpx-vp9 does not take .* with crf=64, b=0"),
+        ((".mp4", "libx265", 52), "crf must be from 0 to 51 for libx265"),
+        ((".mp4", "mpeg4", 20), "mpeg4 has no option crf"),
+        ((".mp4", None, -1), "crf must be from 0 to 51 for libx264; received -1"),
+        ((".mkv", "ffv1", None, {"levle": "3"}), "ffv1 has no option levle"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check_encoding(*arguments)
+
+
+def test_encoders_are_quiet(tmp_path, capfd):
+    source = write_video(tmp_path / "rain.mp4", moving_window(3, (64, 80)))
+    codecs = [codec for codec in ("libx265", "libsvtav1") if codec in av.codecs_available]
+    for codec in codecs:
+        restore_video(same, source, tmp_path / f"{codec}.mkv", codec=codec)
+    restore_video(
+        same, source, tmp_path / "i.mkv", codec="libx265", options={"x265-params": "keyint=1"}
+    )
+    with av.open(str(tmp_path / "i.mkv")) as written:
+        assert all(packet.is_keyframe for packet in written.demux(video=0) if packet.size)
+    assert capfd.readouterr().err == ""
 
 
 def test_subtitles(tmp_path):

@@ -100,15 +100,16 @@ export class Card {
     }
   }
 
-  /**
-   * @param {number} done
-   * @param {number} total
-   */
-  showProgress(done, total) {
-    this.progress.max = total;
-    this.progress.value = done;
-    const text = total > 1 ? `Restoring: tile ${Math.min(done + 1, total)} of ${total}` : 'Restoring';
-    this.show('working', text);
+  /** @param {import('./restorer.js').Progress} progress */
+  showProgress({phase, done, total, share}) {
+    this.progress.max = 1;
+    this.progress.value = share;
+    const part = `${Math.min(done + 1, total)} of ${total}`;
+    if (phase === 'measuring') {
+      this.show('working', `Looking at the whole picture: part ${part}`);
+    } else {
+      this.show('working', total > 1 ? `Restoring: tile ${part}` : 'Restoring');
+    }
   }
 
   /**

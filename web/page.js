@@ -134,7 +134,7 @@ function showOn(card, news) {
       card.showSize(news.width, news.height, news.before);
       break;
     case 'progress':
-      card.showProgress(news.done, news.total);
+      card.showProgress(news);
       break;
     case 'done': {
       const text = `Restored in ${news.seconds.toFixed(1)} s`;

@@ -10,7 +10,7 @@
  *   is not in use although it was asked for
  *
  * @typedef {{type: 'size', id: number, width: number, height: number, before: Blob | null}
- *   | {type: 'progress', id: number, done: number, total: number}
+ *   | {type: 'progress', id: number} & import('./restorer.js').Progress
  *   | {type: 'done', id: number, blob: Blob, name: string, seconds: number}
  *   | {type: 'cancelled', id: number}
  *   | {type: 'failed', id: number, message: string, broken: boolean}} News of one picture; `before` is

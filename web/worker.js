@@ -80,8 +80,8 @@ async function restore({id, file}) {
     const {width, height} = picture.pixels;
     const before = picture.turned ? await pngOf(picture.pixels) : null;
     tell({type: 'size', id, width, height, before});
-    const pixels = await restorePixels(compiled[0].model, picture.pixels, async (done, total) => {
-      tell({type: 'progress', id, done, total});
+    const pixels = await restorePixels(compiled[0].model, picture.pixels, async (progress) => {
+      tell({type: 'progress', id, ...progress});
       await messagesToArrive();
       if (cancelled.has(id)) {
         throw new Cancelled();

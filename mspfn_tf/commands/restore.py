@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PATH",
-        help="for one picture: the file to write, whose suffix decides the format; else a folder, "
+        help="for one file: the file to write, whose suffix decides the format; else a folder, "
         "in which the names and the tree of the inputs are kept; or - for standard output",
     )
     parser.add_argument(
@@ -163,7 +164,8 @@ def _run(args, inputs, output, report, hidden=None):
 
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
-    video = video_arguments.settings(args, any(job.kind == "video" for job in todo.jobs))
+    videos = [job.target.suffix for job in todo.jobs if job.kind == "video"]
+    video = video_arguments.settings(args, videos)
     files = FileRestorer(*_restorers(args), video=video)
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:
@@ -187,18 +189,19 @@ def _run(args, inputs, output, report, hidden=None):
         say(f"mspfn restore: {path} {reason}", sys.stderr)
     counts["failed"] += len(todo.unreadable)
     _say_left_out(todo.left_out, args.verbose)
-    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started)
+    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started, bool(videos))
     say(summary, sys.stderr if counts["failed"] else report)
     return 1 if counts["failed"] else 0
 
 
-def _summary(counts, left_out, seconds):
+def _summary(counts, left_out, seconds, with_videos):
     parts = [f"{counts['restored']} restored"]
     parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     parts += [f"{left_out} left out"] if left_out else []
     parts += [f"{counts['failed']} failed", f"{seconds:.1f} s"]
     if counts["restored"] > 1:
-        parts.append(f"{counts['restored'] / seconds:.1f} pictures/s")
+        what = "files" if with_videos else "pictures"
+        parts.append(f"{counts['restored'] / seconds:.1f} {what}/s")
     return ", ".join(parts)
 
 
@@ -220,7 +223,8 @@ class _Progress:
         self.lines = verbose or not on_terminal
         self._hidden = hidden
         self._bar = None
-        self._parts = {}
+        self._total, self._complete, self._parts = total, 0, {}
+        self._counting = threading.Lock()
         if on_terminal:
             from tqdm import tqdm
 
@@ -233,10 +237,9 @@ class _Progress:
 
     def part(self, job, part):
         """Takes the part of a file that is done; from any thread."""
-        if self._bar is not None:
-            before = self._parts.get(job.target, 0.0)
+        with self._counting:
             self._parts[job.target] = part
-            self._bar.update(part - before)
+            self._draw()
 
     def frames(self, job, done, per_second):
         """Takes how a video goes on; from any thread."""
@@ -244,8 +247,16 @@ class _Progress:
             self._bar.set_postfix_str(f"{done} frames, {per_second:.1f} frames/s", refresh=False)
 
     def done(self, job):
+        with self._counting:
+            self._parts.pop(job.target, None)
+            self._complete += 1
+            self._draw()
+
+    def _draw(self):
         if self._bar is not None:
-            self._bar.update(1.0 - self._parts.pop(job.target, 0.0))
+            # Parts do not add up exactly, and more than all is nothing that tqdm can draw.
+            self._bar.n = min(self._total, self._complete + sum(self._parts.values()))
+            self._bar.update(0)
 
     def say(self, line, file):
         for path, name in self._hidden or ():

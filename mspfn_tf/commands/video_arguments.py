@@ -1,6 +1,7 @@
 """The flags of `mspfn restore` that are for videos alone."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from mspfn_tf.errors import UsageError
@@ -46,31 +47,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(args: argparse.Namespace, videos: bool) -> dict[str, Any]:
+def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any]:
     """The arguments of `restore_video` that the flags say.
 
     Args:
         args: the parsed command line.
-        videos: whether there is a video to restore.
+        suffixes: of the videos that are to be written.
 
     Raises:
-        UsageError: a flag breaks its rule, there is no video that it could be for, or PyAV is not
-            installed.
+        UsageError: a flag breaks its rule, there is no video that it could be for, one of the
+            containers or the encoder does not take what is asked for, or PyAV is not installed.
     """
     given = [flag for name, flag in _FLAGS.items() if getattr(args, name) is not None]
-    if not videos:
+    suffixes = sorted({suffix.lower() for suffix in suffixes})
+    if not suffixes:
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
         return {}
-    from mspfn_tf.video.files import check_encoder, check_seconds
+    from mspfn_tf.video.files import check_encoding, check_part
 
-    check_encoder(args.codec)
-    check_seconds("--start", args.start)
-    check_seconds("--duration", args.duration)
+    check_part(args.start, args.duration, "--")
+    options = dict(args.encoder or ())
+    for suffix in suffixes:
+        check_encoding(suffix, args.codec, args.crf, options)
     return {
         "codec": args.codec,
         "crf": args.crf,
-        "options": dict(args.encoder or ()),
+        "options": options,
         "start": args.start,
         "duration": args.duration,
         "temporal": args.temporal is not False,

@@ -146,6 +146,7 @@ def check_writable(
     alpha: bool = False,
     size: tuple[int, int] | None = None,
     frames: int = 1,
+    same_size: bool = True,
 ) -> None:
     """Checks that the format which the suffix of `path` stands for can hold a picture.
 
@@ -154,6 +155,7 @@ def check_writable(
         alpha: whether the picture has an alpha channel.
         size: its two sides in pixels, in any order; None if not yet known.
         frames: how many frames or pages it has.
+        same_size: whether these are all of one size.
 
     Raises:
         ImageError: it cannot; the message says what would.
@@ -178,6 +180,11 @@ def check_writable(
         raise ImageError(
             f"{path}: '{path.suffix}' files hold one picture, this one has {frames} frames or "
             "pages; choose .png, .tif, .webp or .gif"
+        )
+    if not same_size and form.name != "TIFF":
+        raise ImageError(
+            f"{path}: pages of different sizes, which '{path.suffix}' files cannot hold; "
+            "choose .tif"
         )
 
 

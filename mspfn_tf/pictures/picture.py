@@ -16,7 +16,8 @@ class Picture:
         alpha: ``[H, W]`` of the same dtype, upright, or None.
         gray: whether the file held one gray channel (then the three channels of ``rgb`` are equal).
         metadata: EXIF, colour profile and the like.
-        duration: milliseconds for which this frame of an animation is shown, or None.
+        duration: milliseconds for which this frame of an animation is shown; None for pages and
+            still pictures.
     """
 
     rgb: np.ndarray

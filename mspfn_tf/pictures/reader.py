@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from mspfn_tf.pictures import sixteen_bits
 from mspfn_tf.pictures.formats import ImageError, kind_of, register
@@ -35,6 +35,7 @@ class Header:
         loop: how often an animation is played, 0 for ever; None where the format does not say.
         default_image: whether the first frame of a PNG file is shown only by readers that know
             nothing of animations.
+        same_size: whether all frames or pages have the size of the first.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Header:
     frames: int = 1
     loop: int | None = None
     default_image: bool = False
+    same_size: bool = True
 
 
 def limit_pixels(pixels: int | None) -> None:
@@ -70,7 +72,7 @@ def read_header(path: str | os.PathLike) -> Header:
             _, sizes = sixteen_bits.tiff_pages(path)
             for size in sizes:
                 _check_pixels(path, size)
-            return Header(kind, sizes[0], len(sizes))
+            return Header(kind, sizes[0], len(sizes), same_size=len(set(sizes)) == 1)
         if kind == "JXL":
             header = read_jpeg_xl_header(path)
             _check_pixels(path, header.size)
@@ -140,7 +142,10 @@ def read_pictures(path: str | os.PathLike) -> Iterator[Picture]:
             for number in _frame_numbers(image, header):
                 if header.frames > 1:
                     image.seek(number)
-                picture = _to_picture(image, path, header.frames > 1)
+                is_frame = header.frames > 1 and header.kind != "TIFF"
+                picture = _to_picture(image, path, is_frame)
+                if header.kind == "TIFF" and _has_extra_channels(image):
+                    picture = _with_dropped(picture, "extra channels besides the colours and alpha")
                 if header.kind == "JXL" and read_jpeg_xl_header(path).depth > 8:
                     picture = _with_dropped(picture, "all but 8 bits of each channel")
                 yield picture
@@ -158,6 +163,11 @@ def _frame_numbers(image, header):
     return numbers
 
 
+def _has_extra_channels(image):
+    samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    return samples > len(image.getbands())
+
+
 def _checked_kind(path):
     """The format of a file that can be read; raises on all others, and never waits for one."""
     try:
@@ -167,6 +177,8 @@ def _checked_kind(path):
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path}: a pipe or device, expected a picture file")
         kind = kind_of(path)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except PermissionError as error:
@@ -202,7 +214,8 @@ def _naming(path):
     except BaseException as error:
         if not isinstance(error, _DAMAGE) and type(error).__module__ != "pyo3_runtime":
             raise
-        raise ImageError(f"{path}: damaged or truncated picture ({error})") from error
+        reason = " ".join(str(error).split())  # some decoders tell it in several lines
+        raise ImageError(f"{path}: damaged or truncated picture ({reason})") from error
 
 
 def _check_pixels(path, size, frames=1):
@@ -233,7 +246,7 @@ def _to_picture(image, path, is_frame):
     image.load()
     if image.mode.startswith(("I", "F")):
         raise sixteen_bits.UnsupportedSamples(f"numbers of the kind {image.mode}; expected 8 bits")
-    duration = image.info.get("duration") if is_frame else None
+    duration = image.info.get("duration", 0) if is_frame else None
     if image.mode in ("CMYK", "LAB"):
         image = to_srgb(image, metadata.icc_profile, path)
         metadata = replace(metadata, icc_profile=None)

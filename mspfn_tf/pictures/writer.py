@@ -24,6 +24,7 @@ from mspfn_tf.pictures.metadata import (
 )
 from mspfn_tf.pictures.picture import Picture, row_slices, to_uint8
 
+_PAGE = 1000  # milliseconds for which a page is shown where it becomes a frame
 _LARGE = 24_000_000  # pixels from which saving memory is worth a larger file
 
 
@@ -69,7 +70,8 @@ def write_pictures(
     Args:
         path: the file to write.
         pictures: the frames, each with its duration; they are taken one by one. A TIFF file gets
-            them as pages, which may differ in size.
+            them as pages, which may differ in size. Pages, which have no duration, become frames of
+            a second.
         frames: how many there are.
         loop: how often they are played, 0 for ever.
         default_image: whether the first is shown only by readers that know nothing of animated PNG.
@@ -157,14 +159,10 @@ def _write_animation(file, path, form, first, rest, loop, default_image):
     size = first.rgb.shape[:2]
     with_alpha, durations, images = False, [], []
     for picture in _chained(first, rest):
-        if picture.rgb.shape[:2] != size:
-            raise ImageError(
-                f"{path}: pages of different sizes, which '{path.suffix}' files cannot hold; "
-                "choose .tif"
-            )
+        check_writable(path, same_size=picture.rgb.shape[:2] == size)
         image, metadata = _to_image(picture, form, path, rgb=True)
         with_alpha = with_alpha or image.mode == "RGBA"
-        durations.append(picture.duration)
+        durations.append(_PAGE if picture.duration is None else picture.duration)
         images.append(image)
     options = {**form.options, **saving_options(first.metadata, form.name, path)}
     if form.name in PROFILE_FORMATS:
@@ -175,12 +173,12 @@ def _write_animation(file, path, form, first, rest, loop, default_image):
         images, seen_through = zip(*(_with_palette(image) for image in images), strict=True)
         if with_alpha:
             options |= {"transparency": seen_through[0], "disposal": 2}
-    if all(duration is not None for duration in durations[default_image:]):
-        shown = [duration or 0 for duration in durations]
-        if form.name == "GIF" or form.name == "PNG":
-            options["duration"] = shown[1:] if default_image and form.name == "PNG" else shown
-        else:
-            options["duration"] = [round(duration) for duration in shown]
+    if form.name == "PNG":
+        options["duration"] = durations[default_image:]
+    elif form.name == "GIF":
+        options["duration"] = durations
+    else:
+        options["duration"] = [round(duration) for duration in durations]
     if form.name == "GIF":
         if loop != 1:  # it counts the repetitions after the first time
             options["loop"] = loop - 1 if loop else 0

@@ -382,7 +382,7 @@ def restore_all(
 
 def _check_output(job, header: Header):
     """Finds out before the work what writing would fail at."""
-    check_writable(job.target, size=header.size, frames=header.frames)
+    check_writable(job.target, size=header.size, frames=header.frames, same_size=header.same_size)
     if job.comparison is not None:
         # Which side will be the width is not known before the picture is turned upright.
         check_writable(job.comparison, size=(2 * min(header.size) + GAP, max(header.size)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
-from mspfn_tf.video.files import check_video_target, is_video, video_target
+from mspfn_tf.video.files import VIDEO_SUFFIXES, check_video_target, is_video, video_target
 
 _LONGEST_NAME = 255  # bytes, of most file systems
 
@@ -79,7 +79,7 @@ def kind_of_work(path: Path) -> str | None:
     """
     if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
         return "picture"
-    return "video" if is_video(path) else None
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES or is_video(path) else None
 
 
 def plan(
@@ -110,12 +110,11 @@ def plan(
         UsageError: an input is missing, a folder holds no picture, `output` is within an input
             folder or is a file where a folder is needed, a suffix cannot be written, two inputs
             would be written to one file, an input would be overwritten, or a file exists and
-            neither `overwrite` nor `resume` is true.
+            neither `overwrite` nor `resume` is true, or, with `resume`, a comparison stands alone.
     """
     inputs = [Path(path) for path in inputs]
     for path in inputs:
-        if not os.path.lexists(path):
-            raise UsageError(f"no such file or folder: {path}")
+        _check_input(path)
     if suffix is not None:
         check_writable(Path(f"picture{suffix}"))
     folder = Path(output)
@@ -125,9 +124,12 @@ def plan(
             raise UsageError(f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'")
         found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
         if found[0].kind == "picture":
+            if folder.suffix.lower() in VIDEO_SUFFIXES:
+                raise UsageError(f"{inputs[0]} is no video, {folder} would be one")
             check_writable(folder)
         else:
             check_video_target(folder)
+        _check_folder(folder.parent)
         left_out, unreadable, shared = [], [], None
     else:
         _check_folder(folder)
@@ -148,6 +150,7 @@ def plan(
                 f"{taken[0]}{more} exists already: choose another output, or pass --resume to do "
                 "the rest or --overwrite to do all again"
             )
+        _check_comparisons(existing)
         complete = [job for job in existing if job.is_complete()]
         done = {job.target for job in complete}
         jobs = [replace(job, overwrite=True) for job in jobs if job.target not in done]
@@ -175,7 +178,7 @@ def _find(inputs, output):
         files, out, bad = _walk(path, output)
         if not files:
             reason = f"; {bad[0][0]} {bad[0][1]}" if bad else ""
-            raise UsageError(f"no pictures in {path} ({len(out)} left out){reason}")
+            raise UsageError(f"no pictures or videos in {path} ({len(out)} left out){reason}")
         found += [_Found(file, path, _named(file).relative_to(path), kind) for file, kind in files]
         left_out += out
         unreadable += bad
@@ -235,7 +238,7 @@ def _walk(folder, output):
                 if kind is not None:
                     files.append((path, kind))
                 else:
-                    left_out.append((path, reason or "(no picture)"))
+                    left_out.append((path, reason or "(no readable picture or video)"))
     return sorted(files), left_out, unreadable
 
 
@@ -321,6 +324,15 @@ def _share(job, shares):
     return zlib.crc32(job.name.encode("utf-8", "surrogateescape")) % shares + 1
 
 
+def _check_input(path):
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no such file or folder: {path}") from error
+
+
 def _check_folder(folder):
     """Raises if `folder` cannot become a folder to write to."""
     existing = next(
@@ -328,8 +340,10 @@ def _check_folder(folder):
     )
     if not existing.is_dir():
         raise UsageError(f"{existing} is a file, expected a folder for the output")
-    if folder.suffix.lower() in PICTURE_SUFFIXES and not os.path.exists(folder):
-        raise UsageError(f"output {folder} is a picture's name; expected a folder's")
+    if not os.path.exists(folder):
+        for what, suffixes in (("picture", PICTURE_SUFFIXES), ("video", VIDEO_SUFFIXES)):
+            if folder.suffix.lower() in suffixes:
+                raise UsageError(f"output {folder} is a {what}'s name; expected a folder's")
     if not os.access(existing, os.W_OK):
         raise UsageError(f"no permission to write to {existing}")
 
@@ -344,7 +358,18 @@ def _check_targets(jobs):
                 raise UsageError(f"{target} is an input: choose another output")
             other = origins.setdefault(real, job.source)
             if other is not job.source:
+                without = ", or without --compare" if job.comparison is not None else ""
                 raise UsageError(
                     f"{other} and {job.source} would both be written to {target}: "
-                    "restore them into different folders"
+                    f"restore them into different folders{without}"
                 )
+
+
+def _check_comparisons(existing):
+    """A comparison is written after its picture: one that stands alone is another picture."""
+    for job in existing:
+        if job.comparison is not None and not job.found[0] and job.found[1]:
+            raise UsageError(
+                f"{job.comparison} exists already, but not {job.target}, which a comparison of "
+                "that name would belong to: choose another output, or pass --overwrite"
+            )

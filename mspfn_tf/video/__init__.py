@@ -99,11 +99,11 @@ def restore_video(
     with ExitStack() as stack:
         stack.callback(reader.close)
         writers = []
-        for path, columns in files:
+        for path, columns in reversed(files):  # the last one gets its name first
             partial = stack.enter_context(atomic_write(path, overwrite))
             writer = VideoWriter(partial, reader, codec, crf, options, columns, name=path)
             stack.callback(writer.abandon)
-            writers.append(writer)
+            writers.insert(0, writer)
 
         decoded = stack.enter_context(_Ahead(iter(reader)))
         restored = stack.enter_context(_Ahead(_restored(restorer, decoded)))

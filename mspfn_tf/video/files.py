@@ -6,6 +6,8 @@ file has more than 8 bits.
 """
 
 import contextlib
+import errno
+import io
 import os
 import struct
 import warnings
@@ -23,7 +25,14 @@ from mspfn_tf.errors import UsageError
 if TYPE_CHECKING:
     import av
 
-VIDEO_SUFFIXES = (".m4v", ".mkv", ".mov", ".mp4", ".webm")
+_CONTAINERS = {  # FFmpeg's names
+    ".m4v": "mp4",
+    ".mkv": "matroska",
+    ".mov": "mov",
+    ".mp4": "mp4",
+    ".webm": "webm",
+}
+VIDEO_SUFFIXES = tuple(_CONTAINERS)
 """What can be written."""
 _SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 # Of pictures in the container of MP4: AVIF, HEIF, Canon's raw files.
@@ -36,6 +45,8 @@ _CODECS = {".webm": "libvpx-vp9"}  # by suffix
 _CODEC = "libx264"
 # Hardly to be told from the source. Encoders that are not named here keep their own default.
 _QUALITIES = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
+_COARSEST = {"libx264": 51, "libx265": 51}  # beyond it, x264 silently takes it
+_TRIAL = 256  # pixels a side of the frames with which encoders are tried out
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
 _LATE = 2.0  # seconds by which packets of other streams may come after those of the video
 # Numbers of ITU-T H.273, which FFmpeg uses too.
@@ -108,6 +119,7 @@ class VideoFrame:
 
 def load_av() -> ModuleType:
     """Returns the module `av`. Raises `UsageError` where the extra is not installed."""
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells errors only
     try:
         import av
     except ImportError as error:
@@ -138,8 +150,7 @@ class VideoReader:
     ):
         self._av = load_av()
         self.path = Path(path)
-        check_seconds("start", start)
-        check_seconds("duration", duration)
+        check_part(start, duration)
         self.dropped = []
         if not self.path.is_file():
             raise UsageError(f"{path}: no such file")
@@ -373,14 +384,7 @@ class VideoWriter:
         self.path, self._reader = Path(name or path), reader
         suffix = self.path.suffix.lower()
         check_video_target(path)
-        codec = codec or _CODECS.get(suffix, _CODEC)
-        given = dict(options or {})
-        if crf is not None:
-            given["crf"] = f"{crf:g}"
-        elif codec in _QUALITIES and not given.keys() & {"crf", "qp", "b", "bitrate"}:
-            given["crf"] = str(_QUALITIES[codec])
-        if codec == "libvpx-vp9":  # else its quality is bounded by a bit rate
-            given.setdefault("b", "0")
+        codec, given = _encoding(suffix, codec, crf, options)
         height, width = reader.size
         width *= columns
         if reader.quarters % 2:
@@ -389,7 +393,7 @@ class VideoWriter:
         self.container = self._av.open(
             str(path),
             "w",
-            format={".m4v": "mp4"}.get(suffix),
+            format=_CONTAINERS[suffix],
             container_options={"movflags": "+faststart+write_colr"} if mp4 else {},
         )
         try:
@@ -404,16 +408,12 @@ class VideoWriter:
 
     def _add_video(self, codec, options, height, width):
         reader = self._reader
-        encoder = check_encoder(codec)
-        try:
-            self.stream = self.container.add_stream(codec, rate=reader.rate, options=options)
-        except ValueError as error:
-            raise UsageError(
-                f"{self.path}: {self.path.suffix} files cannot hold {codec}"
-            ) from error
+        suffix = self.path.suffix.lower()
+        self.stream = _add_stream(self.container, suffix, codec, reader.rate, options)
         stream, context = self.stream, self.stream.codec_context
         context.width, context.height = width, height
-        context.pix_fmt = self._pixel_format(encoder, height, width)
+        wanted = reader.format.replace("yuvj", "yuv")
+        context.pix_fmt = _pixel_format(codec, wanted, height, width)
         context.time_base = stream.time_base = reader.time_base
         source = reader.stream
         if source.sample_aspect_ratio:
@@ -425,19 +425,6 @@ class VideoWriter:
             stream.set_display_matrix(reader.display)
         stream.metadata.update(_described(source.metadata))
         stream.disposition = source.disposition
-
-    def _pixel_format(self, encoder, height, width):
-        wanted = self._reader.format.replace("yuvj", "yuv")
-        offered = [f.name for f in encoder.video_formats or []]
-        if not offered:
-            return wanted
-        # Full range is told by the tag; the formats that say it too are deprecated.
-        offered = [name for name in offered if not name.startswith("yuvj")] or offered
-        if encoder.name in ("libx264", "libx265") and (height % 2 or width % 2):
-            # These hold odd sizes only where the colours are not halved.
-            offered = [name for name in offered if name.startswith("yuv444")]
-        best, _ = self._av.codec.codec.find_best_pix_fmt_of_list(offered, wanted)
-        return best.name
 
     def _add_others(self):
         reader = self._reader
@@ -485,17 +472,7 @@ class VideoWriter:
             self.container.set_chapters(chapters)
 
     def _start(self, codec, options):
-        context = self.stream.codec_context
-        try:
-            context.open()
-        except self._av.FFmpegError as error:
-            raise UsageError(
-                f"codec {codec} does not take {context.width}x{context.height} {context.pix_fmt} "
-                f"with {options} ({error.strerror})"
-            ) from error
-        unknown = sorted(options.keys() & context.options.keys())
-        if unknown:
-            raise UsageError(f"codec {codec} has no option {', '.join(unknown)}")
+        _open(self.stream.codec_context, codec, options)
         try:
             self.container.start_encoding()
         except (self._av.FFmpegError, ValueError) as error:
@@ -575,13 +552,63 @@ class VideoWriter:
             self.container.close()
 
 
-def check_encoder(codec: str | None) -> "av.Codec | None":
-    """Raises `UsageError` where FFmpeg has no such encoder of videos; returns PyAV's `Codec`."""
+def check_encoding(
+    suffix: str,
+    codec: str | None = None,
+    crf: float | None = None,
+    options: Mapping[str, str] | None = None,
+) -> None:
+    """Raises `UsageError` where no video can be written so, whatever it is.
+
+    It is tried out in memory. What an encoder takes of some sizes only, each video has to tell.
+
+    Args:
+        suffix: one of `VIDEO_SUFFIXES`.
+        codec, crf, options: as `VideoWriter` takes them.
+    """
     av = load_av()
-    if codec is None:
-        return None
+    codec, given = _encoding(suffix, codec, crf, options)
+
+    def opens(options):
+        with av.open(io.BytesIO(), "w", format=_CONTAINERS[suffix]) as container:
+            context = _add_stream(container, suffix, codec, Fraction(25), options).codec_context
+            context.width = context.height = _TRIAL
+            context.pix_fmt = _pixel_format(codec, "yuv420p", _TRIAL, _TRIAL)
+            try:
+                _open(context, codec, options)
+            except UsageError as error:
+                return error
+
+    refusal = opens(given)
+    if refusal is None:
+        return
+    # Without options, too, it may refuse frames of this size: "invalid argument". Other errors are
+    # those of hardware that is not there.
+    plain = opens({})
+    if plain is None or plain.__cause__.errno != errno.EINVAL:
+        raise refusal
+
+
+def _encoding(suffix, codec, crf, options):
+    """Returns (the name of the encoder for files of a suffix, the options that are asked for)."""
+    codec = codec or _CODECS.get(suffix, _CODEC)
+    given = dict(options or {})
+    if crf is not None:
+        if not 0 <= crf <= _COARSEST.get(codec, float("inf")):
+            up_to = f" to {_COARSEST[codec]}" if codec in _COARSEST else " up"
+            raise UsageError(f"crf must be from 0{up_to} for {codec}; received {crf:g}")
+        given["crf"] = f"{crf:g}"
+    elif codec in _QUALITIES and not given.keys() & {"crf", "qp", "b", "bitrate"}:
+        given["crf"] = str(_QUALITIES[codec])
+    if codec == "libvpx-vp9":  # else its quality is bounded by a bit rate
+        given.setdefault("b", "0")
+    return codec, given
+
+
+def _encoder(codec):
+    """PyAV's `Codec`."""
     try:
-        encoder = av.Codec(codec, "w")
+        encoder = load_av().Codec(codec, "w")
     except ValueError as error:
         raise UsageError(f"codec {codec}: FFmpeg has no such encoder") from error
     if encoder.type != "video":
@@ -589,10 +616,51 @@ def check_encoder(codec: str | None) -> "av.Codec | None":
     return encoder
 
 
-def check_seconds(name: str, value: float | None) -> None:
-    """Raises `UsageError` where `value` is no time in a video."""
-    if value is not None and not 0 <= value < 1e9:
-        raise UsageError(f"{name} must be seconds from 0 up; received {value}")
+def _add_stream(container, suffix, codec, rate, options):
+    _encoder(codec)
+    if codec == "libx265":  # it does not go by FFmpeg's level, and would tell of every file
+        options = {**options, "x265-params": f"log-level=error:{options.get('x265-params', '')}"}
+    try:
+        return container.add_stream(codec, rate=rate, options=dict(options))
+    except ValueError as error:
+        raise UsageError(f"codec {codec}: {suffix} files cannot hold it") from error
+
+
+def _pixel_format(codec, wanted, height, width):
+    """The pixel format closest to `wanted` in which an encoder takes frames of that size."""
+    offered = [f.name for f in _encoder(codec).video_formats or []]
+    if not offered:
+        return wanted
+    # Full range is told by the tag; the formats that say it too are deprecated.
+    offered = [name for name in offered if not name.startswith("yuvj")] or offered
+    if codec in ("libx264", "libx265") and (height % 2 or width % 2):
+        # These hold odd sizes only where the colours are not halved.
+        offered = [name for name in offered if name.startswith("yuv444")]
+    best, _ = load_av().codec.codec.find_best_pix_fmt_of_list(offered, wanted)
+    return best.name
+
+
+def _open(context, codec, options):
+    try:
+        context.open()
+    except load_av().FFmpegError as error:
+        frames = f"{context.width}x{context.height} {context.pix_fmt}"
+        named = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise UsageError(
+            f"codec {codec} does not take {frames}{f' with {named}' if named else ''} "
+            f"({error.strerror})"
+        ) from error
+    unknown = sorted(options.keys() & context.options.keys())
+    if unknown:
+        raise UsageError(f"codec {codec} has no option {', '.join(unknown)}")
+
+
+def check_part(start: float | None, duration: float | None, flag: str = "") -> None:
+    """Raises `UsageError` where these are no part of a video; `flag` stands before their names."""
+    if start is not None and not 0 <= start < 1e9:
+        raise UsageError(f"{flag}start must be seconds from 0 up; received {start}")
+    if duration is not None and not 0 < duration < 1e9:
+        raise UsageError(f"{flag}duration must be seconds, more than 0; received {duration}")
 
 
 def check_video_target(path: str | os.PathLike) -> None:

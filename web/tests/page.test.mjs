@@ -190,10 +190,40 @@ describe('the page', () => {
     });
   });
 
+  test('progress says what is going on, and moves on', async () => {
+    await onPage(browser, SITE, async (page) => {
+      await page.evaluate(() => {
+        globalThis.seen = [];
+        new MutationObserver(() => {
+          const {value} = document.querySelector('progress');
+          const text = document.querySelector('[data-part="status"]')?.textContent;
+          globalThis.seen.push([text, value]);
+        }).observe(document.getElementById('pictures'), {
+          subtree: true,
+          childList: true,
+          attributes: true,
+          attributeFilter: ['value'],
+        });
+      });
+      await page.setInputFiles('#choose', LARGE);
+      await card(page, 'done');
+      const seen = await page.evaluate(() => globalThis.seen);
+      const texts = [...new Set(seen.map(([text]) => text))];
+      const measuring = texts.filter((text) => /^Looking at the whole picture: part \d+ of \d+$/.test(text));
+      const restoring = texts.filter((text) => /^Restoring: tile \d+ of \d+$/.test(text));
+      assert.ok(measuring.length > 10, `it moves while it measures: ${texts}`);
+      assert.ok(restoring.length > 10, `it moves while it restores: ${texts}`);
+      assert.ok(texts.indexOf(measuring.at(-1)) < texts.indexOf(restoring[0]), 'one after the other');
+      const shares = seen.map(([, value]) => value);
+      assert.deepEqual(shares, [...shares].sort((a, b) => a - b));
+      assert.equal(shares.at(-1), 1);
+    });
+  });
+
   test('cancelling, and going on', async () => {
     await onPage(browser, SITE, async (page) => {
       await page.setInputFiles('#choose', [LARGE, SMALL, SMALL]);
-      await page.locator('.card', {hasText: 'Restoring: tile'}).first().waitFor();
+      await page.locator('.card', {hasText: 'Looking at the whole picture'}).first().waitFor();
       await page.getByRole('button', {name: 'Cancel small.png'}).last().click();
       await page.getByRole('button', {name: 'Cancel large.png'}).click();
       const large = await card(page, 'cancelled', 0);
@@ -355,7 +385,7 @@ describe('the page', () => {
         await card(page, 'done', 0);
         assert.equal(await press('Tab'), 'choose');
         await page.setInputFiles('#choose', LARGE);
-        await page.locator('.card', {hasText: 'Restoring: tile'}).waitFor();
+        await page.locator('.card', {hasText: 'Looking at the whole picture'}).waitFor();
         const order = [await focused()];
         for (let step = 0; step < 7; step++) {
           order.push(await press('Tab'));
