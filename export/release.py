@@ -3,7 +3,6 @@
 import datetime
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.litert import export_litert
 from mspfn_tf.export.onnx import export_onnx
-from mspfn_tf.files import atomic_folder, sha256
-from mspfn_tf.presets import PRESETS, WEIGHTS, tflite_path
+from mspfn_tf.files import atomic_folder, sha256, writing
+from mspfn_tf.presets import PRESETS, WEIGHTS, check_shipped_bytes, tflite_path
 from mspfn_tf.released import DIGESTS
 from mspfn_tf.source import ModelSource, Source, resolve
 from mspfn_tf.weights_file import save_weights
@@ -59,19 +58,19 @@ def write_release(
     found = resolve(source)
     if card is None:
         card = _shipped_card(found)
-    with atomic_folder(folder, overwrite) as new:
+    with atomic_folder(folder, overwrite) as new, writing(folder):
         model = open_source(source)
         config = keras.saving.serialize_keras_object(model)
         config.pop("build_config", None)
         (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         weights = new / "model.weights.h5"
         if found.kind in ("preset", "weights") and found.weights_file is not None:
-            shutil.copyfile(found.weights_file, weights)  # so that its digest stays the same
+            _copy(found.weights_file, weights)  # so that its digest stays the same
         else:
             save_weights(model, weights, overwrite=True)
         shipped = tflite_path(found.name) if found.kind == "preset" else None
         if shipped is not None:
-            shutil.copyfile(shipped, new / "model.tflite")
+            _copy(shipped, new / "model.tflite")
         else:
             export_litert(model, new / "model.tflite", image_size, "float16", calibration)
             for name in ("model_uint8.tflite", "model.json"):
@@ -95,6 +94,13 @@ def write_release(
         sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
         (new / "SHA256SUMS").write_text(sums)
     return digests
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file of a model; what is shipped is compared with its SHA-256."""
+    content = source.read_bytes()
+    check_shipped_bytes(source, content)
+    target.write_bytes(content)
 
 
 def model_card(facts: dict[str, Any], card: dict[str, Any]) -> str:

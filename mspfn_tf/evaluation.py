@@ -236,7 +236,9 @@ def write_scores(
 def write_table(path: Path, images: Sequence[Mapping[str, Any]]) -> None:
     """Writes one line per picture as CSV; a name that is not UTF-8 as escapes of its bytes."""
     with open(path, "w", newline="", **_READABLE) as file:
-        columns = csv.DictWriter(file, images[0] if images else ["name"])
+        # Text stands in quotes, so that a separator of another country in it does not begin a cell.
+        names = images[0] if images else ["name"]
+        columns = csv.DictWriter(file, names, quoting=csv.QUOTE_NONNUMERIC)
         columns.writeheader()
         columns.writerows({key: as_text(value) for key, value in image.items()} for image in images)
 
@@ -258,7 +260,7 @@ def unwritten(output: Path, error: OSError) -> UsageError:
 
 def as_text(value: Any) -> Any:
     """A cell that spreadsheets do not take for a formula: such text gets an apostrophe in front."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value.startswith(tuple("=+-@＝＋－＠\t\r\n")):
         return f"'{value}"
     return value
 

@@ -1,6 +1,7 @@
 """A disk that is full at the n-th write, for every n."""
 
 import builtins
+import errno
 import io
 import itertools
 import os
@@ -14,10 +15,11 @@ class FullDisk:
         monkeypatch: pytest's.
         at: which one; 0: none.
         functions: pairs of what has the function and its name.
+        number: what the system says instead, such as `errno.EROFS`.
     """
 
-    def __init__(self, monkeypatch, at, functions):
-        self.at, self.count = at, 0
+    def __init__(self, monkeypatch, at, functions, number=errno.ENOSPC):
+        self.at, self.number, self.count = at, number, 0
         for owner, name in functions:
             monkeypatch.setattr(owner, name, self._asking_before(getattr(owner, name), name))
 
@@ -32,19 +34,19 @@ class FullDisk:
         """Counts a write of `what`; raises `OSError` where the disk is full."""
         self.count += 1
         if self.count == self.at:
-            raise OSError(28, "No space left on device", str(what))
+            raise OSError(self.number, os.strerror(self.number), str(what))
 
 
 class Full(FullDisk):
     """The `at`-th write (1, 2, ...) below `folder` finds the disk full."""
 
-    def __init__(self, monkeypatch, at, folder):
+    def __init__(self, monkeypatch, at, folder, number=errno.ENOSPC):
         self.folder = str(folder)
         functions = (
             (os, "fsync"), (os, "replace"), (os, "pwrite"), (Path, "touch"), (Path, "mkdir"),
             (Path, "rename"),
         )  # fmt: skip
-        super().__init__(monkeypatch, at, functions)
+        super().__init__(monkeypatch, at, functions, number)
         opened = builtins.open
 
         def open_(file, mode="r", *arguments, **options):
@@ -77,11 +79,11 @@ class Stream:
         self._stream.close()
 
 
-def every_write_fails(monkeypatch, folder, act):
+def every_write_fails(monkeypatch, folder, act, number=errno.ENOSPC):
     """Calls `act(n)` with the n-th write failing, until none is left; returns how many failed."""
     for at in itertools.count(1):
         with monkeypatch.context() as patched:
-            full = Full(patched, at, folder)
+            full = Full(patched, at, folder, number)
             failed = act(at)
         assert not list(folder.rglob(".partial-*")), at
         if full.count < at:

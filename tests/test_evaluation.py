@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mspfn_tf import evaluation, metrics
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import partial_path
 from mspfn_tf.sets.pairs import FolderPairs
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
@@ -86,12 +88,19 @@ def test_scores_json(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "cell"),
     [("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"),
-     ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ('a"b\nc,d', 'a"b\nc,d'), ("plain", "plain")],
+     ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ("\n=1", "'\n=1"),
+     ("＝1", "'＝1"), ('a"b\nc,d', 'a"b\nc,d'), ("plain", "plain")],
 )  # fmt: skip
 def test_names_are_text_for_spreadsheets(tmp_path, name, cell):
     evaluation.write_table(tmp_path / "scores.csv", [{"name": name, "psnr": -1.5}])
     with open(tmp_path / "scores.csv", newline="") as file:
         assert list(csv.reader(file)) == [["name", "psnr"], [cell, "-1.5"]]
+
+
+def test_a_separator_of_another_country_begins_no_cell(tmp_path):
+    for name in ("a;=1", "a\t=1"):
+        evaluation.write_table(tmp_path / "scores.csv", [{"name": name, "psnr": 30.0}])
+        assert (tmp_path / "scores.csv").read_text() == f'"name","psnr"\n"{name}",30.0\n'
 
 
 def test_scores_csv_and_sheet(folder, tmp_path):
@@ -131,6 +140,16 @@ def test_an_interrupted_run_continues(folder, tmp_path):
     assert restorer.calls == 3 + 6  # what was missing, and the rows of the sheet
     assert scores["images"] == whole["images"]
     assert not (tmp_path / "out/partial.jsonl").exists()
+
+
+def test_what_a_killed_run_left_is_cleared(folder, tmp_path):
+    mine = partial_path(tmp_path / "out/sheet.png")
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-4194303-"))
+    mine.parent.mkdir()
+    mine.touch()
+    dead.touch()
+    evaluate(folder, tmp_path / "out")
+    assert mine.exists() and not dead.exists()
 
 
 def test_a_complete_evaluation_is_not_repeated(folder, tmp_path):

@@ -1,5 +1,7 @@
 """The disk is full at the n-th write, for every n: a message, the last good state, no leftovers."""
 
+import argparse
+import errno
 import io
 import json
 import os
@@ -65,7 +67,8 @@ def test_evaluate(pairs, tmp_path, monkeypatch):
         assert json.loads((output / "scores.json").read_text())["count"] == 3
 
 
-def test_score(pairs, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_score(pairs, tmp_path, monkeypatch, capsys, number):
     output = tmp_path / "out"
     command = ["score", str(pairs / "input"), str(pairs / "target"), "--output", str(output)]
     assert main(command) == 0
@@ -76,13 +79,92 @@ def test_score(pairs, tmp_path, monkeypatch, capsys):
         status = main([*command, "--overwrite"])
         assert {path.name for path in output.iterdir()} == set(names)
         if status:
-            assert status == 2 and "No space left on device" in capsys.readouterr().err
+            assert status == 2 and os.strerror(number) in capsys.readouterr().err
             # Two files cannot be replaced at once: each is the old one or the new one, whole.
             json.loads((output / "scores.json").read_text())
             assert (output / "scores.csv").read_bytes() == before["scores.csv"]
         return bool(status)
 
-    assert every_write_fails(monkeypatch, tmp_path, act) > 6
+    assert every_write_fails(monkeypatch, tmp_path, act, number) > 6
+
+
+def pretend(monkeypatch, verb, pairs, folder):
+    """Replaces what takes time and writes nothing; returns the arguments of the command."""
+    from mspfn_tf.datasets.preparing import prepare
+    from mspfn_tf.export import benchmark, release
+    from mspfn_tf.web import server
+
+    if verb == "app":
+        pages = {"a.html": b"page", "vendor/b.js": b"script"}
+        monkeypatch.setattr(server, "site", lambda models: pages)
+    if verb == "benchmark":
+        monkeypatch.setattr(benchmark, "benchmark", lambda *arguments: [])
+    if verb == "stats":
+        prepare("real_rain", pairs / "input", folder)
+        return ["real_rain", "--data_dir", str(folder)]
+    if verb == "release":
+        model = small_model(**PHONE)
+
+        def write(model, path, *arguments, **options):
+            for name in (path, path.with_name("model.json"), path.with_name("model_uint8.tflite")):
+                name.write_bytes(b"a graph")
+
+        facts = release.describe_source("mspfn_nano", model, (8, 8))
+        monkeypatch.setattr(release, "open_source", lambda source: model)
+        monkeypatch.setattr(release, "describe_source", lambda *arguments: facts)
+        monkeypatch.setattr(release, "export_litert", write)
+        monkeypatch.setattr(release, "export_onnx", write)
+    return []
+
+
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [("app", errno.EDQUOT), ("benchmark", errno.EROFS), ("stats", errno.ENOSPC),
+     ("release", errno.ENOSPC)],
+)  # fmt: skip
+def test_other_verbs(pairs, tmp_path, monkeypatch, capsys, verb, number):
+    options = pretend(monkeypatch, verb, pairs, tmp_path / "prepared")
+
+    def act(at):
+        output = str(tmp_path / f"out{at}")
+        command = [verb, output] if verb == "release" else [verb, *options, "--output", output]
+        status = main(command)
+        error = capsys.readouterr().err
+        if status:
+            assert status == 2 and output in error and os.strerror(number) in error, error
+        return bool(status)
+
+    assert every_write_fails(monkeypatch, tmp_path, act, number) > 3
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_standard_output(tmp_path, monkeypatch, capsys, number):
+    """What `mspfn restore` gives to standard output does not fit."""
+
+    class Output(io.BytesIO):
+        def write(self, data):
+            raise OSError(number, os.strerror(number))
+
+    write_picture(tmp_path / "a.png", np.full((8, 9, 3), 100, np.uint8))
+    monkeypatch.setattr("sys.stdout", argparse.Namespace(buffer=Output(), isatty=lambda: False))
+    status = main(["restore", str(tmp_path / "a.png"), "--output", "-", "--preset", "mspfn_nano"])
+    said = {errno.ENOSPC: "cannot write standard output: No space left on device",
+            errno.EPIPE: "the reader of standard output has gone"}  # fmt: skip
+    assert status == {errno.ENOSPC: 2, errno.EPIPE: 1}[number]
+    assert said[number] in capsys.readouterr().err
+
+
+def test_standard_input(tmp_path, monkeypatch, capsys):
+    """The temporary folder, where it is put, is full."""
+
+    class Input(io.BytesIO):
+        def read(self, *size):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sys.stdin", argparse.Namespace(buffer=Input()))
+    command = ["restore", "-", "--output", str(tmp_path / "b.png"), "--preset", "mspfn_nano"]
+    assert main(command) == 2
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_export(tmp_path, monkeypatch):
@@ -269,7 +351,7 @@ def test_names_that_are_not_utf8(tmp_path, capsys):
     assert main(["score", *map(str, folders), "--output", str(output)]) == 0
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert os.fsencode(scores["images"][0]["name"]) == b"a\xff"
-    assert "a\\udcff," in (output / "scores.csv").read_text(encoding="utf-8")
+    assert '"a\\udcff",' in (output / "scores.csv").read_text(encoding="utf-8")
     assert main(["score", str(folders[0]), str(folders[0])]) == 0
     assert "infinite: a\\udcff" in capsys.readouterr().out
     restored = evaluation.evaluate(darken, FolderPairs(tmp_path), tmp_path / "all", {"model": "x"})

@@ -211,7 +211,7 @@ def _restored(restorer, image, queue):
 def test_after_a_fork_results_are_right_or_refused(files):
     image = photograph((40, 56))
     context = multiprocessing.get_context("fork")
-    for name in ("m.weights.h5", "m.tflite"):
+    for name in ("m.weights.h5", "saved", "m.tflite"):
         restorer = Restorer(files / name)
         expected = restorer(image)
         queue = context.Queue()

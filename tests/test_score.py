@@ -34,7 +34,8 @@ def test_scores_are_printed_and_written(folders, tmp_path, capsys):
     assert scores["output_rgb"]["psnr"] == pytest.approx(expected, abs=1e-6)
     assert scores["count"] == 3
     assert "input" not in scores
-    assert (tmp_path / "out/scores.csv").read_text().startswith("name,psnr,ssim,psnr_rgb,ssim_rgb")
+    columns = '"name","psnr","ssim","psnr_rgb","ssim_rgb"\n'
+    assert (tmp_path / "out/scores.csv").read_text().startswith(columns)
     text = capsys.readouterr().out
     assert "3 pictures" in text
     assert f"rgb       {expected:.3f} / " in text

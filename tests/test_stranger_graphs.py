@@ -12,6 +12,7 @@ from mspfn_tf.runtimes import trial
 from tests.export_models import PHONE, small_model, write_pairs
 from tests.hostile_graphs import endless, huge, outside, write
 from tests.mutated_models import COUNT, bounded, mutated, random_of
+from tests.trial_server import TrialServer
 
 PICTURE = np.zeros((40, 40, 3), np.uint8)
 
@@ -82,8 +83,21 @@ def test_only_xml_is_taken_for_openvino(whole, tmp_path):
         Restorer(tmp_path / "b.xml")
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
-def test_damaged_files_give_a_picture_or_a_message(whole, tmp_path, kind):
+MODULES = {
+    "onnx": ("onnxruntime", "mspfn_tf.runtimes.onnx", "mspfn_tf.runtimes.onnx_graph"),
+    "openvino": ("openvino", "mspfn_tf.runtimes.openvino"),
+}
+
+
+@pytest.fixture
+def server(kind, monkeypatch):
+    with TrialServer(*MODULES[kind]) as server:
+        monkeypatch.setattr(trial, "subprocess", server)
+        yield
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_damaged_files_give_a_picture_or_a_message(whole, tmp_path, server, kind):
     random = random_of(27)
     names = ["a.onnx"] if kind == "onnx" else ["b.xml", "b.bin"]
     seen = {"picture": 0, "message": 0}

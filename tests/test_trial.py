@@ -13,6 +13,7 @@ from mspfn_tf.runtimes import trial
 from mspfn_tf.runtimes.litert import attempt
 from tests.export_models import PHONE, small_model
 from tests.mutated_models import COUNT, bounded, mutated, random_of
+from tests.trial_server import TrialServer
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,35 @@ def test_a_file_that_never_ends_is_a_message(content, monkeypatch):
         trial.check_stranger(attempt, "a.tflite", content)
 
 
-def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch):
+@pytest.fixture
+def server(monkeypatch):
+    with TrialServer("ai_edge_litert.interpreter", "mspfn_tf.runtimes.litert") as server:
+        monkeypatch.setattr(trial, "subprocess", server)
+        yield
+
+
+def test_no_declared_shape_ends_the_process(content, tmp_path, monkeypatch, server):
+    """A tensor of width 65535 used to."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    for module in (inspection, trial):
+        monkeypatch.setattr(module, "most_bytes", lambda: 500_000_000)
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    tensors = [graph.Tensors(index) for index in range(graph.TensorsLength())]
+    shapes = [t._tab.Vector(t._tab.Offset(4)) for t in tensors if t.ShapeLength() == 4]
+    refused = 0
+    for at in shapes[::4]:
+        (tmp_path / "a.tflite").write_bytes(with_number(content, at + 8, 65535))
+        with bounded():
+            try:
+                Restorer(tmp_path / "a.tflite")(np.zeros((9, 9, 3), np.uint8))
+            except UsageError as error:
+                assert "a.tflite" in str(error) or "not finite" in str(error)
+                refused += 1
+    assert refused > 10
+
+
+def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatch, server):
     """Structure is damaged where it stands, before and after the weights."""
     for module in (inspection, trial):
         monkeypatch.setattr(module, "most_bytes", lambda: 500_000_000)

@@ -159,14 +159,9 @@ def test_tf_config(monkeypatch):
             Cluster.from_environment()
 
 
-def test_stopper_sets_its_handlers_again_and_gives_them_back():
+def test_stopper_notes_a_signal_and_gives_the_handlers_back():
     before = signal.getsignal(signal.SIGTERM)
-    stopper = Stopper()
-    stopper.listen()  # not entered: the process' handlers are its own
-    assert signal.getsignal(signal.SIGTERM) is before
-    with stopper:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stopper.listen()
+    with Stopper() as stopper:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stopper.reason == "SIGTERM"
         assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends it at once

@@ -20,7 +20,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from mspfn_tf.training import Trainer  # noqa: E402
+from mspfn_tf.training import INTERRUPTED, Trainer  # noqa: E402
 from tests.tiny_recipe import recipe  # noqa: E402
 
 
@@ -92,18 +92,19 @@ def killed(folder):
 
 
 def replicas(folder):
-    """The same run on 1, 2 and 4 devices, and on 2 workers."""
+    """The same run on 1, 2 and 4 devices, and on 2 workers; that on 2 devices stops half-way."""
     # The recipe clips, averages and validates, so that all this is compared too.
     fields = {"steps": 20, "log_every": 1, "checkpoint_every": 10}
 
-    def on(name, devices, strategy, environment, workdir=None):
+    def on(name, devices, strategy, environment, workdir=None, callbacks=(), status=0):
         def body():
             os.environ.update(environment)
             cpu = tf.config.list_physical_devices("CPU")[0]
             configuration = [tf.config.LogicalDeviceConfiguration()] * devices
             tf.config.set_logical_device_configuration(cpu, configuration)
-            trainer = Trainer(recipe(folder, workdir or name, strategy=strategy, **fields))
-            assert trainer.run() == 0
+            run = recipe(folder, workdir or name, strategy=strategy, **fields)
+            trainer = Trainer(run, callbacks)
+            assert trainer.run() == status
             weights = [trainer.runner.to_numpy(v).tobytes() for v in trainer.model.weights]
             result = {
                 "replicas": trainer.runner.replicas,
@@ -115,6 +116,8 @@ def replicas(folder):
         return fork(body)
 
     assert wait(on("one", 1, "one_device", {})) == 0
+    stop = {"callbacks": [SignalAt(10, signal.SIGTERM)], "status": INTERRUPTED}
+    assert wait(on("two", 2, "mirrored", {}, **stop)) == 0
     assert wait(on("two", 2, "mirrored", {})) == 0
     assert wait(on("four", 4, "mirrored", {})) == 0
     workers = [

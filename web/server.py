@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_folder
+from mspfn_tf.files import atomic_folder, writing
 from mspfn_tf.presets import (
     DEFAULT_PRESET,
     PRESETS,
@@ -88,7 +88,7 @@ def write_site(
         UsageError: `folder` exists and `overwrite` is false, or it cannot be written; or as `site`.
     """
     files = site(models)
-    with atomic_folder(folder, overwrite) as temporary:
+    with atomic_folder(folder, overwrite) as temporary, writing(folder):
         for name, content in files.items():
             path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)

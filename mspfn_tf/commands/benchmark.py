@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mspfn_tf.errors import UsageError
     from mspfn_tf.export.benchmark import FORMATS, benchmark, machine
-    from mspfn_tf.files import atomic_write
+    from mspfn_tf.files import atomic_write, writing
     from mspfn_tf.presets import known_preset
 
     presets = [known_preset(name) for name in arguments.preset]
@@ -97,7 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
         if any(row["weights"] == "random" for row in rows):
             print("Where no weights are shipped, random ones were timed.")
         if output is not None:
-            output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+            text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
+            with writing(arguments.output):
+                output.write_text(text + "\n")
     return 0
 
 

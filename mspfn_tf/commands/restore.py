@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mspfn_tf.commands import video_arguments
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import writing
 from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
 from mspfn_tf.terminal import bar_size, say
 
@@ -287,7 +288,7 @@ def _run_standard(args, stack):
     hidden, source = [], args.inputs[0]
     if source == _STANDARD:
         source = folder / "input"
-        with open(source, "wb") as file:
+        with writing(source), open(source, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         hidden.append((str(source), "standard input"))
     target = args.output
@@ -305,6 +306,8 @@ def _run_standard(args, stack):
         except BrokenPipeError:
             say("mspfn restore: the reader of standard output has gone", sys.stderr)
             return 1
+        except OSError as error:
+            raise UsageError(f"cannot write standard output: {error.strerror}") from error
     return status
 
 

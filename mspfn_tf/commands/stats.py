@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.files import atomic_write
+    from mspfn_tf.files import atomic_write, writing
     from mspfn_tf.pictures import write_picture
     from mspfn_tf.sets.prepared import Examples, splits
     from mspfn_tf.sets.statistics import describe, split_statistics
@@ -59,9 +59,12 @@ def run(args: argparse.Namespace) -> int:
             "dataset": args.name,
             "splits": [dataclasses.asdict(statistics) for statistics in found],
         }
-        with atomic_write(output / "stats.json", overwrite=True) as temporary:
+        path = output / "stats.json"
+        with atomic_write(path, overwrite=True) as temporary, writing(path):
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for name, sheet in sheets.items():
             if sheet is not None:
-                write_picture(output / f"{name}.png", sheet, overwrite=True)
+                path = output / f"{name}.png"
+                with writing(path):
+                    write_picture(path, sheet, overwrite=True)
     return 0

@@ -33,23 +33,13 @@ class Stopper:
         self._deadline = time.monotonic() + 60 * minutes if minutes else math.inf
         self._signal: str | None = None
         self._before: dict = {}
-        self._entered = False
 
     def __enter__(self) -> Self:
-        self._entered = True
-        self.listen()
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
-    def listen(self) -> None:
-        """Sets the handlers again; to be called after anything that may replace them."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if self._entered and in_main_thread and self._signal is None:
-            for number in _SIGNALS:
-                handler = signal.signal(number, self._note)
-                self._before.setdefault(number, handler)
-
     def __exit__(self, *exception: object) -> None:
-        self._entered = False
         for number, handler in self._before.items():
             # None: a handler that was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -187,7 +187,6 @@ class Trainer:
             except Stopped as error:
                 print(f"{error}; run again to begin", flush=True)
                 return INTERRUPTED
-            self._stopper.listen()  # TensorFlow set handlers of its own when workers connected
             print(f"{self.folder.path}: {'resuming at' if self.step else 'from'} step {self.step}")
             self._meter = Meter(self.recipe.batch_size, self.recipe.steps)
             self._callbacks = keras.callbacks.CallbackList(
