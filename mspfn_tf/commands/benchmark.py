@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print(_line(cells(row), widths), flush=True)
         if any(row["weights"] == "random" for row in rows):
             print("Where no weights are shipped, random ones were timed.")
-        if output is not None:
+        if output is not None and arguments.output is not None:
             text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
             with writing(arguments.output):
                 output.write_text(text + "\n")

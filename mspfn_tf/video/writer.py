@@ -266,7 +266,7 @@ def check_encoding(
     # Without options, too, it may refuse frames of this size: "invalid argument". Other errors are
     # those of hardware that is not there.
     plain = opens({})
-    if plain is None or plain.__cause__.errno != errno.EINVAL:
+    if plain is None or getattr(plain.__cause__, "errno", None) != errno.EINVAL:
         raise refusal
 
 
