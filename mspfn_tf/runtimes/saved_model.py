@@ -20,8 +20,6 @@ _LOADING_ERRORS = (
     RuntimeError,
     AttributeError,
     AssertionError,
-    NotImplementedError,
-    RecursionError,
 )
 
 

@@ -170,6 +170,11 @@ class PatchStream:
             result.append(Row(source, pair, top, left, int(transforms[row])))
         return result
 
+    def _stays_clean(self, step, row):
+        if not self.clean_share:  # most runs: nothing is drawn
+            return False
+        return _random(self.seed, _CLEAN, step, row).random() < self.clean_share
+
     def names(self, step: int) -> list[str]:
         """The pairs of batch `step`, by name."""
         return [self.sources[row.source].name(row.pair) for row in self.rows(step)]
@@ -202,7 +207,7 @@ class PatchStream:
                 if crop.shape[:2] != out.shape[1:3]:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = turned(crop, row.transform)
-            if _random(self.seed, _CLEAN, step, number).random() < self.clean_share:
+            if self._stays_clean(step, number):
                 patches[0, index] = patches[1, index]
             elif self.fresh_rain is not None:
                 rng = _random(self.seed, _RAIN, step, number)
