@@ -115,6 +115,9 @@ class Driver:
                 os.kill(number, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 def survive(source, output, kills, seed=0):

@@ -44,7 +44,9 @@ def results(restorer, folder):
     """(scores, sheet `uint8 [H, W, 3]`) of the pairs, restored by `restorer`."""
     write_pairs(folder)
     scores = evaluate(restorer, FolderPairs(folder), Path(folder, "scores"), {})
-    return scores, Image.open(Path(folder, "scores", "sheet.png"))
+    with Image.open(Path(folder, "scores", "sheet.png")) as sheet:
+        sheet.load()
+    return scores, sheet
 
 
 def main():
