@@ -23,7 +23,7 @@ from mspfn_tf.datasets.pair_set import PairSet
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.sampling import scene_balanced
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 
 
 @dataclasses.dataclass(eq=False)
@@ -253,8 +253,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             raise UsageError(f"{self.name}: {problems}{get}")
         if problems and not self.allow_incomplete:
             raise UsageError(
-                f"{self.name}: {problems}\nTo build it from what is there, pass --allow_incomplete"
-                " (in Python: allow_incomplete=True)"
+                f"{self.name}: {problems}\nTo build it from what is there, pass "
+                f"{argument('allow_incomplete')}"
             )
         if problems:
             logging.warning("%s: %s", self.name, problems)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mspfn_tf.datasets.archives import Progress
 from mspfn_tf.datasets.layouts import listing
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, writing
 
 FILE_FORMATS = ("array_record", "tfrecord")
@@ -87,8 +87,8 @@ def prepare(
         raise UsageError(f"file format {file_format!r}: choose {' or '.join(FILE_FORMATS)}")
     if file_format == "array_record" and not importlib.util.find_spec("array_record"):
         raise UsageError(
-            "array_record is not installed (Linux has it): pass --file_format tfrecord"
-            ' (in Python: file_format="tfrecord")'
+            "array_record is not installed (Linux has it): pass "
+            f"{argument('file_format', 'tfrecord')}"
         )
     options = {"source": source, "allow_incomplete": allow_incomplete, "sample": sample}
     data_dir = Path(data_dir).expanduser()
@@ -150,7 +150,7 @@ def find_builder(name: str, config: str | None = None) -> tuple[type, str | None
     if name not in NAMES:
         raise UsageError(f"no dataset is called {name!r}; there are: {', '.join(NAMES)}")
     if suffix and config and suffix != config:
-        raise UsageError(f"two configurations given: {name}/{suffix} and --config {config}")
+        raise UsageError(f"two configurations given: {name}/{suffix} and {config!r}")
     builder_class = tfds.builder_cls(name)
     known = [known.name for known in builder_class.BUILDER_CONFIGS]
     config = suffix or config or (known[0] if known else None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mspfn_tf
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 
 FORMATS = (
     "keras",
@@ -154,7 +154,7 @@ def _tflite_file(path):
     if image_size is None:
         raise UsageError(
             f"{path} takes pictures of any size: nothing says which to time. Export it with a "
-            "fixed --image_size"
+            f"fixed size, such as {argument('image_size', '512x512')}"
         )
     description = path.with_suffix(".json")
     known = json.loads(description.read_text()) if description.is_file() else {}

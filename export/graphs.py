@@ -83,7 +83,7 @@ def check_options(output: Path, suffix: str, layout: str, quantize: str) -> None
     if quantize not in GRAPH_QUANTIZATIONS:
         raise UsageError(
             f"quantize must be one of {', '.join(GRAPH_QUANTIZATIONS)} here; received "
-            f"{quantize!r}. 8-bit files are LiteRT's: --format litert"
+            f"{quantize!r}. 8-bit files are LiteRT's"
         )
 
 

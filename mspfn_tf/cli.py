@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mspfn_tf import __version__
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, naming_flags
 from mspfn_tf.quiet import quiet_tensorflow
 from mspfn_tf.terminal import say
 
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
         name = f"mspfn {arguments.verb}"
         quiet_tensorflow()
-        return arguments.run(arguments)
+        with naming_flags():
+            return arguments.run(arguments)
     except UsageError as error:
         for line in f"{name}: error: {error}".split("\n"):
             say(line, sys.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 
 try:
     import fcntl
@@ -57,7 +57,9 @@ def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[P
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
+        raise UsageError(
+            f"{path} exists already: choose another output or pass {argument('overwrite')}"
+        )
     temporary = partial_path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,9 @@ def atomic_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another output or pass --overwrite")
+        raise UsageError(
+            f"{path} exists already: choose another output or pass {argument('overwrite')}"
+        )
     temporary, replaced = partial_path(path), partial_path(path)
     with writing(path):
         temporary.mkdir(parents=True)

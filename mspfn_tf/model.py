@@ -241,7 +241,7 @@ class MSPFN(keras.Model):
         raise UsageError(
             "Keras quantises Dense and Embedding layers only, and this network consists of convs: "
             "export it in 8 bits instead, mspfn_tf.export.export_litert(model, 'model.tflite', "
-            "quantize='int8') or mspfn export --format litert --quantize int8"
+            "quantize='int8')"
         )
 
     @classmethod

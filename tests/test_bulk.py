@@ -114,7 +114,7 @@ def test_resume_does_what_is_missing(archive, tmp_path):
     out = tmp_path / "out"
     restore_archive(archive, out, MODEL)
     before = manifest(out)
-    with pytest.raises(UsageError, match="not empty.*--resume"):
+    with pytest.raises(UsageError, match="not empty.*resume=True"):
         restore_archive(archive, out, MODEL)
     (out / "a.jpg").unlink()
     (archive / "new.png").write_bytes(encoded(7))
@@ -234,7 +234,7 @@ def test_a_full_disk_ends_the_run(archive, tmp_path, monkeypatch, capsys):
         assert bulk(archive, "--output", out, "--batch_rows", 1) == 1
     errors = capsys.readouterr().err
     assert "mspfn bulk: stopped: " in errors and "No space left" in errors
-    assert "make room, then run again with --resume" in errors
+    assert "make room, then resume" in errors
     assert not (out / "manifest.parquet").exists()
     assert bulk(archive, "--output", out, "--resume") == 0
     assert {row["status"] for row in manifest(out).values()} == {"restored"}

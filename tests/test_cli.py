@@ -10,6 +10,8 @@ import pytest
 import mspfn_tf
 from mspfn_tf import cli
 from mspfn_tf.cli import VERBS, main
+from mspfn_tf.errors import UsageError
+from mspfn_tf.files import atomic_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = "{'tensorflow', 'keras', 'jax', 'torch', 'tensorflow_datasets'}"
@@ -54,6 +56,16 @@ def test_wrong_usage_is_status_2(capsys):
         assert stop.value.code == 2
     assert main(["info", "--preset", "mspfn_giant"]) == 2
     assert "mspfn_m17n1" in capsys.readouterr().err
+
+
+def test_flags_are_named_to_users_of_the_command_alone(tmp_path, capsys):
+    pairs = ROOT / "mspfn_tf/sample/pairs"
+    scores = ["score", f"{pairs}/input", f"{pairs}/target", "--output", str(tmp_path)]
+    assert main(scores) == 0
+    assert main(scores) == 2
+    assert "pass --overwrite" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="pass overwrite=True"), atomic_folder(tmp_path):
+        pass
 
 
 def test_interrupted_at_any_time(monkeypatch, capsys):

@@ -40,7 +40,7 @@ def test_failure_leaves_what_was_there(tmp_path):
 def test_refusals(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(UsageError, match="--overwrite"), atomic_write(path):
+    with pytest.raises(UsageError, match="overwrite=True"), atomic_write(path):
         pass
     with pytest.raises(UsageError, match="cannot write"), atomic_write(path / "below.txt"):
         pass

@@ -1,6 +1,7 @@
 """The structure of the package: imports point downward, without cycles."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,25 @@ def test_no_sys_argv_in_the_library():
         text = path.read_text()
         # Only programs that are run by their path, in a process of their own, read it.
         assert "sys.argv" not in text or '__name__ == "__main__"' in text, name
+
+
+def test_only_commands_name_flags():
+    """Messages of the library say `overwrite=True`; `mspfn_tf.errors.argument` spells them."""
+    elsewhere = {"mspfn_tf.cli", "mspfn_tf.errors", "mspfn_tf.training.backends.jax"}  # XLA's flags
+    wrong = []
+    for name, path in modules().items():
+        if name.startswith("mspfn_tf.commands.") or name in elsewhere:
+            continue
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if text and id(node) not in docstrings and re.search(r"(^|[\s(])--[a-z]", node.value):
+                wrong.append(f"{name}:{node.lineno}: {node.value!r}")
+    assert not wrong, "\n".join(wrong)

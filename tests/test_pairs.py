@@ -89,7 +89,7 @@ def test_what_does_not_pair_is_listed_and_fails(folders, pictures, targets, mess
         pair_folders(*made)
     for message in messages:
         assert message in str(error.value)
-    assert "--allow_unmatched" in str(error.value)
+    assert "allow_unmatched=True" in str(error.value)
 
     pairing = pair_folders(*made, allow_unmatched=True)
     assert pairing.pairs[-1][0] == "77"

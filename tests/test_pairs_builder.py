@@ -76,7 +76,7 @@ def test_wrong_counts(tmp_path):
         _build("rain800", tmp_path, tmp_path, allow_incomplete=False)
     assert "train: 1 pairs, expected 700" in str(error.value)
     assert "test: 1 pairs, expected 100" in str(error.value)
-    assert "--allow_incomplete" in str(error.value)
+    assert "allow_incomplete=True" in str(error.value)
 
 
 class TwoVersions(PairsBuilder):

@@ -79,7 +79,7 @@ def test_reads_back_what_was_prepared_in_both_formats(data_dir):
 
 
 def test_missing_sets_say_what_to_do(data_dir):
-    with pytest.raises(UsageError, match="mspfn prepare rain999 --manual_dir"):
+    with pytest.raises(UsageError, match="run mspfn prepare rain999"):
         PairSource("rain999", "train", data_dir)
     with pytest.raises(UsageError, match="only: train, validation"):
         PairSource("tiny", "test", data_dir)

@@ -50,7 +50,7 @@ def test_the_newest_version(data_dir):
 
 
 def test_what_is_not_there(whole):
-    with pytest.raises(UsageError, match="dataset 'none' is not prepared in .*run: mspfn prepare"):
+    with pytest.raises(UsageError, match="dataset 'none' is not prepared in .*run mspfn prepare"):
         Examples("none", "train", whole)
     with pytest.raises(UsageError, match="has no split 'test', only: train, validation"):
         Examples("tiny", "test", whole)

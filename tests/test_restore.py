@@ -182,7 +182,7 @@ def test_wrong_usage_is_found_before_any_work(tmp_path, photos, model, inputs, o
 def test_a_comparison_and_a_picture_of_its_name_collide(tmp_path, photos, model):
     write_picture(photos / "a_compare.png", np.zeros((3, 3, 3), np.uint8))
     assert run(photos, "--output", tmp_path / "plain", "--model", model) == 0
-    with pytest.raises(UsageError, match=r"written to .*a_compare\.png: .* or without --compare"):
+    with pytest.raises(UsageError, match=r"written to .*a_compare\.png: .* or without comparisons"):
         run(photos, "--output", tmp_path / "out", "--model", model, "--compare")
     (photos / "a_compare.png").unlink()
     again = (photos, "--output", tmp_path / "plain", "--model", model, "--compare", "--resume")

@@ -148,7 +148,7 @@ def test_inputs_that_cannot_be_looked_at_are_named(tmp_path, monkeypatch):
 def test_what_is_complete_is_left_alone(tmp_path, tree):
     tree("in/a.png", "in/b.png", "in/c.png", "out/a.png")
     (tmp_path / "out/b.png").touch()  # empty: not by us
-    with pytest.raises(UsageError, match=r"a\.png \(and 1 more\) exists already: .*--resume"):
+    with pytest.raises(UsageError, match=r"a\.png \(and 1 more\) exists already: .*resume=True"):
         plan([tmp_path / "in"], tmp_path / "out")
     planned = plan([tmp_path / "in"], tmp_path / "out", resume=True)
     assert targets(planned, tmp_path / "out") == ["b.png", "c.png"]

@@ -46,7 +46,7 @@ def is_half(before, after):
 
 def test_one_video(tmp_path, folder, model, capsys):
     target = tmp_path / "out" / "clean.mkv"
-    assert run(folder / "clip.mp4", "--output", target, "--model", model, "--no-temporal") == 0
+    assert run(folder / "clip.mp4", "--output", target, "--model", model, "--no_temporal") == 0
     assert "clean.mkv (5 frames, " in capsys.readouterr().out
     assert is_half(folder / "clip.mp4", target)
 
@@ -92,9 +92,9 @@ def test_flags(tmp_path, folder, model):
         (("--codec", "libvpx"), "codec libvpx: .mp4 files cannot hold it"),
         (("--crf", "99"), "crf must be from 0 to 51 for libx264; received 99"),
         (("-e", "presset=slow"), "codec libx264 has no option presset"),
-        (("--start", "-1"), "--start must be seconds from 0 up; received -1"),
-        (("--duration", "nan"), "--duration must be seconds"),
-        (("--duration", "0"), "--duration must be seconds, more than 0; received 0"),
+        (("--start", "-1"), "start must be seconds from 0 up; received -1"),
+        (("--duration", "nan"), "duration must be seconds"),
+        (("--duration", "0"), "duration must be seconds, more than 0; received 0"),
         (("--output", "out.avi"), "cannot write '.avi' videos"),
         (("--output", "out.png"), "cannot write '.png' videos"),
     ],
@@ -117,7 +117,7 @@ def test_flags_for_videos_where_there_is_none(tmp_path, folder, model):
     with pytest.raises(UsageError, match="--crf is for videos: there is none"):
         run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--crf", 3)
     with pytest.raises(UsageError, match="--temporal is for videos"):
-        run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--no-temporal")
+        run(folder / "photo.png", "--output", tmp_path / "a.png", "--model", model, "--no_temporal")
 
 
 def test_a_picture_becomes_no_video(tmp_path, folder, model):

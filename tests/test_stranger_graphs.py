@@ -14,6 +14,8 @@ from tests.hostile_graphs import endless, huge, outside, write
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 from tests.trial_server import TrialServer
 
+pytestmark = pytest.mark.slow
+
 PICTURE = np.zeros((40, 40, 3), np.uint8)
 
 

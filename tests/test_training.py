@@ -21,6 +21,8 @@ from mspfn_tf.training import INTERRUPTED, Trainer, checkpoints, trainer
 from tests.pair_sets import prepare, smooth_pair
 from tests.tiny_recipe import TINY, log_of, recipe
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 
@@ -115,7 +117,6 @@ def test_batch_must_be_divisible_by_the_replicas(folder):
 # === Exactness ===
 
 
-@pytest.mark.slow
 def test_three_steps_are_those_of_the_published_script(folder):
     """Against plain formulas: loss in [-1, 1], TensorFlow 1's Adam in float64."""
     trainer = Trainer(
@@ -155,7 +156,6 @@ def test_three_steps_are_those_of_the_published_script(folder):
         np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_devices_and_workers_do_not_show(folder, replicas):
     assert replicas["workers"] == [0, 0]
     # SIGTERM reached worker 1 alone, after TensorFlow had set handlers of its own.
@@ -212,7 +212,6 @@ def test_the_reported_psnr_is_that_of_the_clipped_output(folder):
 # === Survival ===
 
 
-@pytest.mark.slow
 def test_killed_runs_end_bit_identical(folder, killed):
     assert killed == {"peaceful": 0, "killed": [-9, INTERRUPTED, -9, 0]}
     peaceful, state = checkpoints.read(folder / "peaceful/checkpoints/step-00000012.npz")
@@ -228,7 +227,6 @@ def test_killed_runs_end_bit_identical(folder, killed):
                 assert ours[entry["step"]] == entry[name]
 
 
-@pytest.mark.slow
 def test_continues_on_jax_without_tensorflow(folder, killed):
     first, _ = checkpoints.read(folder / "peaceful/checkpoints/step-00000012.npz")
     for name in ("on_jax", "on_tensorflow"):
@@ -317,7 +315,6 @@ class Recorder(keras.callbacks.Callback):
         self.epochs.append((epoch, logs["val_psnr"]))
 
 
-@pytest.mark.slow
 def test_a_whole_run_with_everything_on(folder, capsys):
     pytest.importorskip("tensorboard")
     options = {

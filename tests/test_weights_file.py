@@ -221,6 +221,7 @@ def test_a_network_larger_than_its_file_is_not_built(tiny, changes, tmp_path, mo
         MSPFN.from_preset(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -254,6 +255,7 @@ def test_configurations_of_other_types(tiny, text):
         load_model(tiny)
 
 
+@pytest.mark.slow
 def test_damaged_files_load_or_give_a_message(tiny):
     """Every fifth one tells its network, which is built; the others are of two plain layers."""
     whole = tiny.read_bytes()
@@ -282,6 +284,7 @@ def test_damaged_files_load_or_give_a_message(tiny):
     assert min(seen.values()) > COUNT // 20 and sum(seen.values()) == COUNT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_shipped_weights_load_and_their_card_is_whole(name):
     if PRESETS[name]["weights"] is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.quiet import native_quiet
 
 OBJECT_STORE = 128 * 2**20
@@ -121,7 +121,7 @@ def _import_ray():
         import ray.exceptions
     except ImportError as error:
         raise UsageError(
-            'bulk needs Ray: pip install "mspfn_tf[ray]", or pass --local to work without it'
+            f'bulk needs Ray: pip install "mspfn_tf[ray]", or work without it: {argument("local")}'
         ) from error
     return ray
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from mspfn_tf.bulk import engines, inputs, workers
 from mspfn_tf.bulk.places import PROBE, Place
 from mspfn_tf.bulk.records import STATE, Book
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.files import LOCK, clear_leftovers, locked
 from mspfn_tf.source import resolve
 
@@ -94,8 +94,8 @@ def restore_archive(
     )
     if not resume and used:
         raise UsageError(
-            f"{target} exists already and is not empty: choose another output, or pass --resume "
-            "to go on there"
+            f"{target} exists already and is not empty: choose another output, or pass "
+            f"{argument('resume')} to go on there"
         )
     if resume and used and not begun:
         raise UsageError(
@@ -204,7 +204,7 @@ def _digest(model):
     if digest is None:
         raise UsageError(
             f"no weights come with preset {found.name!r}: choose another, or give weights of your "
-            "own by --model"
+            "own"
         )
     return digest
 

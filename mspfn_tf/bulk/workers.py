@@ -154,7 +154,7 @@ class Worker:
         record["seconds"] = time.perf_counter() - began
         error = record.get("error") or ""
         if any(words in error for words in _NO_ROOM_WORDS):
-            raise _Full(f"{error} (make room, then run again with --resume)")
+            raise _Full(f"{error} (make room, then resume)")
         return record
 
     def _restored(self, row):

@@ -39,11 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--start", type=float, metavar="S", help="begin S seconds into the video")
     group.add_argument("--duration", type=float, metavar="S", help="restore S seconds")
-    group.add_argument(
+    temporal = group.add_mutually_exclusive_group()
+    temporal.add_argument(
         "--temporal",
-        action=argparse.BooleanOptionalAction,
+        action="store_true",
         default=None,
-        help="average frames along the motion of the scene: less flicker (default: yes)",
+        help="average frames along the motion of the scene: less flicker (default)",
+    )
+    temporal.add_argument(
+        "--no_temporal", dest="temporal", action="store_false", help="each frame by itself"
     )
 
 
@@ -67,7 +71,7 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
     from mspfn_tf.video.reader import check_part
     from mspfn_tf.video.writer import check_encoding
 
-    check_part(args.start, args.duration, "--")
+    check_part(args.start, args.duration)
     options = dict(args.encoder or ())
     for suffix in suffixes:
         check_encoding(suffix, args.codec, args.crf, options)

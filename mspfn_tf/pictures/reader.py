@@ -228,14 +228,14 @@ def _check_pixels(path, size, frames=1):
     if pixels * frames > _ANIMATION_PIXELS * limit:
         raise ImageError(
             f"{path}: too large, {frames} frames of {size[0]}x{size[1]}; the limit for all "
-            f"together is {_ANIMATION_PIXELS * limit} pixels (--limit_pixels sets a quarter of it)"
+            f"together is {_ANIMATION_PIXELS * limit} pixels (limit_pixels sets a quarter of it)"
         )
 
 
 def _too_large(path, what):
     return (
         f"{path}: too large, the limit is {Image.MAX_IMAGE_PIXELS} pixels ({what}); "
-        "--limit_pixels sets another"
+        "limit_pixels sets another"
     )
 
 

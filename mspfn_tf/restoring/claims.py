@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from mspfn_tf.errors import argument
 from mspfn_tf.files import is_at
 
 try:
@@ -47,7 +48,7 @@ class _Handle:
                 self.path.unlink(missing_ok=True)
                 warnings.warn(
                     f"{folder} is on a file system without locks: two processes there would do "
-                    "the same work; give each its part with --shard",
+                    f"the same work; give each its part: {argument('shard', '1/2')}",
                     stacklevel=3,
                 )
                 return

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
 from mspfn_tf.video.formats import (
@@ -152,8 +152,8 @@ def plan(
             taken = [path for job in existing for path in job.targets if os.path.lexists(path)]
             more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
             raise UsageError(
-                f"{taken[0]}{more} exists already: choose another output, or pass --resume to do "
-                "the rest or --overwrite to do all again"
+                f"{taken[0]}{more} exists already: choose another output, or pass "
+                f"{argument('resume')} to do the rest or {argument('overwrite')} to do all again"
             )
         _check_comparisons(existing)
         complete = [job for job in existing if job.is_complete()]
@@ -363,7 +363,7 @@ def _check_targets(jobs):
                 raise UsageError(f"{target} is an input: choose another output")
             other = origins.setdefault(real, job.source)
             if other is not job.source:
-                without = ", or without --compare" if job.comparison is not None else ""
+                without = ", or without comparisons" if job.comparison is not None else ""
                 raise UsageError(
                     f"{other} and {job.source} would both be written to {target}: "
                     f"restore them into different folders{without}"
@@ -376,5 +376,6 @@ def _check_comparisons(existing):
         if job.comparison is not None and not job.found[0] and job.found[1]:
             raise UsageError(
                 f"{job.comparison} exists already, but not {job.target}, which a comparison of "
-                "that name would belong to: choose another output, or pass --overwrite"
+                "that name would belong to: choose another output, or pass "
+                f"{argument('overwrite')}"
             )

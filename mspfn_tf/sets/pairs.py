@@ -22,7 +22,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.files import sha256
 from mspfn_tf.pictures import find_images, read_rgb
 
@@ -71,7 +71,7 @@ def pair_folders(
         if len(pairing.left_out) > _LISTED:
             lines.append(f"... and {len(pairing.left_out) - _LISTED} more")
         advice = (
-            "rename or remove them, or pass --allow_unmatched to leave them out"
+            f"rename or remove them, or pass {argument('allow_unmatched')} to leave them out"
             if pairing.pairs
             else "no pair is left: are these the right folders?"
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 
 _MAX_JSON_BYTES = 2**26
 _FEATURES = "tensorflow_datasets.core.features."
@@ -21,7 +21,6 @@ def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
     Raises:
         UsageError: the set is not prepared there, or `name` leaves the configuration open.
     """
-    prepare = f"run: mspfn prepare {name.partition('/')[0]} --manual_dir DIR --data_dir {data_dir}"
     folder = Path(data_dir, name)
 
     def infos(pattern):
@@ -34,7 +33,9 @@ def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
         if configs:
             choices = ", ".join(f"{name}/{config}" for config in configs)
             raise UsageError(f"dataset '{name}' has several configurations: choose from {choices}")
-        raise UsageError(f"dataset '{name}' is not prepared in {data_dir}: {prepare}")
+        raise UsageError(
+            f"dataset '{name}' is not prepared in {data_dir}: run mspfn prepare {name}"
+        )
     folders = [info.parent for info in found]
     return max(folders, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
 
@@ -183,7 +184,7 @@ def _damaged(folder: Path, error: Exception, which: str = "") -> UsageError:
     told = " ".join(str(error).split())[:300]
     return UsageError(
         f"{folder}: {which}damaged ({type(error).__name__}: {told}); prepare the set again with "
-        "--overwrite"
+        f"{argument('overwrite')}"
     )
 
 
@@ -201,7 +202,8 @@ def _check_features(path: Path) -> None:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"{path}: damaged or missing ({error}); prepare the set again with --overwrite"
+            f"{path}: damaged or missing ({error}); prepare the set again with "
+            f"{argument('overwrite')}"
         ) from error
     if foreign:
         raise UsageError(

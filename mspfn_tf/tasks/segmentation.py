@@ -34,7 +34,7 @@ def confusion(
         if wrong.size:
             raise UsageError(
                 f"{what} labels hold the value {wrong[0]}; expected classes 0 to {classes - 1}, or "
-                f"void, which is {', '.join(map(str, void)) or 'not set'} (--void)"
+                f"void, which is {', '.join(map(str, void)) or 'not set'}"
             )
     counts = np.bincount(truth * classes + labels, minlength=classes * classes)
     return counts.reshape(classes, classes)

@@ -252,12 +252,12 @@ class VideoReader:
         self.container.close()
 
 
-def check_part(start: float | None, duration: float | None, flag: str = "") -> None:
-    """Raises `UsageError` where these are no part of a video; `flag` stands before their names."""
+def check_part(start: float | None, duration: float | None) -> None:
+    """Raises `UsageError` where these are no part of a video."""
     if start is not None and not 0 <= start < 1e9:
-        raise UsageError(f"{flag}start must be seconds from 0 up; received {start}")
+        raise UsageError(f"start must be seconds from 0 up; received {start}")
     if duration is not None and not 0 < duration < 1e9:
-        raise UsageError(f"{flag}duration must be seconds, more than 0; received {duration}")
+        raise UsageError(f"duration must be seconds, more than 0; received {duration}")
 
 
 def _seconds(value):
