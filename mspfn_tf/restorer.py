@@ -26,6 +26,8 @@ AUTOMATIC_TILE = 768
 """Height and width of the largest tile that larger pictures are cut into."""
 TILE_BYTES = 5e8
 """The memory that such a tile may take, by the same estimate."""
+SUFFICIENT_TILE = 640
+"""Smaller tiles show at their borders: up to this they may take what a whole picture may."""
 OVERLAP = 3 / 8
 """Share of a tile's side that neighbours share, by default: so far `mspfn_mobile` looks around."""
 FIXED_OVERLAP = 1 / 4
@@ -267,8 +269,11 @@ class Restorer:
 
     def _automatic_tile(self):
         """Up to `AUTOMATIC_TILE`, less where a model needs much memory for a pixel."""
-        side = int(math.sqrt(TILE_BYTES / self.runtime.bytes_per_pixel))
-        return max(128, min(AUTOMATIC_TILE, side // MULTIPLE_OF * MULTIPLE_OF))
+        pixels = max(
+            TILE_BYTES / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)
+        )
+        side = int(math.sqrt(pixels)) // MULTIPLE_OF * MULTIPLE_OF
+        return max(128, min(AUTOMATIC_TILE, side))
 
     def _warn(self):
         if self.runtime.needs_statistics and not self._warned:

@@ -129,16 +129,26 @@ def test_pictures_go_through_whole_as_long_as_memory_allows(model, monkeypatch):
     runtime = open_runtime(model)
     monkeypatch.setattr(runtime, "bytes_per_pixel", WHOLE_BYTES / (512 * 512))
     restorer = Restorer(runtime)
-    assert restorer.overlap == 88  # three eighths of what `TILE_BYTES` leaves, 232
+    assert restorer.overlap == 192  # three eighths of the largest square that may go through whole
     seen = watched(restorer, monkeypatch)
     restorer(np.zeros((256, 1024, 3), np.uint8))
     assert seen == [(1, 256, 1024, 3)]
     seen.clear()
     restorer(np.zeros((520, 520, 3), np.uint8))
-    assert seen == [(1, 232, 232, 3)] * 9
+    assert seen == [(1, 360, 360, 3)] * 4
     seen.clear()
     restorer(np.zeros((40, 3000, 3), np.uint8))
     assert seen == [(1, 40, 3000, 3)]
+
+
+@pytest.mark.parametrize(
+    "bytes_per_pixel, overlap",
+    [(400, 288), (1_000, 264), (2_800, 240), (20_000, 136)],  # of tiles of 768, 704, 640, 344
+)
+def test_tiles_are_as_large_as_memory_allows(model, monkeypatch, bytes_per_pixel, overlap):
+    runtime = open_runtime(model)
+    monkeypatch.setattr(runtime, "bytes_per_pixel", bytes_per_pixel)
+    assert Restorer(runtime).overlap == overlap
 
 
 def test_small_tiles_are_batched_within_bounds(model, monkeypatch):
