@@ -1,7 +1,9 @@
 """Settings that hold for every test."""
 
 import os
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in a shell's background. Programs that the tests interrupt would ignore it, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """For `-m "not slow"`, does not even import files that are slow as a whole."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    slow = re.search(r"^pytestmark = pytest\.mark\.slow$", collection_path.read_text(), re.M)
+    return True if slow else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,6 +24,8 @@ from mspfn_tf.restoring import file_restorer
 from mspfn_tf.source import resolve
 from tests.export_models import write_pairs
 
+pytestmark = pytest.mark.slow
+
 PRESET = "mspfn_nano"
 MODEL = workers.Model(PRESET, threads=1)
 

@@ -15,6 +15,8 @@ from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
 from tests.export_models import PHONE, small_model, with_real_rain, write_pairs
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 48)
 
 
@@ -28,7 +30,6 @@ def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("pictures") / "pairs")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 def test_exports_what_the_model_does(model, pairs, tmp_path, quantize):
     path = tmp_path / "small.tflite"
@@ -58,7 +59,6 @@ def test_exports_what_the_model_does(model, pairs, tmp_path, quantize):
         assert np.abs(derained.astype(int) - expected).max() <= tolerance
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["mspfn_mobile", "mspfn_nano"])
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 def test_phone_presets_consist_of_what_phones_run(preset, quantize, pairs):
@@ -75,7 +75,6 @@ def test_phone_presets_consist_of_what_phones_run(preset, quantize, pairs):
         assert structure["operators"]["DEQUANTIZE"] <= 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["mspfn_mobile", "mspfn_nano"])
 def test_phone_presets_can_run_in_float16(preset):
     shipped = PRESETS[preset]["weights"] is not None
@@ -89,7 +88,6 @@ def test_phone_presets_can_run_in_float16(preset):
         assert 0 < np.abs(found - expected).max() < 2e-2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["mspfn", "mspfn_m17n1"])
 def test_full_size_presets_export_with_transposed_convs(preset, pairs, tmp_path):
     model = with_real_rain(
@@ -100,7 +98,6 @@ def test_full_size_presets_export_with_transposed_convs(preset, pairs, tmp_path)
     assert description["signatures"] == ["serving_default", "statistics", "guided"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p["weights"]])
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
@@ -126,7 +123,6 @@ def test_the_output_is_clipped(tmp_path, lighter, level):
     np.testing.assert_array_equal(runtime.run_guided(rainy, statistics)[0], level)
 
 
-@pytest.mark.slow
 def test_the_file_of_bytes_is_compared_too(model, pairs, tmp_path):
     patches = read_patches(pairs, SIZE, count=1)
     darker = small_model(**PHONE)
@@ -142,7 +138,6 @@ def test_the_file_of_bytes_is_compared_too(model, pairs, tmp_path):
     assert "uint8" in problem
 
 
-@pytest.mark.slow
 def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
     monkeypatch.setitem(verification.BOUNDS, "none", {"max_error": -1.0})
     path = tmp_path / "small.tflite"
@@ -156,7 +151,6 @@ def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
     assert "max_error" in forced["problems"][0]
 
 
-@pytest.mark.slow
 def test_refuses_operators_that_phones_lack(model, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("mspfn_tf.export.litert.PHONE_OPERATORS", PHONE_OPERATORS - {"CONV_2D"})
     with pytest.raises(VerificationError, match="CONV_2D"):
@@ -189,7 +183,6 @@ def test_refuses(model, pairs, tmp_path, monkeypatch, arguments, message):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.slow
 def test_overwrites_when_told(model, pairs, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_text("old")

@@ -1,6 +1,7 @@
 """The structure of the package: imports point downward, without cycles."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -33,6 +34,7 @@ FLOORS = (
 )
 
 
+@functools.cache
 def modules():
     """Every module of the package: dotted name -> path."""
     found = {}
@@ -44,8 +46,10 @@ def modules():
     return found
 
 
-def imports(path, known):
+@functools.cache
+def imports(path):
     """The modules of the package that a module imports: (when it is imported, ever)."""
+    known = modules()
     tree = ast.parse(path.read_text())
     inside = {
         id(node)
@@ -86,7 +90,7 @@ def floor(name):
 
 def test_no_cycles():
     known = modules()
-    graph = {name: imports(path, known)[0] - {name} for name, path in known.items()}
+    graph = {name: imports(path)[0] - {name} for name, path in known.items()}
     done, path = set(), []
 
     def visit(name):
@@ -111,7 +115,7 @@ def test_nothing_imports_upward():
         own = floor(name)
         if own is None:
             continue
-        for other in imports(path, known)[1] - {name}:
+        for other in imports(path)[1] - {name}:
             height = floor(other)
             if height is not None and height > own:
                 upward.append(f"{name} imports {other}")
@@ -129,7 +133,7 @@ def test_verbs_do_not_import_verbs():
         f"{name} imports {other}"
         for name, path in known.items()
         if name.startswith("mspfn_tf.commands.")
-        for other in imports(path, known)[1] - shared - {name}
+        for other in imports(path)[1] - shared - {name}
         if other.startswith("mspfn_tf.commands.")
     ]
     assert not wrong, "\n".join(wrong)
@@ -141,7 +145,7 @@ def test_the_library_does_not_import_commands():
         name
         for name, path in known.items()
         if not name.startswith(("mspfn_tf.commands", "mspfn_tf.cli", "mspfn_tf.__main__"))
-        and any(other.startswith("mspfn_tf.commands") for other in imports(path, known)[1])
+        and any(other.startswith("mspfn_tf.commands") for other in imports(path)[1])
     ]
     assert not wrong
 

@@ -107,6 +107,7 @@ def test_agrees_with_scikit_image(protocol, shape):
     assert metrics.ssim(clean, image, protocol) == pytest.approx(valid.mean(), abs=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "protocol", "psnr", "ssim"),
     [

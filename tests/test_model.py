@@ -93,6 +93,7 @@ def test_unknown_preset_lists_the_known_ones():
         MSPFN.from_preset("mspfn_giant")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "style",
     [
@@ -164,6 +165,7 @@ def test_sizes_that_are_no_eights_hint_at_the_restorer():
             call(picture(17, 24))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("style", ["paper", "phone"])
 def test_mixed_precision_keeps_the_image_exact(policy, style):
@@ -215,6 +217,7 @@ def test_saved_models_answer_the_same_elsewhere(tmp_path):
                 np.testing.assert_allclose(answer, derained, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_from_a_directory(tmp_path):
     model = MSPFN(**TINY)
     save_weights(model, tmp_path / "model.weights.h5")
@@ -228,6 +231,7 @@ def test_from_a_directory(tmp_path):
         MSPFN.from_preset(tmp_path)
 
 
+@pytest.mark.slow
 def test_relu_networks_start_near_the_identity():
     """From a rain layer of full size, narrow ones soon lose all their ReLUs."""
     noise = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)

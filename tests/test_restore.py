@@ -97,6 +97,7 @@ def test_what_came_with_the_picture_stays(tmp_path, model):
     assert np.abs(picture.rgb - gray / 2).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_bad_files_are_named_and_the_rest_goes_on(tmp_path, photos, model, capsys):
     (photos / "a_text.png").write_text("no picture")
     whole = (photos / "b.jpg").read_bytes()

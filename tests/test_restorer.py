@@ -221,6 +221,7 @@ def test_a_model_of_fixed_size_works_in_tiles_of_that_size(model):
     np.testing.assert_allclose(restorer(image)[inside], expected(model, image)[inside], atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [("float32", 1e-5), ("bytes", 0.5 / 255), ("int8", 0.03), ("uint8", 0.03)],

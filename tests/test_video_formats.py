@@ -8,6 +8,7 @@ pytest.importorskip("av")
 from tests.video_clips import moving_window, write_video  # noqa: E402
 
 
+@pytest.mark.slow
 def test_is_video(tmp_path):
     frames = moving_window(3, (48, 64))
     for name, codec in (

@@ -22,6 +22,8 @@ from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.web.server import HEADERS, PageServer, site, write_site
 from tests.browser import WEB, serving
 
+pytestmark = pytest.mark.slow
+
 
 def get(url):
     with urllib.request.urlopen(url, timeout=10) as response:

@@ -56,6 +56,7 @@ def test_float16_refuses_what_it_cannot_hold(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_existing_files_are_kept(model, tmp_path):
     path = tmp_path / "tiny.weights.h5"
     path.write_text("mine")
@@ -73,6 +74,7 @@ def test_wrong_suffix_and_dtype(model, tmp_path):
         save_weights(model, tmp_path / "model.weights.h5", dtype="float8")
 
 
+@pytest.mark.slow
 def test_other_networks_and_broken_files(model, tmp_path):
     path = tmp_path / "wide.weights.h5"
     save_weights(MSPFN(**{**TINY, "width": 16}), path)
@@ -92,6 +94,7 @@ def test_other_networks_and_broken_files(model, tmp_path):
         load_model("mspfn_giant")
 
 
+@pytest.mark.slow
 def test_plain_keras_weights_are_told_by_their_number(model, tmp_path):
     nano = MSPFN.from_preset("mspfn_nano", load_weights=False)
     nano.save_weights(tmp_path / "nano.weights.h5")
@@ -135,6 +138,7 @@ def first_kernel(file):
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite(model, tiny, value, tmp_path):
     with h5py.File(tiny, "r+") as file:

@@ -16,6 +16,8 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.training.stopping import Stopped, Stopper
 from mspfn_tf.training.workers import Cluster, gather
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
