@@ -59,11 +59,10 @@ def test_wrong_usage_is_status_2(capsys):
 
 
 def test_flags_are_named_to_users_of_the_command_alone(tmp_path, capsys):
-    pairs = ROOT / "mspfn_tf/sample/pairs"
-    scores = ["score", f"{pairs}/input", f"{pairs}/target", "--output", str(tmp_path)]
-    assert main(scores) == 0
-    assert main(scores) == 2
-    assert "pass --overwrite" in capsys.readouterr().err
+    taken = tmp_path / "taken.jpg"
+    taken.touch()
+    assert main(["restore", str(ROOT / "mspfn_tf/sample/rainy.jpg"), "--output", str(taken)]) == 2
+    assert "pass --resume" in capsys.readouterr().err
     with pytest.raises(UsageError, match="pass overwrite=True"), atomic_folder(tmp_path):
         pass
 
