@@ -4,6 +4,7 @@ Only `keras.layers` and `keras.ops` are used, so the parts run on every Keras ba
 """
 
 import dataclasses
+import functools
 from typing import Any, TypeAlias
 
 import keras
@@ -38,16 +39,25 @@ class SpaceToDepth(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
 class DepthToSpace(layers.Layer):
-    """Unfolds channels into `factor` x `factor` pixels (Shi et al. 2016, eq. 4)."""
+    """Unfolds channels into `factor` x `factor` pixels (Shi et al. 2016, eq. 4).
+
+    Of several tensors of one shape, their sum is unfolded.
+    """
 
     def __init__(self, factor: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor | list[Tensor]) -> Tensor:
+        if isinstance(x, list):
+            x = functools.reduce(ops.add, x)
         return ops.depth_to_space(x, self.factor)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...] | list[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
+        if isinstance(input_shape, list):
+            input_shape = input_shape[0]
         batch, *sides, channels = input_shape
         sides = [None if side is None else side * self.factor for side in sides]
         return (batch, *sides, channels and channels // self.factor**2)
@@ -235,15 +245,33 @@ class Blocks:
             )(x)
             return self.activate(y, name)
         if self.upsampling in ("subpixel", "smooth"):
-            y = self.conv(x, 4 * filters, name, size=1)
-            y = DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
-            if self.upsampling == "smooth":
-                y = Smooth(dtype=self.dtype, name=f"{name}_smooth")(y)
-            return y
+            return self._unfold(self.conv(x, 4 * filters, name, size=1), name)
         # Four copies of each pixel, unfolded: what UpSampling2D does, in ops that phones run.
         y = self.conv(x, filters, name)
         y = self.concatenate(y, y, y, y, name=f"{name}_copies")
         return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+
+    def _unfold(self, x, name):
+        y = DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(x)
+        return (
+            Smooth(dtype=self.dtype, name=f"{name}_smooth")(y) if self.upsampling == "smooth" else y
+        )
+
+    def up_and_add(
+        self,
+        finer: keras.KerasTensor,
+        coarser: dict[str, keras.KerasTensor],
+        filters: int,
+        name: str,
+    ) -> keras.KerasTensor:
+        """`finer` plus what `coarser` holds, doubled, each by convs of its name."""
+        if self.upsampling not in ("subpixel", "smooth"):
+            doubled = [self.up(x, filters, its_name) for its_name, x in coarser.items()]
+            return self.add(finer, *doubled, name=name)
+        # Unfolding and smoothing are linear: done once, for the sum. That is no layer of its own:
+        # the order of layers, by which files of weights go, follows from their depth.
+        folded = [self.conv(x, 4 * filters, its_name, size=1) for its_name, x in coarser.items()]
+        return self.add(finer, self._unfold(folded, name), name=name)
 
     def add(self, *tensors: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))

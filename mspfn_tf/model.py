@@ -320,10 +320,10 @@ def _coarse_fusion(make, shallow, width, hidden, steps):
     quarter_up = make.up(quarter, width, "recurrent_quarter_to_half")
     half = unit(make.add(shallow["half"], quarter_up, name="recurrent_half_entry"), "half")
     full = unit(
-        make.add(
+        make.up_and_add(
             shallow["full"],
-            make.up(half, width, "recurrent_half_to_full"),
-            make.up(quarter_up, width, "recurrent_quarter_to_full"),
+            {"recurrent_half_to_full": half, "recurrent_quarter_to_full": quarter_up},
+            width,
             name="recurrent_full_entry",
         ),
         "full",
@@ -347,10 +347,10 @@ def _progressive_fusion_block(make, features, rcabs, stem, name):
     quarter_up = make.up(quarter, width, f"{name}_quarter_to_half")
     half = unit(make.add(features["half"], quarter_up, name=f"{name}_half_entry"), "half")
     full = unit(
-        make.add(
+        make.up_and_add(
             features["full"],
-            make.up(half, width, f"{name}_half_to_full"),
-            make.up(quarter_up, width, f"{name}_quarter_to_full"),
+            {f"{name}_half_to_full": half, f"{name}_quarter_to_full": quarter_up},
+            width,
             name=f"{name}_full_entry",
         ),
         "full",

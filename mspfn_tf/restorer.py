@@ -14,10 +14,17 @@ import numpy as np
 from mspfn_tf import symmetries
 from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
+from mspfn_tf.presets import PRESETS
 from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
 from mspfn_tf.source import ModelSource
-from mspfn_tf.tiling import balanced_tile, blended_rows, mean_over_tiles
+from mspfn_tf.tiling import (
+    balanced_tile,
+    blended_rows,
+    mean_over_parts,
+    seamless_parts,
+    touching_parts,
+)
 
 WHOLE_BYTES = 2.4e9
 """A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
@@ -34,6 +41,10 @@ FIXED_OVERLAP = 1 / 4
 """The same for models of one size, whose tiles are small: more would double their number."""
 GRAY_LEVELS = 2
 """A picture whose channels differ by at most so many levels of 255 anywhere is gray."""
+_MEANS_OF = 2 * MULTIPLE_OF
+"""The coarsest features of which means are taken have 1/16 of the picture's side."""
+_SEAM = 128
+"""Pixels that such parts share: more than twice as far as those features see."""
 _BATCH_PIXELS = 256 * 256  # small tiles go through several at a time
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -60,7 +71,8 @@ class Restorer:
             to 768. A model of fixed size always works in tiles of its own size.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
             blended over the middle half of it. Rounded up to a multiple of 8. Default None: three
-            eighths of the largest tile, a quarter where the model has a fixed size.
+            eighths of the largest tile, less for a preset that sees less far, a quarter where the
+            model has a fixed size.
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
         runtime: "litert" or "keras" where a preset has both. Default: LiteRT, which starts in a
@@ -119,6 +131,8 @@ class Restorer:
         limit = min(fixed) if fixed else self._limit()
         if overlap is None:
             overlap = int(limit * (FIXED_OVERLAP if fixed else OVERLAP))
+            if self.runtime.source.kind == "preset":
+                overlap = min(overlap, PRESETS[self.name].get("overlap", overlap))
             overlap = min(overlap, limit - self.sizes.multiple_of)
         self.overlap = round_up(overlap, self.sizes.multiple_of)
         if self.overlap >= limit:
@@ -236,21 +250,28 @@ class Restorer:
     def _statistics(self, image):
         """Those of the whole picture; see `mspfn_tf.whole_picture`."""
         multiple_of = self.sizes.multiple_of
-        limit = self._limit()
-        height, width = (
-            balanced_tile(round_up(side, multiple_of), limit, 0, multiple_of)
-            for side in image.shape[:2]
-        )
-        tile = self.sizes.fixed or (height, width)
+        sides = [round_up(side, multiple_of) for side in image.shape[:2]]
+        if self.runtime.statistics == "given" and self.sizes.fixed is None:
+            limit = max(self._limit() // _MEANS_OF * _MEANS_OF, 2 * _SEAM)
+            rows, columns = (seamless_parts(side, limit, _SEAM, _MEANS_OF) for side in sides)
+        else:
+            limit = self._limit()
+            tile = self.sizes.fixed or [
+                balanced_tile(side, limit, 0, multiple_of) for side in sides
+            ]
+            rows, columns = (
+                touching_parts(max(side, part), part)
+                for side, part in zip(sides, tile, strict=True)
+            )
 
-        def over_tiles(measure):
-            return mean_over_tiles(lambda part: measure(_as_float(part)), image, tile, multiple_of)
+        def over_parts(measure):
+            return mean_over_parts(lambda part: measure(_as_float(part)), image, rows, columns)
 
-        statistics = over_tiles(self.runtime.measure)
+        statistics = over_parts(self.runtime.measure)
         if self.runtime.statistics == "iterated":
             # Measured while the averages are in use, they come closer to those of the whole.
             given = statistics
-            statistics = over_tiles(lambda part: self.runtime.run_guided(part, given)[1])
+            statistics = over_parts(lambda part: self.runtime.run_guided(part, given)[1])
         return statistics
 
     def _tile(self, size):

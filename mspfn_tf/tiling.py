@@ -1,8 +1,9 @@
 """Pictures of any size in tiles: reflection padding, overlapping windows, and a blend in which no
 seam shows. Pure NumPy; the whole picture is never held as float."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -151,40 +152,60 @@ def blended_rows(
             band = np.zeros_like(band)
 
 
-def mean_over_tiles(
+Part = tuple[int, int, int]
+"""(start, length, weight) of a part of an axis; all weights sum to the length of the axis."""
+
+
+def mean_over_parts(
     function: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
-    tile: tuple[int, int],
-    multiple_of: int = MULTIPLE_OF,
+    rows: Sequence[Part],
+    columns: Sequence[Part],
 ) -> np.ndarray:
-    """The mean over a picture of what `function` measures of its parts.
-
-    The parts touch and overlap as little as their size allows; each counts by the area that it
-    alone covers.
+    """The weighted mean of what `function` measures of parts of a picture.
 
     Args:
-        function: maps ``[1, tile height, tile width, C]`` to an array.
-        image: ``[H, W, C]``.
-        tile: (height, width) of the parts.
-        multiple_of: as for `blended_rows`.
+        function: maps ``[1, height, width, C]`` of a part to an array.
+        image: ``[H, W, C]``; what lies outside is filled by reflection.
+        rows: the parts along the height, from `touching_parts` or `seamless_parts`.
+        columns: those along the width.
     """
-    size = [
-        max(round_up(length, multiple_of), side)
-        for length, side in zip(image.shape[:2], tile, strict=True)
-    ]
-    rows, columns = (_touching(length, side) for length, side in zip(size, tile, strict=True))
-    total = 0.0
-    for top, tall in rows:
-        for left, wide in columns:
-            found = function(window(image, top, left, tile)[None])
-            total = total + (tall * wide) * np.asarray(found, np.float64)
-    return (total / (size[0] * size[1])).astype(np.float32)
+    total, area = 0.0, 0
+    # Parts of one size follow one another: a runtime prepares itself anew for every size.
+    pairs = sorted(itertools.product(rows, columns), key=lambda pair: (pair[0][1], pair[1][1]))
+    for (top, height, tall), (left, width, wide) in pairs:
+        found = function(window(image, top, left, (height, width))[None])
+        total = total + (tall * wide) * np.asarray(found, np.float64)
+        area += tall * wide
+    return (total / area).astype(np.float32)
 
 
-def _touching(length: int, tile: int) -> list[tuple[int, int]]:
-    """(start, pixels that no earlier part covers) of parts of `tile` that cover `length`."""
+def touching_parts(length: int, tile: int) -> list[Part]:
+    """Parts of `tile` that cover `length` and overlap as little as that allows; each counts by what
+    it alone covers."""
     starts = [*range(0, length - tile, tile), length - tile]
     return [
-        (start, start + tile - (starts[index - 1] + tile if index else 0))
+        (start, tile, start + tile - (starts[index - 1] + tile if index else 0))
         for index, start in enumerate(starts)
     ]
+
+
+def seamless_parts(length: int, limit: int, seam: int, multiple_of: int) -> list[Part]:
+    """Parts of at most `limit` that overlap by `seam` at least, and the overlaps, to be subtracted.
+
+    At its edges a network sees padding instead of the picture. The edges of an overlap are those
+    of the two parts that share it, so that in a mean over sums the error of every inner edge stands
+    once with each sign, and what remains is the mean over the whole: exactly, if what is measured
+    sees less than half of `seam` far.
+
+    Parts start at multiples of `multiple_of`. What their length is beyond one is what that of the
+    whole is: layers with strides begin elsewhere in it otherwise.
+    """
+    beyond = length % multiple_of
+    part = balanced_tile(length - beyond, limit - beyond, seam, multiple_of)
+    starts = [*range(0, length - beyond - part, part - seam), length - beyond - part]
+    parts = [(start, part + beyond, part + beyond) for start in starts]
+    for before, start in itertools.pairwise(starts):
+        shared = before + part + beyond - start
+        parts.append((start, shared, -shared))
+    return parts

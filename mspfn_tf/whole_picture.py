@@ -8,8 +8,9 @@ other derains with means that are given.
 How the means of a picture are found depends on the network:
 
 - `attention="picture"`: they are means of shallow features, which do not depend on the attention.
-  Averaged over tiles by area, they are those of the whole picture (but for the rows along the
-  edges of the tiles).
+  Those of overlapping parts, less those of the overlaps, make up those of the whole picture (see
+  `mspfn_tf.tiling.seamless_parts`). A model of fixed size has parts of that size only, whose edges
+  count as well.
 - `attention="block"` (the paper): every block's means depend on the attention of all before it.
   They are averaged over tiles, then measured again while the averages are in use.
 """

@@ -107,12 +107,14 @@ def test_tiles_agree_with_the_whole_picture(files, name):
     assert agreement(whole, plain) < agreement(whole, tiled) - 0.2
 
 
-def test_statistics_of_the_whole_are_those_of_its_tiles(files):
-    image = photograph((256, 384)).astype(np.float32) / 255
+@pytest.mark.parametrize("size", [(384, 640), (648, 400)])
+def test_statistics_of_the_whole_are_those_of_its_tiles(files, size):
+    image = photograph(size).astype(np.float32) / 255
     restorer = Restorer(files / "m.weights.h5", tile=128, overlap=32)
     whole = restorer.runtime.measure(image[None])
     tiled = restorer._statistics(image)
-    tolerance = 0.06 if files.name.startswith("picture") else 0.15
+    exact = 1e-5 if size == (384, 640) else 0.01  # means over an odd number of rows of features
+    tolerance = exact if files.name.startswith("picture") else 0.25
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=tolerance * np.abs(whole).max())
 
 

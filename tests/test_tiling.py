@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from mspfn_tf.sizes import Sizes, round_up
-from mspfn_tf.tiling import balanced_tile, blended_rows, pad, spans
+from mspfn_tf.tiling import (
+    balanced_tile,
+    blended_rows,
+    mean_over_parts,
+    pad,
+    seamless_parts,
+    spans,
+    touching_parts,
+)
 
 
 def map_tiles(function, image, *arguments, **options):
@@ -118,3 +126,35 @@ def test_one_tile_is_passed_through_to_the_bit():
 
 def test_round_up():
     assert [round_up(length, 8) for length in (1, 8, 9)] == [8, 8, 16]
+
+
+def strided_feature_mean(pictures):
+    """The mean of a nonlinear feature that sees 24 pixels far, with zero padding, at every 16th."""
+    padded = np.pad(pictures[0], ((24, 24), (24, 24), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (49, 49), axis=(0, 1))[8::16, 8::16]
+    return np.abs(windows.mean(axis=(-1, -2)) - windows[..., 0, 0]).mean(axis=(0, 1))
+
+
+@pytest.mark.parametrize("size", [(256, 320), (96, 320), (512, 112), (80, 96)])
+def test_a_mean_over_seamless_parts_is_that_of_the_whole(size):
+    image = np.random.default_rng(1).random((*size, 3)) * np.linspace(0, 1, size[1])[:, None]
+    rows, columns = (seamless_parts(length, 128, 64, 16) for length in size)
+    assert sum(weight for *_, weight in rows) == size[0]
+    assert all(length <= 128 and start % 16 == 0 for start, length, _ in rows + columns)
+    found = mean_over_parts(strided_feature_mean, image, rows, columns)
+    np.testing.assert_allclose(found, strided_feature_mean(image[None]), rtol=1e-6)
+
+
+def test_parts_of_one_size_count_by_what_they_cover_alone():
+    assert touching_parts(100, 40) == [(0, 40, 40), (40, 40, 40), (60, 40, 20)]
+    image = np.arange(100.0)[None, :, None]
+    found = mean_over_parts(
+        lambda x: x.mean(axis=(1, 2)), image, [(0, 1, 1)], touching_parts(100, 40)
+    )
+    # (40 x 19.5 + 40 x 59.5 + 20 x 79.5) / 100
+    np.testing.assert_allclose(found, [[47.5]])
+
+
+def test_all_parts_are_as_much_beyond_a_multiple_as_the_whole():
+    """Strided layers begin at another pixel in an odd number of rows than in an even one."""
+    assert [length % 16 for _, length, _ in seamless_parts(1000, 256, 64, 16)] == [8] * 11

@@ -139,6 +139,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
     small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
     narrow = _with_line(small, "picture_file.js", "MOST_PIXELS = 64e6", "MOST_PIXELS = 1e4")
     strict = _with_line(small, "webgpu.js", "_DIFFERENCE = 0.5 / 255", "_DIFFERENCE = -1")
+    hasty = _with_line(small, "restoring.js", "PATIENCE = 120_000", "PATIENCE = 8_000")
     # As a heap that is full: from then on every inference fails.
     broken = _with_line(
         small,
@@ -158,6 +159,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
                 ("NARROW_SITE", narrow),
                 ("STRICT_SITE", strict),
                 ("BROKEN_SITE", broken),
+                ("HASTY_SITE", hasty),
             )
         }
         plain = stack.enter_context(serving(plain_server(below)))

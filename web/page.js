@@ -189,7 +189,7 @@ function bringIntoView(element) {
 
 /** @param {Card} card */
 function cancel(card) {
-  if (restoring.working === card.id) {
+  if (restoring.working?.id === card.id) {
     card.part('status').textContent = 'Cancelling …';
     restoring.cancel(card.id);
   } else {

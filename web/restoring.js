@@ -22,6 +22,12 @@
 
 import {inWords} from './problems.js';
 
+/**
+ * After so many milliseconds without a word the worker is taken for stuck. A tile takes a slow phone
+ * ten seconds or so.
+ */
+const PATIENCE = 120_000;
+
 export class Restoring {
   /**
    * @param {(readiness: Readiness) => void} onReadiness
@@ -30,8 +36,10 @@ export class Restoring {
   constructor(onReadiness, onNews) {
     this.onReadiness = onReadiness;
     this.onNews = onNews;
-    /** @type {number | null} the picture in work */
+    /** @type {{id: number, file: File, attempts: number, cancelled: boolean} | null} in work */
     this.working = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.silence = undefined;
     /** @type {Extract<Order, {type: 'prepare'}> | null} */
     this.preparation = null;
     /** @type {Worker | null} none once it could not be made ready */
@@ -65,12 +73,16 @@ export class Restoring {
    * @param {File} file
    */
   restore(id, file) {
-    this.working = id;
+    this.working = {id, file, attempts: 1, cancelled: false};
+    this.listen();
     this.tell({type: 'restore', id, file});
   }
 
   /** @param {number} id */
   cancel(id) {
+    if (this.working?.id === id) {
+      this.working.cancelled = true;
+    }
     this.tell({type: 'cancel', id});
   }
 
@@ -84,6 +96,7 @@ export class Restoring {
 
   /** @param {Answer} report */
   receive(report) {
+    this.listen();
     if (report.type === 'ready') {
       this.onReadiness(report);
       return;
@@ -93,12 +106,50 @@ export class Restoring {
       return;
     }
     if (report.type !== 'size' && report.type !== 'progress') {
-      this.working = null;
+      this.rest();
     }
     if (report.type === 'failed' && report.broken) {
       this.restart();
     }
     this.onNews(report);
+  }
+
+  /** Waits for the next word about the picture in work. */
+  listen() {
+    clearTimeout(this.silence);
+    if (this.working !== null) {
+      this.silence = setTimeout(() => this.replaceStuck(), PATIENCE);
+    }
+  }
+
+  /** No picture is in work any more. */
+  rest() {
+    clearTimeout(this.silence);
+    const {working} = this;
+    this.working = null;
+    return working;
+  }
+
+  /** A worker whose threads wait for one another says nothing more: a fresh one tries once more. */
+  replaceStuck() {
+    const {working} = this;
+    if (working === null) {
+      return;
+    }
+    const {id, file, attempts, cancelled} = working;
+    this.restart();
+    if (cancelled) {
+      this.rest();
+      this.onNews({type: 'cancelled', id});
+    } else if (attempts > 1) {
+      this.rest();
+      const message = 'This browser stopped in the middle, twice. Reload the page and try again.';
+      this.onNews({type: 'failed', id, message, broken: true});
+    } else {
+      working.attempts += 1;
+      this.listen();
+      this.tell({type: 'restore', id, file});
+    }
   }
 
   /** Gives the next picture a fresh worker. */
@@ -118,11 +169,10 @@ export class Restoring {
   giveUp(message) {
     this.worker?.terminate();
     this.worker = null;
-    const id = this.working;
-    this.working = null;
+    const working = this.rest();
     this.onReadiness({type: 'unready', message});
-    if (id !== null) {
-      this.onNews({type: 'failed', id, message, broken: true});
+    if (working !== null) {
+      this.onNews({type: 'failed', id: working.id, message, broken: true});
     }
   }
 
@@ -132,13 +182,12 @@ export class Restoring {
    */
   fail(text) {
     const message = inWords(new Error(text));
-    const id = this.working;
-    if (id === null) {
+    const working = this.rest();
+    if (working === null) {
       this.giveUp(message);
       return;
     }
-    this.working = null;
     this.restart();
-    this.onNews({type: 'failed', id, message, broken: true});
+    this.onNews({type: 'failed', id: working.id, message, broken: true});
   }
 }

@@ -64,9 +64,13 @@ export async function ready(page) {
  */
 export async function card(page, state, index = 0) {
   const found = page.locator('.card').nth(index);
-  await page
-    .locator(`.card:nth-child(${index + 1})[data-state="${state}"]`)
-    .waitFor({timeout: 120_000});
+  try {
+    await page
+      .locator(`.card:nth-child(${index + 1})[data-state="${state}"]`)
+      .waitFor({timeout: 300_000});
+  } catch (error) {
+    throw new Error(`waited for "${state}"; the card says: ${await found.innerText()}`, {cause: error});
+  }
   return found;
 }
 

@@ -8,7 +8,7 @@ import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {after, before, describe, test} from 'node:test';
 import {card, download, launch, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
 
-const {SITE, PLAIN_SITE, SHIPPED_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
+const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
 const LARGE = `${PICTURES}/large.png`;
@@ -109,7 +109,9 @@ describe('the page', () => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
       const longest = await longestTask(browser, page, async () => {
         await page.setInputFiles('#choose', LARGE);
-        await page.locator('.card', {hasText: 'tile 2 of 12'}).waitFor({timeout: 120_000});
+        const second = page.locator('.card', {hasText: 'tile 2 of 12'});
+        await second.or(page.locator('[data-state="failed"]')).waitFor({timeout: 300_000});
+        assert.match(await page.locator('.card').innerText(), /tile 2 of 12/);
         await download(page, await card(page, 'done'), RESULTS);
       });
       assert.ok(longest <= 50, `the page itself worked for ${longest} ms at a stretch`);
@@ -304,6 +306,30 @@ describe('the page', () => {
       const dead = await card(page, 'failed', 0);
       assert.match((await dead.textContent()) ?? '', /not enough memory for this picture/);
       await card(page, 'done', 1);
+    });
+  });
+
+  test('a worker that falls silent is replaced, and tries again once', async () => {
+    await onPage(browser, HASTY_SITE, async (page) => {
+      await page.evaluate(() => {
+        const {postMessage} = Worker.prototype;
+        let silent = 0;
+        Worker.prototype.postMessage = function (message, ...rest) {
+          const name = message.file?.name;
+          if (name === 'gray.png' || (name === 'small.png' && silent++ === 0)) {
+            return;
+          }
+          postMessage.call(this, message, ...rest);
+        };
+      });
+      await page.setInputFiles('#choose', [SMALL, `${PICTURES}/gray.png`, `${PICTURES}/tiny.png`]);
+      await card(page, 'done', 0);
+      const dead = await card(page, 'failed', 1);
+      assert.match((await dead.textContent()) ?? '', /stopped in the middle, twice/);
+      await card(page, 'done', 2);
+      await page.setInputFiles('#choose', `${PICTURES}/gray.png`);
+      await page.getByRole('button', {name: 'Cancel gray.png'}).click();
+      await card(page, 'cancelled', 3);
     });
   });
 
