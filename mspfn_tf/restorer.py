@@ -250,7 +250,7 @@ class Restorer:
     def _statistics(self, image):
         """Those of the whole picture; see `mspfn_tf.whole_picture`."""
         multiple_of = self.sizes.multiple_of
-        sides = [round_up(side, multiple_of) for side in image.shape[:2]]
+        sides = [round_up(max(side, LEAST_SIDE), multiple_of) for side in image.shape[:2]]
         if self.runtime.statistics == "given" and self.sizes.fixed is None:
             limit = max(self._limit() // _MEANS_OF * _MEANS_OF, 2 * _SEAM)
             rows, columns = (seamless_parts(side, limit, _SEAM, _MEANS_OF) for side in sides)
