@@ -8,7 +8,9 @@ from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, locked,
 
 
 @contextlib.contextmanager
-def outputs(*files: Path, overwrite: bool, folder: Path | None = None) -> Iterator[list[Path]]:
+def outputs(
+    *files: Path, overwrite: bool, folder: Path | None = None, mark: str | None = None
+) -> Iterator[list[Path]]:
     """Yields temporary paths that take the places of `folder` and `files` when the block succeeds.
 
     Holds the folder that they stand in for as long as the block runs, and removes what killed
@@ -18,6 +20,7 @@ def outputs(*files: Path, overwrite: bool, folder: Path | None = None) -> Iterat
         files: what is written, all in one folder.
         overwrite: whether what is there may be replaced.
         folder: a folder that is written beside them; it comes first among the paths.
+        mark: of such folders; see `atomic_folder`.
 
     Raises:
         UsageError: one exists and `overwrite` is false, cannot be written, or another process
@@ -26,7 +29,9 @@ def outputs(*files: Path, overwrite: bool, folder: Path | None = None) -> Iterat
     parent = files[0].parent
     with locked(parent, "export"), contextlib.ExitStack() as stack:
         clear_leftovers(parent)
-        folders = [] if folder is None else [stack.enter_context(atomic_folder(folder, overwrite))]
+        folders = (
+            [] if folder is None else [stack.enter_context(atomic_folder(folder, overwrite, mark))]
+        )
         paths = [stack.enter_context(atomic_write(path, overwrite)) for path in files]
         with writing(folder or files[0]):
             yield [*folders, *paths]

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from mspfn_tf import __version__
-from mspfn_tf.errors import UsageError
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.litert import export_litert
 from mspfn_tf.export.onnx import export_onnx
@@ -43,22 +42,21 @@ def write_release(
             presets (`mspfn_tf/weights/*.json`). Default: the preset's own; empty for other models.
         image_size: (height, width) of the `.tflite` file. A preset's shipped one is taken as it is.
         calibration: folder of pictures to check the formats on. Default: those of the package.
-        overwrite: whether an existing folder may be replaced.
+        overwrite: whether an existing release may be replaced.
 
     Returns:
         dict of file names to SHA-256.
 
     Raises:
-        UsageError: an argument breaks its rule, or the folder exists and `overwrite` is false.
+        UsageError: an argument breaks its rule, or the folder exists and `overwrite` is false, or
+            holds something else.
         VerificationError: a format falls short. Nothing is written.
     """
     folder = Path(folder)
-    if overwrite and folder.exists() and not (folder / "config.json").is_file():
-        raise UsageError(f"{folder} is no released model: it is not replaced")
     found = resolve(source)
     if card is None:
         card = _shipped_card(found)
-    with atomic_folder(folder, overwrite) as new, writing(folder):
+    with atomic_folder(folder, overwrite, "SHA256SUMS") as new, writing(folder):
         model = open_source(source)
         config = keras.saving.serialize_keras_object(model)
         config.pop("build_config", None)

@@ -73,10 +73,11 @@ def export_saved_model(
     output = Path(output)
     max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    if overwrite and output.exists() and not (output / "saved_model.pb").is_file():
-        raise UsageError(f"{output} is no SavedModel: it is not replaced")
     card = output.with_name(f"{output.name}.json")
-    with outputs(card, overwrite=overwrite, folder=output) as (directory, card):
+    with outputs(card, overwrite=overwrite, folder=output, mark="saved_model.pb") as (
+        directory,
+        card,
+    ):
         model = open_source(source)
         try:
             write_saved_model(model, directory, max_pixels)

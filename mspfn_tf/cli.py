@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
             verb,
             help=command.HELP,
             description=command.HELP,
-            epilog=EXIT_STATUS,
+            epilog=getattr(command, "EXIT_STATUS", EXIT_STATUS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

@@ -75,16 +75,31 @@ def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[P
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    path: str | os.PathLike, overwrite: bool = False, mark: str | None = None
+) -> Iterator[Path]:
     """As `atomic_write`, for a folder: yields an empty one, which takes the place of `path`.
 
+    Args:
+        path: of the folder.
+        overwrite: whether one that exists may be replaced, with all that it holds.
+        mark: a file that such a folder holds. One without it that is not empty is something else,
+            and never replaced.
+
     Raises:
-        UsageError: `path` exists and `overwrite` is false, or it cannot be written.
+        UsageError: `path` exists and `overwrite` is false, it is a file or holds something else, or
+            it cannot be written.
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file: choose another output")
     if path.exists() and not overwrite:
         raise UsageError(
             f"{path} exists already: choose another output or pass {argument('overwrite')}"
+        )
+    if mark is not None and path.is_dir() and not (path / mark).is_file() and any(path.iterdir()):
+        raise UsageError(
+            f"{path} holds something else (no {mark}): it is not replaced. Choose another output"
         )
     temporary, replaced = partial_path(path), partial_path(path)
     with writing(path):

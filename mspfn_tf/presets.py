@@ -137,8 +137,8 @@ def weights_path(name: str) -> Path:
     if weights is None:
         shipped = ", ".join(n for n, preset in PRESETS.items() if preset["weights"]) or "none"
         raise UsageError(
-            f"no weights are shipped for preset {name!r} (shipped: {shipped}). Train it, convert "
-            "the authors' checkpoint, or pass load_weights=False"
+            f"no weights are shipped for preset {name!r} (shipped: {shipped}). Train it (`mspfn "
+            "train`), or convert the authors' checkpoint (`mspfn convert`)"
         )
     return WEIGHTS / weights["file"]
 

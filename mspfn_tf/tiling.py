@@ -202,7 +202,8 @@ def seamless_parts(length: int, limit: int, seam: int, multiple_of: int) -> list
     whole is: layers with strides begin elsewhere in it otherwise.
     """
     beyond = length % multiple_of
-    part = balanced_tile(length - beyond, limit - beyond, seam, multiple_of)
+    most = (limit - beyond) // multiple_of * multiple_of
+    part = balanced_tile(length - beyond, most, seam, multiple_of)
     starts = [*range(0, length - beyond - part, part - seam), length - beyond - part]
     parts = [(start, part + beyond, part + beyond) for start in starts]
     for before, start in itertools.pairwise(starts):

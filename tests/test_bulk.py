@@ -161,6 +161,19 @@ def kill_after(monkeypatch, pictures):
 
 
 @pytest.mark.parametrize(
+    "flags", [("--protocol", "rgb"), ("--crop_multiple", 8), ("--allow_unmatched",)]
+)
+def test_flags_of_pairs_are_refused_for_pictures(archive, tmp_path, capsys, flags):
+    assert bulk(archive, "--output", tmp_path / "out", *flags) == 2
+    assert f"{flags[0]} goes with --pairs" in capsys.readouterr().err
+
+
+def test_flags_of_pictures_are_refused_for_pairs(tmp_path, capsys):
+    assert bulk("--pairs", tmp_path, "--output", tmp_path / "out", "--resume") == 2
+    assert "--resume goes with INPUT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "pictures", [3, *(pytest.param(count, marks=pytest.mark.slow) for count in (0, 1, 5))]
 )
 def test_a_killed_run_is_resumed(archive, tmp_path, monkeypatch, pictures):

@@ -218,6 +218,9 @@ def test_pairs_that_fail_are_named_and_counted(pairs, model, tmp_path, capsys):
         (("--preset", "nonsense"), "unknown preset 'nonsense'"),
         (("--strength", "2"), "strength must lie in"),
         (("--model", "missing.keras"), "missing.keras: no such file"),
+        (("--model", "mspfn_nano"), "Did you mean --preset mspfn_nano?"),
+        (("--model", "hf://owner"), "expected hf://owner/name"),
+        (("--preset", "mspfn"), "choose --preset mspfn_mobile"),
         (("--split", "test"), "--split goes with --dataset"),
         (("--tile", "12"), "tile must be a multiple of 8"),
     ],
@@ -228,6 +231,15 @@ def test_wrong_usage_writes_nothing(pairs, model, tmp_path, capsys, arguments, m
     assert evaluate("--pairs", pairs, "--output", tmp_path / "out", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "bulk"])
+def test_the_output_is_no_folder_of_inputs(pairs, model, capsys, verb):
+    output = pairs / "input/scores"
+    command = [verb, "--pairs", pairs, "--model", model, "--output", output]
+    assert main([*map(str, command), *(["--local"] if verb == "bulk" else [])]) == 2
+    assert "is within the input folder" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_dataset_needs_split_and_folder(tmp_path, capsys):

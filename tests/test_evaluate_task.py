@@ -293,6 +293,21 @@ def test_wrong_usage_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_output_is_no_folder_of_inputs(data, segmenter, derainer, capsys):
+    usual = ("--pictures", data / "rainy", "--labels", data / "masks")
+    assert segmentation(data, segmenter, derainer, data / "rainy/out", *usual) == 2
+    assert "is within the input folder" in capsys.readouterr().err
+    assert not (data / "rainy/out").exists()
+
+
+def test_a_command_that_was_wrong_may_be_put_right(data, segmenter, derainer, tmp_path, capsys):
+    usual = ("--pictures", data / "rainy", "--labels", data / "masks")
+    wrong = ("--adapter_arguments", '{"order": "nchw"}')
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *usual, *wrong) == 2
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *usual, "--void", 7) == 2
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *usual) == 0
+
+
 def test_values_outside_the_classes_are_an_error(data, segmenter, derainer, tmp_path, capsys):
     more = ("--pictures", data / "rainy", "--labels", data / "masks", "--void", 7)
     assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2

@@ -139,7 +139,8 @@ def test_existing_outputs(model, pairs, tmp_path):
     (tmp_path / "saved").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export_saved_model(model, tmp_path / "saved", calibration=pairs)
-    with pytest.raises(UsageError, match="is no SavedModel"):
+    (tmp_path / "saved/mine.txt").touch()
+    with pytest.raises(UsageError, match="holds something else"):
         export_saved_model(model, tmp_path / "saved", calibration=pairs, overwrite=True)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write"):

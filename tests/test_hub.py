@@ -128,8 +128,10 @@ def test_refuses_to_replace_other_folders(released, tmp_path, capsys):
     assert main(["release", str(folder)]) == 2
     assert "--overwrite" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.json").write_text("{}")  # as a run of training has one
     assert main(["release", str(tmp_path / "mine"), "--overwrite"]) == 2
-    assert "is no released model" in capsys.readouterr().err
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "mine/config.json").exists()
     assert main(["release", str(tmp_path / "new"), "--preset", "mspfn_giant"]) == 2
     assert main(["release", str(tmp_path / "new"), "--card", str(tmp_path / "no.json")]) == 2
     assert "cannot read" in capsys.readouterr().err

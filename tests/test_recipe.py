@@ -61,6 +61,7 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("fresh_rain", 1.5, "at most 1"),
         ("rain_mix", 1.5, "at most 1"),
         ("clean_share", 1.5, "at most 1"),
+        ("rain_mix", 0.5, "give fresh_rain as well"),
         ("symmetries", "some", "all, upright"),
         ("start_timeout", 0, "must be positive"),
         ("workdir", "mspfn_nano", "is the name of a preset"),
@@ -71,6 +72,12 @@ def test_wrong_values_are_named_without_dashes(field, value, words):
     with pytest.raises(UsageError, match=words) as error:
         of(**{field: value})
     assert "--" not in str(error.value)
+
+
+def test_an_ssim_term_belongs_to_the_psnr_loss():
+    with pytest.raises(UsageError, match="goes with loss 'psnr'"):
+        of(loss="derain", ssim_weight=10)
+    assert of(loss="psnr", ssim_weight=10).ssim_weight == 10
 
 
 def test_python_values_are_kept_as_they_are_meant():

@@ -127,6 +127,21 @@ def test_a_folder_for_static_hosts(tmp_path):
     assert main(["app", "--output", str(folder)]) == 2
     assert write_site(folder, overwrite=True) == folder
     assert main(["app", "--overwrite"]) == 2
+    assert main(["app", "--output", str(tmp_path / "other"), "--port", "1"]) == 2
+
+
+@pytest.mark.parametrize("what", ["photographs", "a file"])
+def test_what_is_no_page_is_never_replaced(tmp_path, capsys, what):
+    place = tmp_path / "mine"
+    if what == "a file":
+        place.write_bytes(b"mine")
+    else:
+        place.mkdir()
+        (place / "a.png").write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["app", "--output", str(place), "--overwrite"]) == 2
+    assert str(place) in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_vendor_files_are_those_of_the_lockfile():

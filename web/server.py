@@ -81,14 +81,15 @@ def write_site(
 
     Args:
         folder: the folder to make.
-        overwrite: whether a folder that exists may be replaced.
+        overwrite: whether such a folder that exists may be replaced.
         models: as `site` takes them.
 
     Raises:
-        UsageError: `folder` exists and `overwrite` is false, or it cannot be written; or as `site`.
+        UsageError: `folder` exists and `overwrite` is false, or holds something else, or it cannot
+            be written; or as `site`.
     """
     files = site(models)
-    with atomic_folder(folder, overwrite) as temporary, writing(folder):
+    with atomic_folder(folder, overwrite, "service_worker.js") as temporary, writing(folder):
         for name, content in files.items():
             path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)

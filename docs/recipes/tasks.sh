@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tables of docs/tasks.md, once more: some five minutes on two cores.
+# The tables of docs/tasks.md, once more: some ten minutes on two cores.
 #
 #     sh docs/recipes/tasks.sh FOLDER OUTPUT [PRESET...]
 #
@@ -8,7 +8,7 @@
 set -eu
 folder=$1 output=$2
 shift 2
-[ $# -gt 0 ] || set -- mspfn_mobile
+[ $# -gt 0 ] || set -- mspfn_mobile mspfn_nano
 [ -f "$output/espnet.weights.h5" ] || { mkdir -p "$output"; python -m tools.convert_espnet \
     "$folder/espnet_p_2_q_8_camvid.pth" "$output/espnet.weights.h5"; }
 for preset in "$@"; do

@@ -5,6 +5,59 @@ import shlex
 import sys
 from pathlib import Path
 
+from mspfn_tf.errors import UsageError
+from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
+from mspfn_tf.source import HUB
+
+
+def add_model(parser: argparse._ActionsContainer, more: str = "") -> None:
+    """`--preset` or `--model`; `model_source` tells what was named."""
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help=f"built-in model (default: {DEFAULT_PRESET})")
+    model.add_argument(
+        "--model",
+        metavar="PATH",
+        help=f"your own{more}: a .keras, .weights.h5, .tflite, .onnx or .xml (OpenVINO) file, the "
+        "directory of a model or a SavedModel, or hf://owner/name",
+    )
+
+
+def model_source(args: argparse.Namespace) -> str:
+    """A preset's name, an address on the Hub, or the absolute path of a model, which is never taken
+    for a preset of the same name.
+
+    Raises:
+        UsageError: no such preset or file, or a preset without weights.
+    """
+    if args.model is not None:
+        if args.model.startswith(HUB):
+            return args.model
+        if not Path(args.model).exists():
+            advice = f". Did you mean --preset {args.model}?" if args.model in PRESETS else ""
+            raise UsageError(f"--model {args.model}: no such file or directory{advice}")
+        return str(Path(args.model).absolute())
+    preset = known_preset(args.preset or DEFAULT_PRESET)
+    if PRESETS[preset]["weights"] is None:
+        shipped = ", ".join(name for name, about in PRESETS.items() if about["weights"])
+        raise UsageError(
+            f"no weights come with preset {preset!r}: choose --preset {shipped}, or give weights "
+            "of your own by --model (`mspfn train` makes some, `mspfn convert` takes the authors')"
+        )
+    return preset
+
+
+def check_outside(output: str, *folders: str | None) -> None:
+    """Refuses an output within a folder of inputs, whose next reader would find it there.
+
+    Raises:
+        UsageError: it is.
+    """
+    for folder in folders:
+        if folder is not None and Path(output).resolve().is_relative_to(Path(folder).resolve()):
+            raise UsageError(
+                f"output {output} is within the input folder {folder}: choose a folder outside"
+            )
+
 
 def add_protocol(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(

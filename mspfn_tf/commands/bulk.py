@@ -5,11 +5,13 @@ import sys
 
 from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
+    add_model,
     add_protocol,
+    check_outside,
     command_line,
+    model_source,
     report_scores,
 )
-from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.terminal import say
 
 HELP = "restore archives of pictures on many cores or machines (Ray Data)"
@@ -36,14 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for the pictures and manifest.parquet, a path or a URI; the names and the "
         "tree of the input are kept",
     )
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", help=f"built-in model (default: {DEFAULT_PRESET})")
-    model.add_argument(
-        "--model",
-        metavar="PATH",
-        help="your own, at the same path on every machine: .keras, .weights.h5, .tflite, or the "
-        "directory of a SavedModel",
-    )
+    add_model(parser, ", at the same path on every machine")
     parser.add_argument(
         "--resume", action="store_true", help="leave alone what an earlier run there has restored"
     )
@@ -86,7 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how pictures are restored, as by `mspfn restore`")
     how.add_argument("--tile", type=int, metavar="N", help="tiles of at most NxN pixels")
-    how.add_argument("--overlap", type=int, metavar="N", help="of the tiles (default: 3/8)")
+    how.add_argument(
+        "--overlap",
+        type=int,
+        metavar="N",
+        help="pixels that tiles share (default: 3/8 of one; mspfn_nano: 128)",
+    )
     how.add_argument(
         "--ensemble", type=int, default=1, choices=(1, 8), help="8: average over 8 views"
     )
@@ -136,10 +136,11 @@ def run(args: argparse.Namespace) -> int:
         for option in ("ray", "actors", "gpus_per_actor"):
             if getattr(args, option):
                 raise UsageError(f"--local works in this process: leave --{option} out")
+    _check_kind(args)
     given = {"tile": args.tile, "overlap": args.overlap, "strength": args.strength}
     options = {name: value for name, value in given.items() if value is not None}
     options["ensemble"] = args.ensemble
-    source = _source(args)
+    source = model_source(args)
     if args.gpus_per_actor:
         _check_gpu(source, args.runtime)
     threads = args.threads_per_actor
@@ -151,6 +152,22 @@ def run(args: argparse.Namespace) -> int:
     if args.pairs is not None:
         return _evaluate(args, model, cluster)
     return _restore(args, model, cluster)
+
+
+def _check_kind(args):
+    """Refuses what goes with pictures only, or with pairs only."""
+    from mspfn_tf.errors import UsageError
+
+    if args.pairs is not None:
+        for option in ("resume", "image_key", "limit_pixels"):
+            if getattr(args, option) not in (None, False):
+                raise UsageError(f"--{option} goes with INPUT, not with --pairs")
+    else:
+        for option, default in (("protocol", "matlab_y"), ("crop_multiple", 1)):
+            if getattr(args, option) != default:
+                raise UsageError(f"--{option} goes with --pairs")
+        if args.allow_unmatched:
+            raise UsageError("--allow_unmatched goes with --pairs")
 
 
 def _restore(args, model, cluster):
@@ -228,6 +245,7 @@ def _evaluate(args, model, cluster):
 
     if "://" in args.pairs or "://" in args.output:
         raise UsageError("--pairs reads and writes folders that every machine sees, no URIs")
+    check_outside(args.output, f"{args.pairs}/input", f"{args.pairs}/target")
     pairs = FolderPairs(args.pairs, args.allow_unmatched)
     scores = evaluate_archive(
         pairs,
@@ -242,23 +260,6 @@ def _evaluate(args, model, cluster):
     )
     print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     return report_scores(scores, "bulk")
-
-
-def _source(args):
-    """A preset's name, or the absolute path of a model, which is never taken for a preset."""
-    from pathlib import Path
-
-    from mspfn_tf.errors import UsageError
-    from mspfn_tf.presets import PRESETS, known_preset
-
-    if args.model is not None:
-        if not Path(args.model).exists():
-            raise UsageError(f"--model {args.model}: no such file or directory")
-        return str(Path(args.model).absolute())
-    preset = known_preset(args.preset or DEFAULT_PRESET)
-    if PRESETS[preset]["weights"] is None:
-        raise UsageError(f"no weights come with preset {preset!r}: choose another or pass --model")
-    return preset
 
 
 def _check_gpu(source, runtime):

@@ -1,12 +1,14 @@
 """`mspfn evaluate`: restores and scores pairs of rainy and clean pictures."""
 
 import argparse
-from pathlib import Path
 
 from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
+    add_model,
     add_protocol,
+    check_outside,
     command_line,
+    model_source,
     report_scores,
 )
 
@@ -19,13 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--dataset", metavar="NAME", help="a set that `mspfn prepare` built")
     parser.add_argument("--split", help="of the dataset: train, validation or test")
     parser.add_argument("--data_dir", metavar="DIR", help="where the dataset was built")
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", help="default: the best preset whose weights are shipped")
-    model.add_argument(
-        "--model",
-        metavar="PATH",
-        help=".keras, .weights.h5 or .tflite file, SavedModel directory or saved preset",
-    )
+    add_model(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -40,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restore in tiles of at most so many pixels (default: whole pictures as long as "
         "memory allows, as `mspfn restore` does)",
     )
-    parser.add_argument("--overlap", type=int, help="of the tiles (default: three eighths of one)")
+    parser.add_argument("--overlap", type=int, help="of the tiles (default: as `mspfn restore`)")
     parser.add_argument(
         "--runtime",
         choices=("litert", "keras"),
@@ -72,19 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mspfn_tf import evaluation
-    from mspfn_tf.errors import UsageError
-    from mspfn_tf.presets import DEFAULT_PRESET, known_preset
     from mspfn_tf.restorer import Restorer
 
-    if args.preset is not None:
-        known_preset(args.preset)
+    source = model_source(args)
     pairs, which = _open_pairs(args)
-    source = args.model if args.model is not None else args.preset or DEFAULT_PRESET
-    if args.model is not None and not Path(args.model).exists():
-        raise UsageError(f"--model {args.model}: no such file or directory")
-    if args.model is not None:
-        # With a separator in it, so that a file that is named like a preset is not taken for it.
-        source = Path(args.model).absolute()
     restorer = Restorer(source, args.tile, args.overlap, args.ensemble, args.runtime, args.strength)
     scores = evaluation.evaluate(
         restorer,
@@ -108,6 +95,7 @@ def _open_pairs(args):
         for option in ("split", "data_dir"):
             if getattr(args, option):
                 raise UsageError(f"--{option} goes with --dataset, not with --pairs")
+        check_outside(args.output, f"{args.pairs}/input", f"{args.pairs}/target")
         pairs = FolderPairs(args.pairs, args.allow_unmatched)
         return pairs, {"files": pairs.fingerprint()}
     for option in ("split", "data_dir"):

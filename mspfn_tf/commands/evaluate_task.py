@@ -5,7 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-from mspfn_tf.commands.arguments import command_line
+from mspfn_tf.commands.arguments import (
+    add_model,
+    check_outside,
+    command_line,
+    model_source,
+)
 
 HELP = "measure what deraining does for a detector or a segmenter"
 
@@ -50,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for task_scores.json, task_scores.csv and task_sheet.png; the same command "
         "continues an interrupted run there",
     )
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", help="default: the best preset whose weights are shipped")
-    model.add_argument("--model", metavar="PATH", help="any model that `mspfn restore` takes")
+    add_model(parser)
     parser.add_argument(
         "--rain",
         choices=("light", "mixed", "heavy"),
@@ -91,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from mspfn_tf.tasks.task_pictures import TaskPictures
 
     _check(args)
+    check_outside(args.output, args.pictures, args.clean)
     adapter = find_adapter(args.task, args.adapter, _json_object(args.adapter_arguments))
     labels = _labels(args)
     pictures = TaskPictures(args.pictures, args.clean, args.rain, args.seed, labels)
@@ -195,21 +199,11 @@ def _task(args):
 
 def _restorer(args):
     """The restorer, and the configuration of the evaluation."""
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.evaluation import describe_restorer
     from mspfn_tf.partial_results import digest
-    from mspfn_tf.presets import DEFAULT_PRESET, known_preset
     from mspfn_tf.restorer import Restorer
 
-    if args.preset is not None:
-        known_preset(args.preset)
-    source = args.preset or DEFAULT_PRESET
-    if args.model is not None:
-        # With a separator in it, so that a file that is named like a preset is not taken for it.
-        source = Path(args.model).absolute()
-        if not source.exists():
-            raise UsageError(f"--model {args.model}: no such file or directory")
-    restorer = Restorer(source)
+    restorer = Restorer(model_source(args))
     configuration = {
         "task": args.task,
         **describe_restorer(restorer),

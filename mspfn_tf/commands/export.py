@@ -9,6 +9,13 @@ from mspfn_tf.presets import DEFAULT_PRESET
 
 HELP = "export a SavedModel, LiteRT, ONNX or OpenVINO files, and check them against the model"
 
+EXIT_STATUS = """\
+exit status:
+  0  all done
+  1  what was written falls short of the model: it is removed, and the message says why
+  2  wrong usage or configuration: nothing was written
+"""
+
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
 
 

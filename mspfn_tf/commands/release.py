@@ -10,6 +10,13 @@ from mspfn_tf.presets import DEFAULT_PRESET
 
 HELP = "write a folder of a model to give to others: weights, LiteRT, ONNX, model card, SHA-256"
 
+EXIT_STATUS = """\
+exit status:
+  0  all done
+  1  what was written falls short of the model: it is removed, and the message says why
+  2  wrong usage or configuration: nothing was written
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder to write")

@@ -12,6 +12,15 @@ from mspfn_tf.training.recipe import RECIPES, Recipe
 
 HELP = "train a network on a prepared pair set; with the same --workdir again, it resumes"
 
+EXIT_STATUS = """\
+exit status:
+   0  all steps done
+   1  the loss was not finite: the message names step, pairs and the last good checkpoint
+   2  wrong usage or configuration: nothing was trained; or a file could not be written: the
+      message names it and the last good checkpoint
+  75  stopped by a signal, --max_minutes or a callback: saved, run again to resume
+"""
+
 _REQUIRED = ("dataset", "data_dir", "workdir")
 
 

@@ -216,7 +216,12 @@ def evaluate_task(
         if finished is not None:
             return finished
         try:
-            done, failed = _all_records(run, partial, configuration)
+            try:
+                done, failed = _all_records(run, partial, configuration)
+            except UsageError:
+                if not resume(partial, configuration):
+                    partial.unlink()  # the command, put right, may begin anew
+                raise
             return _written(run, done, failed, output, configuration, command)
         except OSError as error:  # pictures that cannot be read are told otherwise
             raise unwritten(output, error) from error
@@ -245,7 +250,6 @@ def _all_records(run, partial, configuration):
                 done[index] = record
             bar.update()
     if not done:
-        partial.unlink()
         raise UsageError(
             f"none of the {len(pictures)} pictures could be judged; the first: "
             f"{failed[0]['name']}: {failed[0]['error']}"

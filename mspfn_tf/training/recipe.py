@@ -207,6 +207,10 @@ class Recipe:
                 raise UsageError(f"{name} {getattr(self, name):g}: a share is at most 1")
         if (self.task == "none") == bool(self.task_model):
             raise UsageError("task and task_model go together: give both or neither")
+        if self.ssim_weight and self.loss != "psnr":
+            raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
+        if self.rain_mix and not self.fresh_rain:
+            raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:
