@@ -68,7 +68,8 @@ class Restorer:
             a `.tflite` file (which needs neither TensorFlow nor Keras), or a `Runtime`.
         tile: int, largest height and width of a piece that goes through the model at once, a
             multiple of 8 (statistics are measured of pieces of at least 256). Default None: whole
-            pictures as long as memory allows, then tiles of up to 768. A model of fixed size always works in tiles of its own size.
+            pictures as long as memory allows, then tiles of up to 768. A model of fixed size always
+            works in tiles of its own size.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
             blended over the middle half of it. Rounded up to a multiple of 8. Default None: three
             eighths of the largest tile, less for a preset that sees less far, a quarter where the
