@@ -104,7 +104,7 @@ def add_scores(preset, files):
         files: dict, test set -> path of a `scores.json`.
 
     Raises:
-        UsageError: the scores are those of other weights.
+        UsageError: the scores are those of other weights, or infinite.
     """
     card = json.loads(card_path(preset).read_text())
     scores = {}
@@ -112,6 +112,10 @@ def add_scores(preset, files):
         found = json.loads(Path(path).read_text())
         if found["weights_sha256"] != card["weights"]["sha256"]:
             raise UsageError(f"{path} was measured with other weights than {preset} ships")
+        if found["output"]["psnr"] == "inf":
+            raise UsageError(
+                f"{path}: pictures that equal their target make the mean infinite; leave them out"
+            )
         scores[name] = {
             **found["output"],
             "input": found["input"],
