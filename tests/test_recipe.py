@@ -108,14 +108,17 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         {"model_arguments": {"width": 16}},
         {"seed": 1},
         {"fresh_rain": 0.5},
-        {"rain_mix": 0.5},
         {"clean_share": 0.1},
         {"symmetries": "upright"},
-        {"ssim_weight": 1.0},
         {"precision": "bfloat16"},
     )
     for fields in others:
         assert of(**fields).identity() != plain, fields
+    for basis, more in (
+        ({"fresh_rain": 0.5}, {"rain_mix": 0.5}),
+        ({"loss": "psnr"}, {"ssim_weight": 1.0}),
+    ):
+        assert of(**basis, **more).identity() != of(**basis).identity(), more
     shares = of(dataset={"a": 1, "b": 2}).identity()
     assert shares == of(dataset={"a": 2, "b": 4}).identity()
 
