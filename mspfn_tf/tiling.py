@@ -203,8 +203,11 @@ def seamless_parts(length: int, limit: int, seam: int, multiple_of: int) -> list
     """
     beyond = length % multiple_of
     most = (limit - beyond) // multiple_of * multiple_of
-    part = balanced_tile(length - beyond, most, seam, multiple_of)
-    starts = [*range(0, length - beyond - part, part - seam), length - beyond - part]
+    length -= beyond
+    if length <= most:
+        return [(0, length + beyond, length + beyond)]
+    part = balanced_tile(length, most, seam, multiple_of)
+    starts = [*range(0, length - part, part - seam), length - part]
     parts = [(start, part + beyond, part + beyond) for start in starts]
     for before, start in itertools.pairwise(starts):
         shared = before + part + beyond - start

@@ -155,6 +155,15 @@ def test_parts_of_one_size_count_by_what_they_cover_alone():
     np.testing.assert_allclose(found, [[47.5]])
 
 
+@pytest.mark.parametrize("limit", [128, 136, 256])
+def test_seamless_parts_of_any_length(limit):
+    for length in range(8, 1000, 8):
+        parts = seamless_parts(length, limit, 64, 16)
+        assert sum(weight for *_, weight in parts) == length
+        assert all(0 < size <= limit and 0 <= start <= length - size for start, size, _ in parts)
+        assert all(size >= 64 for _, size, weight in parts if weight < 0)
+
+
 def test_all_parts_are_as_much_beyond_a_multiple_as_the_whole():
     """Strided layers begin at another pixel in an odd number of rows than in an even one."""
     assert [length % 16 for _, length, _ in seamless_parts(1000, 256, 64, 16)] == [8] * 11
