@@ -19,9 +19,14 @@ def argument(name: str, value: object = True) -> str:
     return f"--{name}" if value is True else f"--{name} {value}"
 
 
+def in_python(advice: str) -> str:
+    """`advice`, unless the reader is at the `mspfn` command, which has nothing like it."""
+    return "" if _as_flags else advice
+
+
 @contextlib.contextmanager
 def naming_flags() -> Iterator[None]:
-    """Within it, in all threads of the process, `argument` names flags."""
+    """Within it, in all threads of the process, `argument` names flags; `in_python` is silent."""
     global _as_flags
     before, _as_flags = _as_flags, True
     try:

@@ -74,6 +74,18 @@ def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[P
         temporary.unlink(missing_ok=True)
 
 
+def check_outside(output: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Refuses an output within a folder of inputs, where the next reader would take it for one.
+
+    Raises:
+        UsageError: it is.
+    """
+    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(folder)):
+        raise UsageError(
+            f"output {output} is within the input folder {folder}: choose a folder outside"
+        )
+
+
 @contextlib.contextmanager
 def atomic_folder(
     path: str | os.PathLike, overwrite: bool = False, mark: str | None = None

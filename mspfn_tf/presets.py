@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, in_python
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
@@ -139,6 +139,7 @@ def weights_path(name: str) -> Path:
         raise UsageError(
             f"no weights are shipped for preset {name!r} (shipped: {shipped}). Train it (`mspfn "
             "train`), or convert the authors' checkpoint (`mspfn convert`)"
+            + in_python(", or pass load_weights=False")
         )
     return WEIGHTS / weights["file"]
 

@@ -41,10 +41,11 @@ FIXED_OVERLAP = 1 / 4
 """The same for models of one size, whose tiles are small: more would double their number."""
 GRAY_LEVELS = 2
 """A picture whose channels differ by at most so many levels of 255 anywhere is gray."""
-_MEANS_OF = 2 * MULTIPLE_OF
-"""The coarsest features of which means are taken have 1/16 of the picture's side."""
+_COARSEST_MEANS = 2 * MULTIPLE_OF
+"""Pixels from one to the next of the coarsest features whose means are statistics."""
 _SEAM = 128
-"""Pixels that such parts share: more than twice as far as those features see."""
+"""Pixels that parts share whose statistics are measured: more than twice as far as features see
+that do not depend on the attention."""
 _BATCH_PIXELS = 256 * 256  # small tiles go through several at a time
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -250,20 +251,7 @@ class Restorer:
 
     def _statistics(self, image):
         """Those of the whole picture; see `mspfn_tf.whole_picture`."""
-        multiple_of = self.sizes.multiple_of
-        sides = [round_up(max(side, LEAST_SIDE), multiple_of) for side in image.shape[:2]]
-        if self.runtime.statistics == "given" and self.sizes.fixed is None:
-            limit = max(self._limit() // _MEANS_OF * _MEANS_OF, 2 * _SEAM)
-            rows, columns = (seamless_parts(side, limit, _SEAM, _MEANS_OF) for side in sides)
-        else:
-            limit = self._limit()
-            tile = self.sizes.fixed or [
-                balanced_tile(side, limit, 0, multiple_of) for side in sides
-            ]
-            rows, columns = (
-                touching_parts(max(side, part), part)
-                for side, part in zip(sides, tile, strict=True)
-            )
+        rows, columns = self._parts(image.shape[:2])
 
         def over_parts(measure):
             return mean_over_parts(lambda part: measure(_as_float(part)), image, rows, columns)
@@ -274,6 +262,22 @@ class Restorer:
             given = statistics
             statistics = over_parts(lambda part: self.runtime.run_guided(part, given)[1])
         return statistics
+
+    def _parts(self, size):
+        """The parts along height and width whose statistics make up those of the whole."""
+        multiple_of = self.sizes.multiple_of
+        sides = [round_up(max(side, LEAST_SIDE), multiple_of) for side in size]
+        if self.runtime.statistics == "given" and self.sizes.fixed is None:
+            limit = max(self._limit(), 2 * _SEAM)
+            return [seamless_parts(side, limit, _SEAM, _COARSEST_MEANS) for side in sides]
+        # A fixed size allows no narrow parts, and the means of a narrow part would mislead the
+        # attention of a network whose statistics depend on those in use.
+        tile = self.sizes.fixed or [
+            balanced_tile(side, self._limit(), 0, multiple_of) for side in sides
+        ]
+        return [
+            touching_parts(max(side, part), part) for side, part in zip(sides, tile, strict=True)
+        ]
 
     def _tile(self, size):
         height, width = (max(side, LEAST_SIDE) for side in size)

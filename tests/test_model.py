@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
 from mspfn_tf.complexity import multiply_adds
+from mspfn_tf.layers import Blocks
 from mspfn_tf.losses import DerainLoss, EdgeLoss
 from mspfn_tf.weights_file import save_weights
 from tests.reference_recipe import variables, write_checkpoint
@@ -241,3 +242,19 @@ def test_relu_networks_start_near_the_identity():
         model = MSPFN(width=8, blocks=1, hidden=(4, 4, 4), activation=activation)
         spread[activation] = np.std(np.asarray(model(noise)) - noise)
     assert 0 < spread["relu"] < 0.02 < spread["prelu"]
+
+
+@pytest.mark.parametrize("upsampling", ["smooth", "subpixel", "nearest", "transposed"])
+def test_coarser_scales_are_added_as_if_each_were_doubled_alone(upsampling):
+    make = Blocks("relu", upsampling, reduction=4)
+    finer, half, quarter = (keras.Input((side, side, 4)) for side in (16, 8, 8))
+    inputs = [finer, half, quarter]
+    together = make.up_and_add(finer, {"half": half, "quarter": quarter}, 4, "sum")
+    together = keras.Model(inputs, together)
+    doubled = [make.up(x, 4, name) for name, x in (("half_alone", half), ("alone", quarter))]
+    apart = keras.Model(inputs, make.add(finer, *doubled, name="sum_alone"))
+    apart.set_weights(together.get_weights())
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs]
+    expected, found = (np.asarray(model(values)) for model in (apart, together))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

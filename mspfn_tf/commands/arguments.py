@@ -46,19 +46,6 @@ def model_source(args: argparse.Namespace) -> str:
     return preset
 
 
-def check_outside(output: str, *folders: str | None) -> None:
-    """Refuses an output within a folder of inputs, whose next reader would find it there.
-
-    Raises:
-        UsageError: it is.
-    """
-    for folder in folders:
-        if folder is not None and Path(output).resolve().is_relative_to(Path(folder).resolve()):
-            raise UsageError(
-                f"output {output} is within the input folder {folder}: choose a folder outside"
-            )
-
-
 def add_protocol(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--protocol",

@@ -7,7 +7,6 @@ from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
     add_model,
     add_protocol,
-    check_outside,
     command_line,
     model_source,
     report_scores,
@@ -40,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser, ", at the same path on every machine")
     parser.add_argument(
-        "--resume", action="store_true", help="leave alone what an earlier run there has restored"
+        "--resume",
+        action="store_true",
+        default=None,
+        help="leave alone what an earlier run there has restored",
     )
     where = parser.add_argument_group("where the work is done")
     where.add_argument(
@@ -160,7 +162,7 @@ def _check_kind(args):
 
     if args.pairs is not None:
         for option in ("resume", "image_key", "limit_pixels"):
-            if getattr(args, option) not in (None, False):
+            if getattr(args, option) is not None:
                 raise UsageError(f"--{option} goes with INPUT, not with --pairs")
     else:
         for option, default in (("protocol", "matlab_y"), ("crop_multiple", 1)):
@@ -241,11 +243,13 @@ def _tell(bar, line):
 def _evaluate(args, model, cluster):
     from mspfn_tf.bulk import evaluate_archive
     from mspfn_tf.errors import UsageError
+    from mspfn_tf.files import check_outside
     from mspfn_tf.sets.pairs import FolderPairs
 
     if "://" in args.pairs or "://" in args.output:
         raise UsageError("--pairs reads and writes folders that every machine sees, no URIs")
-    check_outside(args.output, f"{args.pairs}/input", f"{args.pairs}/target")
+    for part in ("input", "target"):
+        check_outside(args.output, f"{args.pairs}/{part}")
     pairs = FolderPairs(args.pairs, args.allow_unmatched)
     scores = evaluate_archive(
         pairs,

@@ -6,7 +6,6 @@ from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
     add_model,
     add_protocol,
-    check_outside,
     command_line,
     model_source,
     report_scores,
@@ -89,13 +88,15 @@ def run(args: argparse.Namespace) -> int:
 def _open_pairs(args):
     """The pairs and, for the configuration, what they are."""
     from mspfn_tf.errors import UsageError
+    from mspfn_tf.files import check_outside
     from mspfn_tf.sets.pairs import FolderPairs
 
     if args.pairs:
         for option in ("split", "data_dir"):
             if getattr(args, option):
                 raise UsageError(f"--{option} goes with --dataset, not with --pairs")
-        check_outside(args.output, f"{args.pairs}/input", f"{args.pairs}/target")
+        for part in ("input", "target"):
+            check_outside(args.output, f"{args.pairs}/{part}")
         pairs = FolderPairs(args.pairs, args.allow_unmatched)
         return pairs, {"files": pairs.fingerprint()}
     for option in ("split", "data_dir"):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mspfn_tf.commands.arguments import (
     add_model,
-    check_outside,
     command_line,
     model_source,
 )
@@ -88,13 +87,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from mspfn_tf.files import check_outside
     from mspfn_tf.tasks.adapters import find_adapter
     from mspfn_tf.tasks.evaluation import describe, evaluate_task
     from mspfn_tf.tasks.networks import open_network
     from mspfn_tf.tasks.task_pictures import TaskPictures
 
     _check(args)
-    check_outside(args.output, args.pictures, args.clean)
+    for folder in filter(None, (args.pictures, args.clean)):
+        check_outside(args.output, folder)
     adapter = find_adapter(args.task, args.adapter, _json_object(args.adapter_arguments))
     labels = _labels(args)
     pictures = TaskPictures(args.pictures, args.clean, args.rain, args.seed, labels)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.files import check_outside
 from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
 from mspfn_tf.video.formats import (
@@ -176,10 +177,7 @@ def _find(inputs, output):
         if not path.is_dir():
             found.append(_Found(path, path.parent, Path(_named(path).name), _named_kind(path)))
             continue
-        if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(path)):
-            raise UsageError(
-                f"output {output} is within the input folder {path}: choose a folder outside"
-            )
+        check_outside(output, path)
         files, out, bad = _walk(path, output)
         if not files:
             reason = f"; {bad[0][0]} {bad[0][1]}" if bad else ""

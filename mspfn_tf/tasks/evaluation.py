@@ -216,10 +216,11 @@ def evaluate_task(
         if finished is not None:
             return finished
         try:
+            done, failed = resume(partial, configuration), []
             try:
-                done, failed = _all_records(run, partial, configuration)
+                _add_records(run, partial, done, failed)
             except UsageError:
-                if not resume(partial, configuration):
+                if not done:
                     partial.unlink()  # the command, put right, may begin anew
                 raise
             return _written(run, done, failed, output, configuration, command)
@@ -227,8 +228,8 @@ def evaluate_task(
             raise unwritten(output, error) from error
 
 
-def _all_records(run, partial, configuration):
-    done, failed = resume(partial, configuration), []
+def _add_records(run, partial, done, failed):
+    """Adds what `done`, index -> record, lacks, and to `failed` what cannot be judged."""
     pictures = run.pictures
     with (
         open(partial, "a", encoding="utf-8") as file,
@@ -254,7 +255,6 @@ def _all_records(run, partial, configuration):
             f"none of the {len(pictures)} pictures could be judged; the first: "
             f"{failed[0]['name']}: {failed[0]['error']}"
         )
-    return done, failed
 
 
 def _written(run, done, failed, output, configuration, command):
