@@ -10,6 +10,7 @@ import math
 import os
 from pathlib import Path
 
+from mspfn_tf.checks import check_choice
 from mspfn_tf.errors import UsageError, in_python
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
@@ -72,9 +73,25 @@ PRESETS = {
 """`overlap`: pixels that tiles need to share, where `Restorer` would let them share more."""
 
 
+FULL_STRENGTH_SIDE = 32
+"""Pictures with a shorter side show too little of a scene to tell rain from it, and no preset was
+trained on such. `Restorer` takes a share of the rain layer away that falls with the square of that
+side: a sixteenth at 8x8, by which no value can change by more than 16 levels."""
+
+LITERT = {"float16": "tflite", "float32": "tflite_float32"}
+"""Where a card has the LiteRT file of each kind of weights: float16 in half the bytes, for phones
+and this package; float32 for runtimes of browsers that unpack float16 anew in every run."""
+
+
 damaged_cards: dict[str, str] = {}
 """What is wrong with the model cards that cannot be read, by preset: importing the package says
 nothing yet, asking for the weights of such a preset does."""
+
+
+def _files(weights):
+    """The entries of a card that each name a shipped file and its SHA-256."""
+    entries = (weights, *((weights or {}).get(key) for key in LITERT.values()))
+    return [entry for entry in entries if entry is not None]
 
 
 def _card(name):
@@ -84,8 +101,8 @@ def _card(name):
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         weights, scores = card.get("weights"), card.get("scores")
-        for entry in (weights, (weights or {}).get("tflite")):
-            if entry is not None and not (
+        for entry in _files(weights):
+            if not (
                 isinstance(entry["file"], str)
                 and Path(entry["file"]).name == entry["file"]
                 and isinstance(entry["sha256"], str)
@@ -144,10 +161,19 @@ def weights_path(name: str) -> Path:
     return WEIGHTS / weights["file"]
 
 
-def tflite_path(name: str) -> Path | None:
-    """The shipped .tflite file of preset `name`, or None where none is shipped."""
-    weights = PRESETS[known_preset(name)]["weights"] or {}
-    return WEIGHTS / weights["tflite"]["file"] if "tflite" in weights else None
+def tflite_path(name: str, weights: str = "float16") -> Path | None:
+    """The shipped .tflite file of preset `name`, or None where none is shipped.
+
+    Args:
+        name: of the preset.
+        weights: "float16", or "float32" for browsers whose runtime is slow with the former.
+
+    Raises:
+        UsageError: unknown preset, or other weights than these.
+    """
+    check_choice("weights", weights, tuple(LITERT))
+    entry = (PRESETS[known_preset(name)]["weights"] or {}).get(LITERT[weights])
+    return None if entry is None else WEIGHTS / entry["file"]
 
 
 def verify_shipped() -> tuple[list[str], list[str]]:
@@ -158,10 +184,7 @@ def verify_shipped() -> tuple[list[str], list[str]]:
     """
     good, bad = [], list(damaged_cards.values())
     for preset in PRESETS.values():
-        weights = preset["weights"]
-        for entry in (weights, (weights or {}).get("tflite")):
-            if entry is None:
-                continue
+        for entry in _files(preset["weights"]):
             path = WEIGHTS / entry["file"]
             try:
                 check_shipped_bytes(path, path.read_bytes())
@@ -187,9 +210,8 @@ def check_shipped_bytes(path: str | os.PathLike, content: bytes) -> bool:
     if path.parent != WEIGHTS:
         return False
     for preset in PRESETS.values():
-        weights = preset["weights"] or {}
-        for entry in (weights, weights.get("tflite", {})):
-            if entry.get("file") != path.name:
+        for entry in _files(preset["weights"]):
+            if entry["file"] != path.name:
                 continue
             found = hashlib.sha256(content).hexdigest()
             if found != entry["sha256"]:

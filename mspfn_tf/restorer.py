@@ -14,7 +14,7 @@ import numpy as np
 from mspfn_tf import symmetries
 from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import PRESETS
+from mspfn_tf.presets import FULL_STRENGTH_SIDE, PRESETS
 from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
 from mspfn_tf.source import ModelSource
@@ -57,7 +57,8 @@ class Restorer:
     overlapping tiles that are blended. The channel attention of every tile uses the statistics of
     the whole picture, so that tiles agree with it; a model that cannot be given them (`.tflite`
     files and SavedModels of others) falls back to the tiles' own, with a warning. A gray picture
-    stays gray.
+    stays gray. The shipped presets change a picture with a side of less than 32 pixels less, see
+    `mspfn_tf.presets.FULL_STRENGTH_SIDE`.
 
     One `Restorer` may be used from several threads. It pickles by its source, so that it can be
     given to processes that are spawned; after a fork, one that runs on Keras or a SavedModel
@@ -142,6 +143,8 @@ class Restorer:
                 f"overlap must be less than the tile of {limit} pixels, after rounding up to a "
                 f"multiple of {self.sizes.multiple_of}; received {overlap}"
             )
+        shipped = self.runtime.source.kind == "preset"
+        self._full_strength_side = FULL_STRENGTH_SIDE if shipped else 1
         self._warned = False
 
     @property
@@ -193,24 +196,11 @@ class Restorer:
         image = _checked(image)
         result = np.empty_like(image)
         gray = _is_gray(image)
+        strength = self.strength * min(1.0, (min(image.shape[:2]) / self._full_strength_side) ** 2)
         for top, rows in self._derained_rows(image, progress):
             place = np.s_[top : top + len(rows)]
-            result[place] = self._finished(image[place], rows, gray)
+            result[place] = _finished(image[place], rows, gray, strength)
         return result
-
-    def _finished(self, rainy, derained, gray):
-        """What of the network's output is kept, in the dtype of the picture."""
-        derained = np.clip(derained, 0, 1)
-        if gray or self.strength < 1:
-            levels = rainy.dtype == np.uint8
-            before = rainy.astype(np.float32) / np.float32(255) if levels else rainy
-            rain = before - derained
-            if gray:
-                rain = (rain @ _LUMA)[..., None]
-            derained = np.clip(before - np.float32(self.strength) * rain, 0, 1)
-        if rainy.dtype == np.uint8:
-            return np.rint(derained * np.float32(255)).astype(np.uint8)
-        return derained
 
     def _derained_rows(self, image, progress) -> Iterator[tuple[int, np.ndarray]]:
         if self.ensemble == 1:
@@ -309,6 +299,21 @@ class Restorer:
                 "differ in brightness",
                 stacklevel=4,
             )
+
+
+def _finished(rainy, derained, gray, strength):
+    """What of the network's output is kept, in the dtype of the picture."""
+    derained = np.clip(derained, 0, 1)
+    if gray or strength < 1:
+        levels = rainy.dtype == np.uint8
+        before = rainy.astype(np.float32) / np.float32(255) if levels else rainy
+        rain = before - derained
+        if gray:
+            rain = (rain @ _LUMA)[..., None]
+        derained = np.clip(before - np.float32(strength) * rain, 0, 1)
+    if rainy.dtype == np.uint8:
+        return np.rint(derained * np.float32(255)).astype(np.uint8)
+    return derained
 
 
 def _as_float(tiles):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from mspfn_tf.presets import DEFAULT_PRESET, tflite_path
+from mspfn_tf.presets import DEFAULT_PRESET, FULL_STRENGTH_SIDE, tflite_path
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
 from mspfn_tf.web.server import PageServer, site, write_site
@@ -79,7 +79,7 @@ def pictures(tmp_path_factory):
     for name in ("small", "one_thread", "webgpu"):
         picture.save(folder / f"{name}.png")
     picture.convert("L").save(folder / "gray.png")
-    picture.resize((5, 3)).save(folder / "tiny.png")
+    picture.resize((24, 20)).save(folder / "tiny.png")
     alpha = picture.convert("RGBA")
     alpha.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda v: 255 * (v > 99)))
     alpha.save(folder / "alpha.png")
@@ -200,7 +200,10 @@ def _levels(path):
 
 def _restored_in_tiles(model, picture):
     """What the command line makes of a picture in tiles of the size of the file."""
-    return Restorer(open_runtime(model, resize=False))(np.asarray(picture.convert("RGB")))
+    # The page holds presets, this is a file by itself.
+    strength = min(1.0, (min(picture.size) / FULL_STRENGTH_SIDE) ** 2)
+    restorer = Restorer(open_runtime(model, resize=False), strength=strength)
+    return restorer(np.asarray(picture.convert("RGB")))
 
 
 def test_in_the_browser(browser_run):

@@ -32,6 +32,8 @@ import {roundUp, spans, touching, windowOf} from './tiling.js';
 const OVERLAP = 1 / 4;
 /** A picture whose channels differ by at most so many levels anywhere is gray. */
 const GRAY_LEVELS = 2;
+/** Pictures with a shorter side show too little of a scene to tell rain from it, and change less. */
+const FULL_STRENGTH_SIDE = 32;
 /** How often the statistics of a picture are measured. */
 const ROUNDS = {given: 1, iterated: 2};
 /** About the share of a tile's time that measuring takes of a part, for the shipped models 1/25 to 1/12. */
@@ -86,6 +88,7 @@ export async function restore(model, picture, checkpoint) {
   });
   await restoring(0);
   const gray = isGray(picture);
+  const strength = Math.min(1, (Math.min(picture.width, picture.height) / FULL_STRENGTH_SIDE) ** 2);
   const result = new ImageData(picture.width, picture.height);
   /** @type {Float32Array} */
   let band = new Float32Array(tileHeight * width * 3);
@@ -104,7 +107,8 @@ export async function restore(model, picture, checkpoint) {
     }
     // What the next row of tiles does not reach is finished.
     const below = index + 1 < rows.length ? rows[index + 1].start : height;
-    finishRows(picture, result, band, width, row.start, Math.min(below, picture.height), gray);
+    const bottom = Math.min(below, picture.height);
+    finishRows(picture, result, band, width, row.start, bottom, gray, strength);
     const finished = (below - row.start) * width * 3;
     band.copyWithin(0, finished);
     band.fill(0, band.length - finished);
@@ -196,23 +200,24 @@ function addWeighted(band, bandWidth, tile, row, column) {
  * @param {number} top
  * @param {number} bottom
  * @param {boolean} gray
+ * @param {number} strength share of the rain layer that is taken away, 0 to 1
  */
-function finishRows(rainy, result, band, bandWidth, top, bottom, gray) {
+function finishRows(rainy, result, band, bandWidth, top, bottom, gray, strength) {
   for (let y = top; y < bottom; y++) {
     let from = (y - top) * bandWidth * 3;
     let place = y * rainy.width * 4;
     for (let x = 0; x < rainy.width; x++, from += 3, place += 4) {
-      let rain = 0;
+      let luma = 0;
       if (gray) {
         for (let channel = 0; channel < 3; channel++) {
           const before = rainy.data[place + channel] / 255;
-          rain += LUMA[channel] * (before - clipped(band[from + channel]));
+          luma += LUMA[channel] * (before - clipped(band[from + channel]));
         }
       }
       for (let channel = 0; channel < 3; channel++) {
-        const value = gray
-          ? clipped(rainy.data[place + channel] / 255 - rain)
-          : clipped(band[from + channel]);
+        const before = rainy.data[place + channel] / 255;
+        const rain = gray ? luma : before - clipped(band[from + channel]);
+        const value = clipped(before - strength * rain);
         result.data[place + channel] = value * 255; // a clamped array rounds to even, like rint
       }
       result.data[place + 3] = rainy.data[place + 3];
