@@ -33,6 +33,7 @@ CANDIDATES = {
         "width 12, 3 blocks, 2 recurrent steps": {**HALF, "recurrent_steps": 2},
         "width 12, 4 blocks, no attention": {**HALF, "blocks": 4, "reduction": None},
         "width 12, 3 blocks, nearest": {**HALF, "upsampling": "nearest"},
+        "width 16, 3 blocks": {**HALF, "width": 16},
         "width 8, 1 block, full resolution": FULL,
         "width 8, 1 block, 3/2/1 RCABs, full resolution": {**FULL, "rcabs": (3, 2, 1)},
         "width 8, 2 blocks, 1/1/0 RCABs, full resolution": {

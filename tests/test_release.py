@@ -41,10 +41,15 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
     entry = card["weights"]
     assert entry["training_data"] == "made-up rain"
     assert entry["sha256"] == sha256(folder / entry["file"])
-    lite = entry["tflite"]
-    assert lite["sha256"] == sha256(folder / lite["file"])
-    assert lite["image_size"] == [40, 48]
+    half, single = entry["tflite"], entry["tflite_float32"]
+    for lite in (half, single):
+        assert lite["sha256"] == sha256(folder / lite["file"])
+        assert lite["image_size"] == [40, 48]
+    # The weights are float16 in either: in half the bytes, or unpacked already.
+    assert (half["quantization"], single["quantization"]) == ("float16", "none")
+    assert (folder / half["file"]).stat().st_size < (folder / single["file"]).stat().st_size
     assert sorted(path.name for path in folder.iterdir()) == [
+        "mspfn_nano.float32.tflite",
         "mspfn_nano.json",
         "mspfn_nano.tflite",
         "mspfn_nano.weights.h5",

@@ -48,10 +48,14 @@ def card(name):
     lines = [f"## `{name}`", "", preset["description"], "", "| | |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts["training"].items()]
     lines += [f"| weights | `{weights['file']}`, SHA-256 `{weights['sha256']}` |"]
-    tflite = weights["tflite"]
+    for purpose, entry in (("", weights["tflite"]), (" (browsers)", weights["tflite_float32"])):
+        height, width = entry["image_size"]
+        kind = {"none": "float32"}.get(entry["quantization"], entry["quantization"])
+        lines.append(
+            f"| LiteRT{purpose} | `{entry['file']}`, {kind}, {height}x{width}, "
+            f"SHA-256 `{entry['sha256']}` |"
+        )
     lines += [
-        f"| LiteRT | `{tflite['file']}`, {tflite['quantization']}, "
-        f"{tflite['image_size'][0]}x{tflite['image_size'][1]}, SHA-256 `{tflite['sha256']}` |",
         "",
         "| set | pictures | rainy (Y) | derained (Y) | derained (RGB) |",
         "|---|---|---|---|---|",

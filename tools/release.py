@@ -3,9 +3,10 @@
     python -m tools.release PRESET --weights TRAINED.weights.h5 --training TRAINING.json
     python -m tools.release PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
 
-The first form writes `<preset>.weights.h5` (float16), `<preset>.tflite` (made from it and compared
-with it) and the model card `<preset>.json`, without scores. The second adds scores to the card:
-`scores.json` files that `mspfn evaluate --preset PRESET` wrote with these very weights.
+The first form writes `<preset>.weights.h5` (float16), `<preset>.tflite` and, for browsers,
+`<preset>.float32.tflite` (made from it and compared with it) and the model card `<preset>.json`,
+without scores. The second adds scores to the card: `scores.json` files that `mspfn evaluate
+--preset PRESET` wrote with these very weights.
 """
 
 import argparse
@@ -74,26 +75,26 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, f"{preset}.weights.h5")
         save_weights(model, weights, dtype="float16")
-        lite = Path(folder, f"{preset}.tflite")
-        description = export_litert(weights, lite, image_size, quantize, calibration)
+        files, entry = [weights], {"file": weights.name, "sha256": sha256(weights)}
+        for key, name, kind in (
+            (presets.LITERT["float16"], f"{preset}.tflite", quantize),
+            (presets.LITERT["float32"], f"{preset}.float32.tflite", "none"),
+        ):
+            lite = Path(folder, name)
+            description = export_litert(weights, lite, image_size, kind, calibration)
+            files.append(lite)
+            entry[key] = {
+                "file": name,
+                "sha256": sha256(lite),
+                "image_size": list(image_size),
+                "quantization": kind,
+                "parity": description["parity"],
+            }
         presets.WEIGHTS.mkdir(exist_ok=True)
-        for file in (weights, lite):
+        for file in files:
             with atomic_write(presets.WEIGHTS / file.name, overwrite=True) as temporary:
                 shutil.copyfile(file, temporary)
-        card = {
-            "weights": {
-                "file": weights.name,
-                "sha256": sha256(weights),
-                "tflite": {
-                    "file": lite.name,
-                    "sha256": sha256(lite),
-                    "image_size": list(image_size),
-                    "quantization": quantize,
-                    "parity": description["parity"],
-                },
-            }
-        }
-    _write_card(preset, card)
+    _write_card(preset, {"weights": entry})
 
 
 def add_scores(preset, files):
