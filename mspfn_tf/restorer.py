@@ -305,20 +305,20 @@ def _finished(rainy, derained, gray, strength):
     """What of the network's output is kept, in the dtype of the picture."""
     derained = np.clip(derained, 0, 1)
     if gray or strength < 1:
-        levels = rainy.dtype == np.uint8
-        before = rainy.astype(np.float32) / np.float32(255) if levels else rainy
+        before = _as_float(rainy)
         rain = before - derained
         if gray:
             rain = (rain @ _LUMA)[..., None]
         derained = np.clip(before - np.float32(strength) * rain, 0, 1)
     if rainy.dtype == np.uint8:
-        return np.rint(derained * np.float32(255)).astype(np.uint8)
+        derained *= np.float32(255)
+        return np.rint(derained, out=derained).astype(np.uint8)
     return derained
 
 
 def _as_float(tiles):
     if tiles.dtype == np.uint8:
-        return tiles.astype(np.float32) / np.float32(255)
+        return np.divide(tiles, np.float32(255), dtype=np.float32)
     return tiles
 
 

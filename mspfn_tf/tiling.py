@@ -124,17 +124,20 @@ def blended_rows(
         spans(length, side, overlap, multiple_of) for length, side in zip(size, tile, strict=True)
     )
     total, done = len(rows) * len(columns), 0
+    if total == 1:
+        (output,) = function(window(image, 0, 0, tile)[None])
+        if progress is not None:
+            progress(1, 1)
+        yield 0, output[:height, :width]
+        return
     band = np.zeros((tile[0], size[1], channels), np.float32)
     for index, (top, down) in enumerate(rows):
         for first in range(0, len(columns), batch):
             part = columns[first : first + batch]
             outputs = function(np.stack([window(image, top, left, tile) for left, _ in part]))
             for (left, across), output in zip(part, outputs, strict=True):
-                if total == 1:
-                    band[:] = output
-                else:
-                    weight = down[:, None, None] * across[None, :, None]
-                    band[:, left : left + tile[1]] += weight * output
+                weight = down[:, None, None] * across[None, :, None]
+                band[:, left : left + tile[1]] += weight * output
             done += len(part)
             if progress is not None:
                 progress(done, total)
