@@ -133,12 +133,31 @@ def test_moved_blocks_stay_in_the_frame():
 
 def test_halfway():
     plane = np.array([[0, 10, 20, 30, 255, 255, 0, 0]], np.uint8)
-    halfway = temporal._Halfway(plane)
-    assert halfway[0, 0] is plane
-    assert halfway[0, 1].tolist() == [[4, 15, 12, 143, 255, 128, 0, 0]]
-    assert np.array_equal(halfway[1, 0], plane) and np.array_equal(halfway[1, 1], halfway[0, 1])
+    same, along, down, both = temporal._Halfway(plane).planes[:, :1, :8]
+    assert np.array_equal(same, plane) and np.array_equal(down, plane)
+    assert along.tolist() == [[4, 15, 12, 143, 255, 128, 0, 0]]
+    assert np.array_equal(both, along)
     level = np.full((6, 5, 3), 0.25, np.float32)
-    assert np.allclose(temporal._Halfway(level)[1, 1], 0.25)
+    assert np.allclose(temporal._Halfway(level).planes[3, :6, :5], 0.25)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("step", [1, 2])
+def test_blocks_come_from_where_the_motion_leads(channels, step):
+    rng = np.random.default_rng(3)
+    size, block = (37, 53), temporal._BLOCK
+    plane = rng.integers(0, 256, (*size, *channels), np.uint8)
+    motion = step * rng.integers(-9, 10, (5, 7, 2))
+    motion = temporal._inside(motion, size, block)
+    halfway = temporal._Halfway(plane)
+    moved = temporal._moved(halfway, motion)
+    for row, column in np.ndindex(5, 7):
+        down, along = motion[row, column]
+        top, left = row * block, column * block
+        found = moved[top : top + block, left : left + block]
+        y, x = top + (down >> 1), left + (along >> 1)
+        source = halfway.planes[2 * (down & 1) + (along & 1)]
+        assert np.array_equal(found, source[y : y + found.shape[0], x : x + found.shape[1]])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 9), (31, 64), (33, 35), (70, 41)])

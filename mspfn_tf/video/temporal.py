@@ -48,15 +48,22 @@ class _Halfway:
 
     def __init__(self, plane):
         self.plane = plane
-        self._planes = {(0, 0): plane}
+        self._planes = None
 
-    def __getitem__(self, fraction):
-        """The plane at `fraction` (y, x), each 0 or 1 half pixels further."""
-        if fraction not in self._planes:
-            y, x = fraction
-            plane = self[(0, 1)] if x and y else self.plane
-            self._planes[fraction] = _between(plane, 0 if y else 1)
-        return self._planes[fraction]
+    @property
+    def planes(self):
+        """The plane, half a pixel further along x, along y, and along both, as `_bordered` does."""
+        if self._planes is None:
+            along = _between(self.plane, 1)
+            down, both = _between(self.plane, 0), _between(along, 0)
+            self._planes = _bordered([self.plane, along, down, both], _BLOCK)
+        return self._planes
+
+
+def _bordered(planes, block):
+    """``[n, H + block - 1, W + block - 1, ...]``: room for blocks that begin anywhere."""
+    border = [(0, block - 1), (0, block - 1), *[(0, 0)] * (planes[0].ndim - 2)]
+    return np.stack([np.pad(plane, border) for plane in planes])
 
 
 def _between(plane, axis):
@@ -322,22 +329,29 @@ def _inside(motion, size, block):
 
 
 def _moved(plane, motion, block=_BLOCK):
-    """Brings a neighbour, a `_Halfway` or an array, into the place of a frame, block by block."""
-    whole = plane.plane if isinstance(plane, _Halfway) else plane
-    height, width = whole.shape[:2]
-    result = np.empty_like(whole)
-    for row, vectors in enumerate(motion):
-        top = row * block
-        bottom = min(top + block, height)
-        # Blocks that move alike are copied in one go.
-        changes = np.flatnonzero((vectors[1:] != vectors[:-1]).any(-1)) + 1
-        for start, end in zip([0, *changes], [*changes, len(vectors)], strict=True):
-            left, right = start * block, min(end * block, width)
-            down, along = vectors[start].tolist()
-            source = plane[down & 1, along & 1] if plane is not whole else whole
-            y, x = top + (down >> 1), left + (along >> 1)
-            result[top:bottom, left:right] = source[y : y + bottom - top, x : x + right - left]
-    return result
+    """Brings a neighbour, a `_Halfway` or an array, into the place of a frame, block by block.
+
+    Args:
+        plane: ``[H, W, ...]``; an array is moved by whole pixels.
+        motion: half pixels ``int [rows, columns, 2]`` (y, x) for each block; none leads out of the
+            plane.
+    """
+    halfway = isinstance(plane, _Halfway)
+    whole = plane.plane if halfway else plane
+    if not motion.any():
+        return whole
+    halves = halfway and (motion & 1).any()
+    planes = plane.planes if halves else _bordered([whole], block)
+    (rows, columns), (height, width) = motion.shape[:2], whole.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(planes, (block, block), axis=(1, 2))
+    windows = np.moveaxis(windows, (-2, -1), (3, 4))
+    down, along = motion[..., 0], motion[..., 1]
+    part = 2 * (down & 1) + (along & 1) if halves else np.zeros_like(down)
+    top, left = np.ogrid[0 : rows * block : block, 0 : columns * block : block]
+    # Blocks at the bottom and the right may go on beyond the frame, and are cut off there.
+    moved = windows[part, top + (down >> 1), left + (along >> 1)].swapaxes(1, 2)
+    moved = moved.reshape(rows * block, columns * block, *whole.shape[2:])
+    return moved[:height, :width]
 
 
 def _share(middle, neighbour, motion):
