@@ -281,7 +281,7 @@ def _encoding(suffix, codec, crf, options):
         given["crf"] = f"{crf:g}"
     elif codec in _QUALITIES and not given.keys() & {"crf", "qp", "b", "bitrate"}:
         given["crf"] = str(_QUALITIES[codec])
-    if codec == "libx264":  # its own choice, "medium", takes as long as `mspfn_nano`
+    if codec == "libx264":  # with its own choice, "medium", videos take a fifth longer
         given.setdefault("preset", "veryfast")
     if codec == "libvpx-vp9":  # else its quality is bounded by a bit rate
         given.setdefault("b", "0")
