@@ -198,6 +198,15 @@ def test_comparison(tmp_path):
     assert len(both["sound"]) == len(clean["sound"]) > 0
 
 
+def test_libx264_is_fast_unless_told_otherwise(tmp_path):
+    """It writes its settings into the video; how finely it searches for motion is told by subme."""
+    source = write_video(tmp_path / "rain.mp4", moving_window(6, (64, 80), (1, 2)))
+    for options, effort in (({}, b"subme=2 "), ({"preset": "slow"}, b"subme=8 ")):
+        target = tmp_path / "clean.mp4"
+        restore_video(same, source, target, options=options, overwrite=True)
+        assert effort in target.read_bytes()
+
+
 def test_encoder_options(tmp_path):
     source = write_video(tmp_path / "rain.mp4", moving_window(6, (64, 80), (1, 2)))
     sizes = {}

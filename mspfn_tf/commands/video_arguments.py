@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_option,
         metavar="KEY=VALUE",
-        help="further option of the encoder, such as preset=slow; may be given several times",
+        help="further option of the encoder, such as preset=slow (libx264's is veryfast here); may "
+        "be given several times",
     )
     group.add_argument("--start", type=float, metavar="S", help="begin S seconds into the video")
     group.add_argument("--duration", type=float, metavar="S", help="restore S seconds")

@@ -69,7 +69,8 @@ def restore_video(
         comparison: a second file, before and after side by side.
         codec: FFmpeg's name of an encoder. Default libx264, in .webm files libvpx-vp9.
         crf: constant quality of the encoder, smaller is better. Default 18 for libx264.
-        options: more options of the encoder, for instance ``{"preset": "slow"}``.
+        options: more options of the encoder, for instance ``{"preset": "slow"}``
+            (libx264's is "veryfast" by default).
         start: seconds into the video.
         duration: seconds to restore; default to the end.
         temporal: whether frames are averaged along the motion of the scene (`TemporalBlend`).

@@ -43,7 +43,7 @@ class VideoWriter:
         reader: the `VideoReader` whose packets and properties are taken over.
         codec: FFmpeg's name of an encoder. Default libx264, in .webm files libvpx-vp9.
         crf: the encoder's constant quality; default 18 for libx264, alike for others.
-        options: more of the encoder's options.
+        options: more of the encoder's options; libx264's `preset` is "veryfast" by default.
         columns: how many frames lie side by side.
         name: what messages call the file, where `path` is only its name for now.
 
