@@ -1,13 +1,13 @@
 """How long does `mspfn restore` take, and how much memory?
 
     python -m benchmarks.restore --output FILE.json [--preset NAME...] [--size WxH...]
-        [--folder N...] [--repeat N] [--update FILE.md]
+        [--runtime NAME...] [--folder N...] [--mixed N] [--repeat N] [--update FILE.md]
 
-For each preset, a JPEG photograph of each size, and folders of N pictures of 64x64, go through the
-command in a process of its own, from the start of Python to the finished files. Measured are the
-wall-clock seconds (the best of `--repeat` runs), the processor seconds of that run, and the peak of
-resident memory over all runs; for folders also pictures a second. The pictures are the sample of
-the package, mirrored side by side up to the size.
+For each preset and runtime, a JPEG photograph of each size, folders of N pictures of 64x64, and one
+of N pictures of 64x64 and N of 480x320 go through the command in a process of its own, from the
+start of Python to the finished files. Measured are the wall-clock seconds (the best of `--repeat`
+runs), the processor seconds of that run, and the peak of resident memory over all runs; for folders
+also pictures a second. The pictures are the sample of the package, mirrored side by side.
 
 Run it on a quiet machine. Writes the figures to a JSON file, prints Markdown tables, and with
 `--update` writes them between `<!-- begin generated: restore -->` and its end.
@@ -30,12 +30,14 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.runtimes import CHOICES
 from tools.markdown import header, row_of, update
 
 SIZES = ("480x320", "1920x1080", "4000x3000", "12500x8000")
 FOLDERS = (100, 3_000)
+MIXED = 40
 _SAMPLE = Path(mspfn_tf.__file__).parent / "sample" / "rainy.jpg"
-_SIDE = 64
+_SMALL, _LARGE = (64, 64), (320, 480)
 
 
 def photograph(width, height):
@@ -48,23 +50,24 @@ def photograph(width, height):
     return both[rows[:, None], columns[None]]
 
 
-def small_pictures(folder, count):
-    """Fills a folder with pictures of 64x64 cut from the sample."""
-    sample = read_rgb(_SAMPLE)
+def pictures(folder, count, size=_SMALL):
+    """Fills a folder with pictures cut from the mirrored sample, ``size`` (height, width)."""
+    scene = photograph(1024, 1024)
     random = np.random.default_rng(0)
     for number in range(count):
-        top, left = (int(random.integers(side - _SIDE + 1)) for side in sample.shape[:2])
-        write_picture(folder / f"{number:05}.png", sample[top : top + _SIDE, left : left + _SIDE])
+        top, left = (int(random.integers(1024 - side + 1)) for side in size)
+        name = f"{size[1]}x{size[0]}_{number:05}.png"
+        write_picture(folder / name, scene[top : top + size[0], left : left + size[1]])
 
 
-def run(source, target, preset):
+def run(source, target, preset, runtime):
     """One run of the command; returns its seconds, processor seconds and peak of memory in MB.
 
     Raises:
         UsageError: it failed; the message is the end of its standard error.
     """
     command = [sys.executable, "-m", "mspfn_tf", "restore", str(source), "--output", str(target)]
-    command += ["--preset", preset, "--overwrite", "--limit_pixels", "0"]
+    command += ["--preset", preset, "--runtime", runtime, "--overwrite", "--limit_pixels", "0"]
     began = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
@@ -88,52 +91,66 @@ def best(runs):
     return {**fastest, "peak_mb": max(measured["peak_mb"] for measured in runs)}
 
 
-def measure(presets, sizes, folders, repeat):
-    """Returns {"sizes": [...], "folders": [...]}: one dict for each preset and size or folder."""
+def measure(models, sizes, folders, mixed, repeat):
+    """Returns {"sizes": [...], "folders": [...]}: one dict for each (preset, runtime) of `models`
+    and each size or folder."""
     found = {"sizes": [], "folders": []}
+
+    def timed(kind, source, target, **what):
+        for preset, runtime in models:
+            runs = [run(source, target, preset, runtime) for _ in range(repeat)]
+            record = {"preset": preset, "runtime": runtime, **what, **best(runs)}
+            if kind == "folders":
+                record["pictures_per_second"] = what["pictures"] / record["seconds"]
+            found[kind].append(record)
+            print(json.dumps(record), file=sys.stderr)
+
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
         for width, height in sizes:
             source = work / f"{width}x{height}.jpg"
             write_picture(source, photograph(width, height))
-            for preset in presets:
-                runs = [run(source, work / "out.jpg", preset) for _ in range(repeat)]
-                record = {"preset": preset, "width": width, "height": height, **best(runs)}
-                found["sizes"].append(record)
-                print(json.dumps(record), file=sys.stderr)
+            timed("sizes", source, work / "out.jpg", width=width, height=height)
             source.unlink()
         for count in folders:
             folder = work / f"folder{count}"
-            small_pictures(folder, count)
-            for preset in presets:
-                runs = [run(folder, work / f"out{count}", preset) for _ in range(repeat)]
-                record = {"preset": preset, "pictures": count, **best(runs)}
-                record["pictures_per_second"] = count / record["seconds"]
-                found["folders"].append(record)
-                print(json.dumps(record), file=sys.stderr)
+            pictures(folder, count, _SMALL)
+            timed("folders", folder, work / f"out{count}", what="64x64", pictures=count)
+        if mixed:
+            folder = work / "mixed"
+            for size in (_SMALL, _LARGE):
+                pictures(folder, mixed, size)
+            what = "64x64 and as many of 480x320"
+            timed("folders", folder, work / "out", what=what, pictures=2 * mixed)
     return found
 
 
 def tables(found):
     """The Markdown text of what `measure` found."""
-    lines = header("picture", "preset", "seconds", "processor seconds", "peak memory, MB")
+    lines = header(
+        "picture", "preset", "runtime", "seconds", "processor seconds", "peak memory, MB"
+    )
     for record in found["sizes"]:
         megapixels = record["width"] * record["height"] / 1e6
         lines.append(
             row_of(
                 f"{record['width']}x{record['height']} ({megapixels:.3g} megapixels)",
                 record["preset"],
+                record["runtime"],
                 f"{record['seconds']:.1f}",
                 f"{record['processor_seconds']:.1f}",
                 f"{record['peak_mb']:.0f}",
             )
         )
-    lines += ["", *header("folder", "preset", "seconds", "pictures/s", "peak memory, MB")]
+    columns = ("folder", "preset", "runtime", "seconds", "pictures/s", "peak memory, MB")
+    lines += ["", *header(*columns)]
     for record in found["folders"]:
+        count = record["pictures"] // (2 if " and " in record["what"] else 1)
         lines.append(
             row_of(
-                f"{record['pictures']:,} pictures of {_SIDE}x{_SIDE}",
+                f"{count:,} pictures of {record['what']}",
                 record["preset"],
+                record["runtime"],
                 f"{record['seconds']:.1f}",
                 f"{record['pictures_per_second']:.0f}",
                 f"{record['peak_mb']:.0f}",
@@ -155,6 +172,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.restore")
     parser.add_argument("--output", required=True, metavar="FILE.json")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
+    parser.add_argument("--runtime", nargs="+", choices=CHOICES, default=["litert"])
     parser.add_argument(
         "--size",
         nargs="*",
@@ -163,12 +181,14 @@ def main(argv=None):
         metavar="WxH",
     )
     parser.add_argument("--folder", nargs="*", type=int, default=list(FOLDERS), metavar="N")
+    parser.add_argument("--mixed", type=int, default=MIXED, metavar="N", help="0: no such folder")
     parser.add_argument("--repeat", type=int, default=3, metavar="N")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
+    models = [(preset, runtime) for preset in args.preset for runtime in args.runtime]
     found = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        **measure(args.preset, args.size, args.folder, args.repeat),
+        **measure(models, args.size, args.folder, args.mixed, args.repeat),
     }
     with atomic_write(args.output, overwrite=True) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")

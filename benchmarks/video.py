@@ -1,7 +1,7 @@
 """What time does for videos, on clips whose truth is known.
 
     python -m benchmarks.video --photographs DIR --output FILE.json [--preset NAME...]
-        [--clips N] [--frames N] [--size HxW] [--speed HxW] [--update FILE.md]
+        [--clips N] [--frames N] [--size HxW] [--speed HxW] [--runtime NAME...] [--update FILE.md]
 
 A window moves over photographs: it stands still, pans by whole and by parts of pixels, zooms, or
 something passes by in front. Rain is drawn anew in each frame by `synthetic_rain`, light, heavy, or
@@ -14,8 +14,10 @@ its neighbours (`mspfn_tf.video.temporal`), and the median of three frames, pixe
   point of the scene, beyond what the truth itself differs;
 - frames per second of a whole run, from file to file, and the time in multiples of single frames.
 
-Writes the figures to a JSON file, prints a Markdown table, and with `--update` writes it between
-`<!-- begin generated: video -->` and its end.
+`--clips 0` measures the frames per second alone; of these, each `--runtime` gets its own.
+
+Writes the figures to a JSON file, prints Markdown tables, and with `--update` writes them between
+`<!-- begin generated: video -->` (the clips) or `video_speed` and its end.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.runtimes import CHOICES
 from mspfn_tf.video.temporal import TemporalBlend
 from tools.markdown import header, row_of, update, weights_line
 
@@ -239,13 +242,19 @@ def table(results):
                     f"{record['flicker']:.2f}",
                 )
             )
-    if any("speed" in result for result in results):
-        lines += ["", *header("model", "size", "single frames/s", "blended frames/s", "time")]
-        for result in results:
-            pace = result["speed"]
+    return "\n".join(lines) + "\n"
+
+
+def speed_table(results):
+    """The Markdown text of the frames per second."""
+    columns = ("model", "runtime", "size", "single frames/s", "blended frames/s", "time")
+    lines = [weights_line(results), "", *header(*columns)]
+    for result in results:
+        for pace in result["speed"]:
             lines.append(
                 row_of(
                     result["preset"],
+                    pace["runtime"],
                     f"{pace['width']}x{pace['height']}",
                     f"{pace['single']:.2f}",
                     f"{pace['blended']:.2f}",
@@ -268,19 +277,24 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.video")
     parser.add_argument("--photographs", required=True, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--clips", type=int, default=4, help="of each kind (default: 4)")
+    parser.add_argument("--clips", type=int, default=4, help="of each kind; 0: none (default: 4)")
     parser.add_argument("--frames", type=int, default=12, help="of each clip (default: 12)")
     parser.add_argument("--size", type=_size, default=(240, 320), metavar="HxW")
     parser.add_argument("--speed", type=_size, metavar="HxW", help="also measure frames per second")
     parser.add_argument("--speed_frames", type=int, default=24, metavar="N")
+    parser.add_argument("--runtime", nargs="+", choices=CHOICES, default=["litert"])
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
     try:
-        for name in ("clips", "frames", "speed_frames"):
-            if getattr(args, name) < 1:
-                raise UsageError(f"--{name} must be at least 1; received {getattr(args, name)}")
-        photographs = _photographs(args.photographs, args.clips, args.size, args.frames)
+        for name, least in (("clips", 0), ("frames", 1), ("speed_frames", 1)):
+            if getattr(args, name) < least:
+                value = getattr(args, name)
+                raise UsageError(f"--{name} must be at least {least}; received {value}")
+        if not args.clips and not args.speed:
+            raise UsageError("--clips 0 leaves nothing to measure: give --speed HxW")
+        count = max(1, args.clips)
+        photographs = _photographs(args.photographs, count, args.size, args.frames)
         results = []
         with atomic_write(args.output) as output:
             for preset in args.preset:
@@ -288,18 +302,35 @@ def main(argv=None):
                 result = {
                     "preset": preset,
                     "weights_sha256": restorer.digest,
-                    "clips": len(photographs),
+                    "clips": args.clips,
                     "frames": args.frames,
                 }
                 if args.speed:
-                    pace = speed(restorer, photographs, args.speed_frames, args.speed)
-                    result["speed"] = pace
-                result["measured"] = measure(restorer, photographs, args.frames, args.size)
+                    result["speed"] = [
+                        {
+                            "runtime": runtime,
+                            **speed(
+                                Restorer(preset, runtime=runtime),
+                                photographs,
+                                args.speed_frames,
+                                args.speed,
+                            ),
+                        }
+                        for runtime in args.runtime
+                    ]
+                if args.clips:
+                    result["measured"] = measure(restorer, photographs, args.frames, args.size)
                 results.append(result)
             output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        print(table(results))
-        if args.update:
-            update(args.update, "video", table(results))
+        blocks = {}
+        if args.clips:
+            blocks["video"] = table(results)
+        if args.speed:
+            blocks["video_speed"] = speed_table(results)
+        for name, text in blocks.items():
+            print(text)
+            if args.update:
+                update(args.update, name, text)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -83,6 +83,10 @@ LITERT = {"float16": "tflite", "float32": "tflite_float32"}
 and this package; float32 for runtimes of browsers that unpack float16 anew in every run."""
 
 
+OPENVINO = ("openvino", "openvino_weights")
+"""Where a card has the two OpenVINO files: the graph (.xml) and its weights (.bin, float16)."""
+
+
 damaged_cards: dict[str, str] = {}
 """What is wrong with the model cards that cannot be read, by preset: importing the package says
 nothing yet, asking for the weights of such a preset does."""
@@ -90,7 +94,8 @@ nothing yet, asking for the weights of such a preset does."""
 
 def _files(weights):
     """The entries of a card that each name a shipped file and its SHA-256."""
-    entries = (weights, *((weights or {}).get(key) for key in LITERT.values()))
+    keys = (*LITERT.values(), *OPENVINO)
+    entries = (weights, *((weights or {}).get(key) for key in keys))
     return [entry for entry in entries if entry is not None]
 
 
@@ -173,6 +178,16 @@ def tflite_path(name: str, weights: str = "float16") -> Path | None:
     """
     check_choice("weights", weights, tuple(LITERT))
     entry = (PRESETS[known_preset(name)]["weights"] or {}).get(LITERT[weights])
+    return None if entry is None else WEIGHTS / entry["file"]
+
+
+def openvino_path(name: str) -> Path | None:
+    """The shipped OpenVINO graph (.xml, beside its .bin) of preset `name`; None: none is.
+
+    Raises:
+        UsageError: unknown preset.
+    """
+    entry = (PRESETS[known_preset(name)]["weights"] or {}).get(OPENVINO[0])
     return None if entry is None else WEIGHTS / entry["file"]
 
 

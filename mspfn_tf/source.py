@@ -15,7 +15,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
-from mspfn_tf.presets import PRESETS, tflite_path, weights_path
+from mspfn_tf.presets import PRESETS, openvino_path, tflite_path, weights_path
 from mspfn_tf.released import released_files
 
 if TYPE_CHECKING:
@@ -106,6 +106,13 @@ class Source:
             name = "model.tflite"
             return self.path / name if name in released_files(self.path) else None
         return tflite_path(self.name) if self.kind == "preset" else None
+
+    @property
+    def openvino_file(self) -> Path | None:
+        """The OpenVINO graph to run it by: its own, or the one shipped with the preset."""
+        if self.kind == "openvino":
+            return self.path
+        return openvino_path(self.name) if self.kind == "preset" else None
 
 
 ModelSource: TypeAlias = Union[str, os.PathLike, "keras.Model", Source]  # noqa: UP007

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from benchmarks.restore import small_pictures
+from benchmarks.restore import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESET = "mspfn_nano"
@@ -177,7 +177,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        small_pictures(work / "in", args.pictures)
+        pictures(work / "in", args.pictures)
         assert run("restore", work / "in", "--output", work / "reference").returncode == 0
         killed = survive(work / "in", work / "out", args.kills, args.seed)
         compare(work / "out", work / "reference", args.pictures)

@@ -7,6 +7,7 @@ from skimage.metrics import structural_similarity as reference_ssim
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import structural_similarity
+from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain, rain_mix, read_streaks
 from mspfn_tf.training.patch_stream import PatchStream
 from tests.pair_sets import smooth_pair
@@ -72,6 +73,39 @@ def test_a_share_of_the_patches_stays_clean():
             assert untouched[-1] or np.array_equal(patch, rained)  # the others' rain is the same
         np.testing.assert_array_equal(some.batch(step, 32, slice(2, 4))[0], rainy[2:4])
     assert 0.15 < np.mean(untouched) < 0.45
+
+
+def test_bars_are_part_of_the_scene():
+    rain = FreshRain(0.5)
+    plain, barred = (stream(rain, clean_share=0.3, bars=share) for share in (0.0, 0.5))
+    with_bars, dry = [], []
+    for step in range(20):
+        (rainy, clean), (before, scene) = barred.batch(step, 32), plain.batch(step, 32)
+        for row in range(6):
+            with_bars.append(not np.array_equal(clean[row], scene[row]))
+            dry.append(np.array_equal(rainy[row], clean[row]))
+            # What is dry stays dry, and what keeps the rain of its pair has no bars.
+            assert dry[-1] == np.array_equal(before[row], scene[row])
+            assert with_bars[-1] or np.array_equal(rainy[row], before[row])
+        np.testing.assert_array_equal(np.stack(barred.batch(step, 32, slice(2, 4)))[0], rainy[2:4])
+    drawn = np.mean(with_bars) / (0.3 + 0.7 * 0.5)
+    assert 0.35 < drawn < 0.65 and 0.15 < np.mean(dry) < 0.45
+
+
+def test_bars_repeat_over_a_part_of_the_patch():
+    gray = np.full((64, 64, 3), 100, np.uint8)
+    drawn = [draw_bars(gray, np.random.default_rng(seed)) for seed in range(60)]
+    np.testing.assert_array_equal(drawn[3], draw_bars(gray, np.random.default_rng(3)))
+    assert gray.min() == gray.max() == 100  # another array
+    changed = [np.any(picture != 100, axis=-1) for picture in drawn]
+    covers = [np.mean(pixels) for pixels in changed]  # none where the bars have the gray's colour
+    assert 0.2 < np.median(covers) < 0.7 and max(covers) < 1
+    levels = [
+        picture[pixels].mean()
+        for picture, pixels in zip(drawn, changed, strict=True)
+        if pixels.any()
+    ]
+    assert np.mean(np.array(levels) > 110) > 0.4 and np.mean(np.array(levels) < 90) > 0.1
 
 
 def test_rows_see_different_rain():

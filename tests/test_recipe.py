@@ -61,6 +61,7 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("fresh_rain", 1.5, "at most 1"),
         ("rain_mix", 1.5, "at most 1"),
         ("clean_share", 1.5, "at most 1"),
+        ("bars", 0.5, "give one of them"),
         ("rain_mix", 0.5, "give fresh_rain as well"),
         ("symmetries", "some", "all, upright"),
         ("start_timeout", 0, "must be positive"),
@@ -116,6 +117,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         assert of(**fields).identity() != plain, fields
     for basis, more in (
         ({"fresh_rain": 0.5}, {"rain_mix": 0.5}),
+        ({"clean_share": 0.1}, {"bars": 0.1}),
         ({"loss": "psnr"}, {"ssim_weight": 1.0}),
     ):
         assert of(**basis, **more).identity() != of(**basis).identity(), more

@@ -48,11 +48,17 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
     # The weights are float16 in either: in half the bytes, or unpacked already.
     assert (half["quantization"], single["quantization"]) == ("float16", "none")
     assert (folder / half["file"]).stat().st_size < (folder / single["file"]).stat().st_size
+    graph, weights_of_graph = entry["openvino"], entry["openvino_weights"]
+    for file in (graph, weights_of_graph):
+        assert file["sha256"] == sha256(folder / file["file"])
+    assert graph["parity"]["max_error"] < 1e-5
     assert sorted(path.name for path in folder.iterdir()) == [
+        "mspfn_nano.bin",
         "mspfn_nano.float32.tflite",
         "mspfn_nano.json",
         "mspfn_nano.tflite",
         "mspfn_nano.weights.h5",
+        "mspfn_nano.xml",
     ]
     # Stored in half the bytes, loaded as float32.
     assert (folder / entry["file"]).stat().st_size < weights.stat().st_size

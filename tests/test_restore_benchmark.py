@@ -21,20 +21,25 @@ def test_the_photograph_is_the_sample_mirrored():
 def test_sizes_and_folders_are_measured(tmp_path, monkeypatch, capsys):
     runs = []
 
-    def run(source, target, preset):
-        runs.append((source.name, preset))
+    def run(source, target, preset, runtime):
+        runs.append((source.name, preset, runtime))
         shape = read_rgb(source).shape if source.suffix else len(list(source.iterdir()))
-        assert shape in ((30, 40, 3), 5)
+        assert shape in ((30, 40, 3), 5, 6)
         return {"seconds": 2.0 / len(runs), "processor_seconds": 1.0, "peak_mb": 10.0 * len(runs)}
 
     monkeypatch.setattr(restore, "run", run)
     options = ["--size", "40x30", "--folder", "5", "--repeat", "2", "--preset", "mspfn_nano"]
+    options += ["--mixed", "3"]
     page = tmp_path / "page.md"
     page.write_text("<!-- begin generated: restore -->\n<!-- end generated: restore -->\n")
     output = tmp_path / "found.json"
     assert restore.main([*options, "--output", str(output), "--update", str(page)]) == 0
-    assert runs == [("40x30.jpg", "mspfn_nano")] * 2 + [("folder5", "mspfn_nano")] * 2
+    model = ("mspfn_nano", "litert")
+    names = [name for name in ("40x30.jpg", "folder5", "mixed") for _ in range(2)]
+    assert runs == [(name, *model) for name in names]
     found = json.loads(output.read_text())
     assert found["sizes"][0]["seconds"] == 1.0 and found["sizes"][0]["peak_mb"] == 20.0
     assert found["folders"][0]["pictures_per_second"] == 10.0
-    assert "| 5 pictures of 64x64 | mspfn_nano | 0.5 | 10 | 40 |" in page.read_text()
+    assert "| 5 pictures of 64x64 | mspfn_nano | litert | 0.5 | 10 | 40 |" in page.read_text()
+    row = "| 3 pictures of 64x64 and as many of 480x320 | mspfn_nano | litert | 0.3 | 18 | 60 |"
+    assert row in page.read_text()

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import threading
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mspfn_tf import presets
 from mspfn_tf import restorer as restoring
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file
@@ -19,6 +21,7 @@ from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.presets import FULL_STRENGTH_SIDE, PRESETS, WEIGHTS
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.runtimes.openvino import computes_bfloat16
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
@@ -79,6 +82,42 @@ def test_keras_and_litert_give_one_result_with_shipped_weights(preset):
             image = np.asarray(sample.convert("RGB").resize(size[::-1]))
         # Keras takes more memory, so that the largest goes through it in tiles.
         assert agreement(litert(image), keras_(image)) > (50 if size == (1200, 1600) else 90), size
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
+@pytest.mark.parametrize("runtime", ["openvino", "openvino-bfloat16"])
+def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtime):
+    pytest.importorskip("openvino")
+    if runtime == "openvino-bfloat16" and not computes_bfloat16():
+        with pytest.raises(UsageError, match="no instructions for bfloat16"):
+            Restorer(preset, runtime=runtime)
+        return
+    litert, openvino = Restorer(preset, runtime="litert"), Restorer(preset, runtime=runtime)
+    assert openvino.runtime.kind == runtime and openvino.digest == litert.digest
+    # In bfloat16 most values round to the same level, the others to the next but one at most.
+    least, most = (100, 0.01) if runtime == "openvino" else (55, 2)
+    for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
+        with Image.open(SAMPLE) as sample:
+            image = np.asarray(sample.convert("RGB").resize(size[::-1]))
+        image = image.astype(np.float32) / 255 if runtime == "openvino" else image
+        first, second = litert(image), openvino(image)
+        scale = 255 if runtime == "openvino" else 1
+        assert agreement(scale * first.astype(float), scale * second.astype(float)) > least, size
+        assert scale * np.abs(first.astype(float) - second).max() <= most, size
+    tiled = Restorer(openvino.runtime, tile=384)(image)
+    assert agreement(scale * tiled.astype(float), scale * second.astype(float)) > 46
+
+
+def test_a_shipped_graph_that_was_changed_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    shutil.copytree(WEIGHTS, tmp_path / "weights")
+    monkeypatch.setattr(presets, "WEIGHTS", (tmp_path / "weights").resolve())
+    changed = presets.openvino_path("mspfn_nano").with_suffix(".bin")
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    with pytest.raises(UsageError, match="damaged or was changed"):
+        Restorer("mspfn_nano", runtime="openvino")
 
 
 def test_a_small_picture_is_padded_no_further_than_it_must(files):
@@ -269,6 +308,8 @@ def test_runtimes_are_chosen(files):
     assert Restorer(files / "saved").runtime.kind == "saved_model"
     with pytest.raises(UsageError, match="has no .tflite file"):
         Restorer(files / "m.weights.h5", runtime="litert")
+    with pytest.raises(UsageError, match="has no .xml file"):
+        Restorer(files / "m.tflite", runtime="openvino")
     with pytest.raises(UsageError, match="runtime 'keras' cannot open"):
         Restorer(files / "m.tflite", runtime="keras")
     with pytest.raises(UsageError, match="runtime must be"):

@@ -56,17 +56,26 @@ def test_command(tmp_path, monkeypatch):
         def __call__(self, picture):
             return picture
 
-    monkeypatch.setattr(mspfn_tf, "Restorer", lambda preset: Unchanged())
+    monkeypatch.setattr(mspfn_tf, "Restorer", lambda preset, runtime=None: Unchanged())
     for n in range(2):
         scene = draw_scene(np.random.default_rng(n), (150, 210))
         Image.fromarray(scene).save(tmp_path / f"{n}.png")
     page = tmp_path / "page.md"
-    page.write_text("<!-- begin generated: video -->\n<!-- end generated: video -->\n")
+    page.write_text(
+        "".join(
+            f"<!-- begin generated: {name} -->\n<!-- end generated: {name} -->\n"
+            for name in ("video", "video_speed")
+        )
+    )
     arguments = ["--photographs", str(tmp_path), "--clips", "1", "--frames", "3", "--size", "48x64"]
     arguments += ["--speed", "48x64", "--speed_frames", "3", "--update", str(page)]
     assert video.main([*arguments, "--output", str(tmp_path / "out.json")]) == 0
     (result,) = json.loads((tmp_path / "out.json").read_text())
-    assert len(result["measured"]) == 45 and result["speed"]["single"] > 0
+    assert len(result["measured"]) == 45 and result["speed"][0]["single"] > 0
     assert page.read_text().count("| median of three |") == 15
     assert "`abababababab...`" in page.read_text()
+    assert "| mspfn_mobile | litert | 64x48 |" in page.read_text()
+    assert video.main([*arguments, "--output", str(tmp_path / "c.json"), "--clips", "0"]) == 0
+    (result,) = json.loads((tmp_path / "c.json").read_text())
+    assert "measured" not in result and result["speed"][0]["runtime"] == "litert"
     assert video.main([*arguments, "--output", str(tmp_path / "b.json"), "--clips", "9"]) == 2

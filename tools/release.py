@@ -3,10 +3,10 @@
     python -m tools.release PRESET --weights TRAINED.weights.h5 --training TRAINING.json
     python -m tools.release PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
 
-The first form writes `<preset>.weights.h5` (float16), `<preset>.tflite` and, for browsers,
-`<preset>.float32.tflite` (made from it and compared with it) and the model card `<preset>.json`,
-without scores. The second adds scores to the card: `scores.json` files that `mspfn evaluate
---preset PRESET` wrote with these very weights.
+The first form writes `<preset>.weights.h5` (float16), what is made from it and compared with it
+(`<preset>.tflite`; for browsers `<preset>.float32.tflite`; for OpenVINO `<preset>.xml` and
+`<preset>.bin`), and the model card `<preset>.json`, without scores. The second adds scores to the
+card: `scores.json` files that `mspfn evaluate --preset PRESET` wrote with these very weights.
 """
 
 import argparse
@@ -90,11 +90,25 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
                 "quantization": kind,
                 "parity": description["parity"],
             }
+        graphs, entries = _openvino(preset, weights, calibration)
         presets.WEIGHTS.mkdir(exist_ok=True)
-        for file in files:
+        for file in (*files, *graphs):
             with atomic_write(presets.WEIGHTS / file.name, overwrite=True) as temporary:
                 shutil.copyfile(file, temporary)
-    _write_card(preset, {"weights": entry})
+    _write_card(preset, {"weights": {**entry, **entries}})
+
+
+def _openvino(preset, weights, calibration):
+    """The OpenVINO files, made in a folder beside `weights`, and their entries in the card."""
+    from mspfn_tf.export.openvino import export_openvino
+
+    graph = weights.parent / "openvino" / f"{preset}.xml"
+    graph.parent.mkdir()
+    parity = export_openvino(weights, graph, quantize="float16", calibration=calibration)["parity"]
+    files = (graph, graph.with_suffix(".bin"))
+    entries = [{"file": file.name, "sha256": sha256(file)} for file in files]
+    entries[0] |= {"quantization": "float16", "parity": parity}
+    return files, dict(zip(presets.OPENVINO, entries, strict=True))
 
 
 def add_scores(preset, files):

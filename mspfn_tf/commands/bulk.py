@@ -7,6 +7,7 @@ from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
     add_model,
     add_protocol,
+    add_runtime,
     command_line,
     model_source,
     report_scores,
@@ -95,9 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--strength", type=float, metavar="S", help="share of the rain to take away, 0 to 1"
     )
-    how.add_argument(
-        "--runtime", choices=("litert", "keras"), help="what runs a preset (default: litert)"
-    )
+    add_runtime(how)
     how.add_argument(
         "--limit_pixels",
         type=int,

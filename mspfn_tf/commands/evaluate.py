@@ -6,6 +6,7 @@ from mspfn_tf.commands.arguments import (
     add_allow_unmatched,
     add_model,
     add_protocol,
+    add_runtime,
     command_line,
     model_source,
     report_scores,
@@ -36,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "memory allows, as `mspfn restore` does)",
     )
     parser.add_argument("--overlap", type=int, help="of the tiles (default: as `mspfn restore`)")
-    parser.add_argument(
-        "--runtime",
-        choices=("litert", "keras"),
-        help="what runs a preset (default: LiteRT, as in `mspfn restore`)",
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--strength",
         type=float,

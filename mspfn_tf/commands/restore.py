@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from mspfn_tf.commands import video_arguments
-from mspfn_tf.commands.arguments import add_model, model_source
+from mspfn_tf.commands.arguments import add_model, add_runtime, model_source
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import writing
 from mspfn_tf.terminal import bar_size, say
@@ -74,11 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how much of the rain to take away, 0 to 1 (default: 1)",
     )
-    parser.add_argument(
-        "--runtime",
-        choices=("litert", "keras"),
-        help="what runs the model, where a preset has both (default: litert, which starts faster)",
-    )
+    add_runtime(parser)
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
     existing.add_argument(

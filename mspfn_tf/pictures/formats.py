@@ -37,7 +37,8 @@ class Format:
 
 
 _JPEG = Format("JPEG", {"quality": 95, "subsampling": 0}, alpha=False, gray=True, side=65_500)
-_PNG = Format("PNG", gray=True, deep=True, frames=True)
+# zlib-ng, in Pillow's wheels, makes photographs no larger at level 3 than at 6, in 0.4 of the time.
+_PNG = Format("PNG", {"compress_level": 3}, gray=True, deep=True, frames=True)
 # TIFF stays uncompressed: only then can Pillow write EXIF beside the pixels.
 _TIFF = Format("TIFF", gray=True, deep=True, frames=True)
 _HEIF = Format("HEIF", {"quality": 90})

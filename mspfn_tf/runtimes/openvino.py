@@ -10,10 +10,17 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.runtimes.graph import GraphRuntime
 from mspfn_tf.runtimes.runtime import cpu_count, make_small_pictures
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import Source
+
+_PICTURES = 130.0
+"""Bytes per pixel of a picture in its various forms, before and after the graph."""
+_COPIES = 1.7
+"""Bytes that were measured for each byte of a tensor that is needed: some are laid out anew for a
+convolution (both presets, 2 to 8 megapixels)."""
 
 
 class OpenVINORuntime(GraphRuntime):
@@ -21,40 +28,56 @@ class OpenVINORuntime(GraphRuntime):
 
     Args:
         source: what it was opened from.
+        path: of the graph; the .bin lies beside it.
         threads: of the inference. Default: all cores.
+        bfloat16: whether to compute in bfloat16, in about half the time, with three decimal digits.
         contents: of the .xml and the .bin file, if they were read and tried already. By default
-            they are read, and run once in a process of its own (`mspfn_tf.runtimes.trial`).
-    """
+            files that are shipped are compared with their SHA-256, and any others are run once in a
+            process of its own (`mspfn_tf.runtimes.trial`).
 
-    kind = "openvino"
+    Raises:
+        UsageError: the file cannot be loaded, or the processor has no instructions for bfloat16.
+    """
 
     def __init__(
         self,
         source: Source,
+        path: Path,
         threads: int | None = None,
+        bfloat16: bool = False,
         contents: tuple[bytes, bytes] | None = None,
     ):
         self._openvino = openvino = require("openvino", "openvino")
         self.source = source
+        self.path = path
+        self.kind = "openvino-bfloat16" if bfloat16 else "openvino"
         if contents is None:
-            contents = _contents(source.file)
-            check_stranger(attempt, source.file, *contents)
+            contents = _contents(path)
+            # The very bytes that are used are the ones that are checked.
+            files = (path, path.with_suffix(".bin"))
+            if not all([*map(check_shipped_bytes, files, contents)]):
+                check_stranger(attempt, path, *contents)
         self._contents = contents
         self._options = {
             "INFERENCE_NUM_THREADS": threads or cpu_count(),
-            # Else it works in bfloat16 where the processor can, three decimal digits.
-            "INFERENCE_PRECISION_HINT": "f32",
+            # Left alone, it works in bfloat16 where the processor can.
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
         self._core = openvino.Core()
+        if bfloat16 and not computes_bfloat16():
+            raise UsageError(
+                "this processor has no instructions for bfloat16 (AVX512_BF16 or AMX): choose "
+                "runtime 'openvino'"
+            )
         model = self._read()
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise UsageError(
-                f"{source.path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
                 "expected one picture in, one out"
             )
         number = model.inputs[0].get_element_type().to_dtype()
         if number not in (np.float32, np.float16):
-            raise UsageError(f"{source.path} takes {number}; expected float32 or float16 pictures")
+            raise UsageError(f"{path} takes {number}; expected float32 or float16 pictures")
         self._facts = {}
         if model.has_rt_info("mspfn"):
             self._facts = json.loads(model.get_rt_info("mspfn").astype(str))
@@ -62,7 +85,7 @@ class OpenVINORuntime(GraphRuntime):
             [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
             for value in (model.inputs[0], model.outputs[0])
         ]
-        self._prepare(source.path, taken, given, number)
+        self._prepare(path, taken, given, number)
         self.statistics = self._facts.get("statistics")
         means = {"ReduceMean", "ReduceSum"}
         self.needs_statistics = any(op.get_type_name() in means for op in model.get_ops())
@@ -74,7 +97,7 @@ class OpenVINORuntime(GraphRuntime):
         try:
             return self._core.read_model(*self._contents)
         except RuntimeError as error:
-            raise UsageError(f"cannot load {self.source.path}: {error}") from error
+            raise UsageError(f"cannot load {self.path}: {error}") from error
 
     def _compile(self, model):
         return self._core.compile_model(model, "CPU", self._options)
@@ -90,7 +113,7 @@ class OpenVINORuntime(GraphRuntime):
             found = compiled.create_infer_request().infer(arrays)
         except RuntimeError as error:
             raise UsageError(
-                f"{self.source.path} fails at pictures of shape {list(arrays[0].shape)}: {error}"
+                f"{self.path} fails at pictures of shape {list(arrays[0].shape)}: {error}"
             ) from error
         return [found[output] for output in compiled.outputs]
 
@@ -118,10 +141,15 @@ class OpenVINORuntime(GraphRuntime):
             for value in operator.outputs():
                 if name in value.get_tensor().get_names():
                     return value
-        raise UsageError(f"{self.source.path} has no tensor {name}: export it again")
+        raise UsageError(f"{self.path} has no tensor {name}: export it again")
 
     def _examine(self) -> float:
         """Bytes per pixel, from the shapes at 64x64."""
+        copies = _COPIES / 2 if self.kind == "openvino-bfloat16" else _COPIES
+        return _PICTURES + copies * self._live_bytes()
+
+    def _live_bytes(self):
+        """Bytes per pixel of the tensors that are needed at one time, in float32."""
         model = self._read()
         shape = model.inputs[0].get_partial_shape()
         sides = [side.get_length() if side.is_static else 64 for side in shape]
@@ -143,13 +171,23 @@ class OpenVINORuntime(GraphRuntime):
                 known = value.get_partial_shape()
                 if len(known) == 4 and known.is_static and operator.get_type_name() != "Result":
                     size[key] = 4.0 * math.prod(side.get_length() for side in known)
-        return max(64.0, live_bytes(operators, size) / pixels)
+        return live_bytes(operators, size) / pixels
+
+
+def computes_bfloat16() -> bool:
+    """Whether OpenVINO finds instructions for bfloat16 in this processor.
+
+    Raises:
+        UsageError: the extra `openvino` is not installed.
+    """
+    core = require("openvino", "openvino").Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def attempt(path: Path, graph: bytes, weights: bytes) -> None:
     """Opens an OpenVINO graph and makes small pictures; for `mspfn_tf.runtimes.trial`."""
     source = Source("openvino", path.name, path)
-    make_small_pictures(OpenVINORuntime(source, contents=(graph, weights)))
+    make_small_pictures(OpenVINORuntime(source, path, contents=(graph, weights)))
 
 
 def _contents(path: Path) -> tuple[bytes, bytes]:

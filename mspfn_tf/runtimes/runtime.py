@@ -10,7 +10,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source
 
-RUNTIMES = ("litert", "keras", "saved_model", "onnx", "openvino")
+RUNTIMES = ("litert", "keras", "openvino", "openvino-bfloat16", "saved_model", "onnx")
+CHOICES = RUNTIMES[:4]
+"""Those that run a preset."""
 
 MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""

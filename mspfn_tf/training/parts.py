@@ -63,6 +63,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         seed=recipe.seed,
         fresh_rain=fresh_rain,
         clean_share=recipe.clean_share,
+        bars=recipe.bars,
         upright=recipe.symmetries == "upright",
     )
 

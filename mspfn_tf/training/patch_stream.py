@@ -18,6 +18,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
+from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.pair_source import PairSource, check_mixture
 
@@ -26,7 +27,7 @@ _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN = range(5)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS = range(6)
 
 
 class Pairs(Protocol):
@@ -103,6 +104,8 @@ class PatchStream:
             turned patch, so that rain falls from above in any case.
         clean_share: share of the patches, 0..1, whose rainy half is their clean one, so that the
             network learns to leave alone what has no rain.
+        bars: share, 0..1, of the patches that stay clean or are rained on anew, into whose clean
+            half bars are drawn first (`draw_bars`), so that the network leaves fences alone.
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -117,6 +120,7 @@ class PatchStream:
         crops_per_pair: int = 1,
         fresh_rain: FreshRain | None = None,
         clean_share: float = 0.0,
+        bars: float = 0.0,
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -125,6 +129,7 @@ class PatchStream:
         self.crops_per_pair = crops_per_pair
         self.fresh_rain = fresh_rain
         self.clean_share = clean_share
+        self.bars = bars
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -170,6 +175,17 @@ class PatchStream:
             result.append(Row(source, pair, top, left, int(transforms[row])))
         return result
 
+    def _drawn(self, clean, step, row):
+        """A rainy and a clean half made of a clean one; None where the pair's own are to stay."""
+        if self.bars and _random(self.seed, _BARS, step, row).random() < self.bars:
+            clean = draw_bars(clean, _random(self.seed, _BARS, step, row, 1))
+        if self._stays_clean(step, row):
+            return clean, clean
+        if self.fresh_rain is None:
+            return None
+        rainy = self.fresh_rain.draw(clean, _random(self.seed, _RAIN, step, row))
+        return None if rainy is None else (rainy, clean)
+
     def _stays_clean(self, step, row):
         if not self.clean_share:  # most runs: nothing is drawn
             return False
@@ -207,13 +223,9 @@ class PatchStream:
                 if crop.shape[:2] != out.shape[1:3]:
                     crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
                 out[index] = turned(crop, row.transform)
-            if self._stays_clean(step, number):
-                patches[0, index] = patches[1, index]
-            elif self.fresh_rain is not None:
-                rng = _random(self.seed, _RAIN, step, number)
-                rainy = self.fresh_rain.draw(patches[1, index], rng)
-                if rainy is not None:
-                    patches[0, index] = rainy
+            drawn = self._drawn(patches[1, index], step, number)
+            if drawn is not None:
+                patches[:, index] = drawn
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean, *outputs[2:]
 

@@ -104,6 +104,9 @@ class Recipe:
     clean_share: float = _field(
         "share of the patches, 0..1, that go in without rain: none is to be taken away", 0.0
     )
+    bars: float = _field(
+        "share, 0..1, of the patches without rain or with fresh rain that get bars to be kept", 0.0
+    )
     symmetries: str = _field(
         "flips and rotations of the patches: all 8, or the 4 that keep rain upright",
         "all",
@@ -202,7 +205,7 @@ class Recipe:
         self._set("model_arguments", _arguments(self.model_arguments))
         for field in dataclasses.fields(self):
             self._check(field)
-        for name in ("fresh_rain", "rain_mix", "clean_share", "teacher_weight"):
+        for name in ("fresh_rain", "rain_mix", "clean_share", "bars", "teacher_weight"):
             if getattr(self, name) > 1:
                 raise UsageError(f"{name} {getattr(self, name):g}: a share is at most 1")
         if (self.task == "none") == bool(self.task_model):
@@ -211,6 +214,10 @@ class Recipe:
             raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
+        if self.bars and not (self.fresh_rain or self.clean_share):
+            raise UsageError(
+                "bars are drawn where fresh_rain or clean_share apply: give one of them"
+            )
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:
@@ -275,8 +282,9 @@ class Recipe:
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
         # Runs from before there were these can be resumed.
-        if not self.clean_share:
-            del fields["clean_share"]
+        for name in ("clean_share", "bars"):
+            if not fields[name]:
+                del fields[name]
         if self.task == "none":
             fields = {name: v for name, v in fields.items() if not name.startswith("task")}
         else:

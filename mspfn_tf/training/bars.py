@@ -1,0 +1,58 @@
+"""Bars, rails and gratings that are part of the scene, drawn into clean patches."""
+
+import math
+
+import numpy as np
+
+
+def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A clean patch with one or two rows of parallel bars in front of it.
+
+    Fences, blinds and railings are long, straight, bright and thin, as streaks are, but regular and
+    continuous. Networks that saw few of them take them for rain; with such patches they learn what
+    tells them apart. Bars have one colour, soft edges, and a period of 4 to 64 pixels that grows
+    towards one side as in perspective; they fill the patch or a part of it.
+
+    Args:
+        clean: `uint8 [S, S, 3]`.
+        rng: source of all randomness; it is advanced.
+
+    Returns:
+        `uint8 [S, S, 3]`, another array.
+    """
+    picture = clean.astype(np.float32)
+    for _ in range(1 + (rng.random() < 0.3)):
+        cover = _bars(clean.shape[0], rng)[..., None]
+        picture += cover * (_colour(clean, rng) - picture)
+    return np.rint(picture).astype(np.uint8)
+
+
+def _bars(size, rng):
+    """Opacity of a row of bars, `float32 [size, size]` in [0, 1]."""
+    lean = 0 if rng.random() < 0.5 else math.pi / 2 * rng.integers(2)
+    angle = lean + (rng.normal(0, 0.06) if rng.random() < 0.6 else rng.uniform(-0.8, 0.8))
+    rows, columns = np.meshgrid(*[np.arange(size, dtype=np.float32) - size / 2] * 2, indexing="ij")
+    along = math.cos(angle) * rows - math.sin(angle) * columns
+    across = math.cos(angle) * columns + math.sin(angle) * rows
+    period = math.exp(rng.uniform(math.log(4), math.log(64)))
+    nearer = 1 + rng.uniform(-0.6, 0.6) * along / size * (rng.random() < 0.5)
+    phase = (across / nearer / period + rng.random()) % 1
+    # Distance to the middle of the nearest bar, and half a bar's width, in pixels.
+    distance = np.abs(phase - 0.5) * period * nearer
+    half = max(0.5, rng.uniform(0.08, 0.35) * period) * nearer
+    edge = rng.uniform(0.7, 2.0)
+    cover = np.clip((half - distance) / edge + 0.5, 0, 1)
+    if rng.random() < 0.5:  # one side of a line only
+        turn = rng.uniform(0, 2 * math.pi)
+        side = math.cos(turn) * rows + math.sin(turn) * columns - rng.uniform(-0.3, 0.3) * size
+        cover *= np.clip(side + 0.5, 0, 1)
+    return np.float32(rng.uniform(0.6, 1.0)) * cover.astype(np.float32)
+
+
+def _colour(clean, rng):
+    """Of the bars: bright, dark, or one of the picture's own; `float32 [3]` in [0, 255]."""
+    kind = rng.random()
+    if kind < 0.2:
+        return clean[tuple(rng.integers(clean.shape[:2]))].astype(np.float32)
+    level = rng.uniform(150, 255) if kind < 0.75 else rng.uniform(0, 90)
+    return np.clip(level + rng.normal(0, 12, 3), 0, 255).astype(np.float32)
