@@ -71,6 +71,8 @@ RECIPES = {
     "no fresh rain": (["--fresh_rain", "0"], {}),
     "fresh rain on half of the patches": (["--fresh_rain", "0.5"], {}),
     "RainMix on all fresh rain": (["--rain_mix", "1"], {}),
+    "an eighth of the patches without rain": (["--clean_share", "0.12"], {}),
+    "the same, and bars in three tenths": (["--clean_share", "0.12", "--bars", "0.3"], {}),
     "mspfn_mobile as teacher": (["--teacher", "mspfn_mobile"], {}),
     "attention by the means of each block": ([], {"attention": "block"}),
     "no attention": ([], {"reduction": None}),
