@@ -29,14 +29,15 @@ from mspfn_tf.tiling import (
 WHOLE_BYTES = 2.4e9
 """A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
 (`bytes_per_pixel`): Full HD with the shipped presets, 2.7 megapixels with `mspfn_mobile`."""
-AUTOMATIC_TILE = 768
-"""Height and width of the largest tile that larger pictures are cut into."""
-TILE_BYTES = 5e8
-"""The memory that such a tile may take, by the same estimate."""
+TILE_BYTES = 4e8
+"""The memory that a tile of a larger picture may take, by the same estimate: 752x752 pixels with
+`mspfn_mobile`."""
 SUFFICIENT_TILE = 640
 """Smaller tiles show at their borders: up to this they may take what a whole picture may."""
-OVERLAP = 3 / 8
-"""Share of a tile's side that neighbours share, by default: so far `mspfn_mobile` looks around."""
+OVERLAP = 288
+"""Pixels that neighbouring tiles share by default: so far `mspfn_mobile` looks around."""
+MOST_OVERLAP = 3 / 8
+"""The share of a tile's side that this is at most."""
 FIXED_OVERLAP = 1 / 4
 """The same for models of one size, whose tiles are small: more would double their number."""
 GRAY_LEVELS = 2
@@ -70,16 +71,17 @@ class Restorer:
             a `.tflite` file (which needs neither TensorFlow nor Keras), or a `Runtime`.
         tile: int, largest height and width of a piece that goes through the model at once, a
             multiple of 8 (statistics are measured of pieces of at least 256). Default None: whole
-            pictures as long as memory allows, then tiles of up to 768. A model of fixed size always
+            pictures as long as memory allows, then tiles as large. A model of fixed size always
             works in tiles of its own size.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
-            blended over the middle half of it. Rounded up to a multiple of 8. Default None: three
-            eighths of the largest tile, less for a preset that sees less far, a quarter where the
-            model has a fixed size.
+            blended over the middle half of it. Rounded up to a multiple of 8. Default None: 288, at
+            most three eighths of the largest tile, less for a preset that sees less far, a quarter
+            where the model has a fixed size.
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
-        runtime: "litert" or "keras" where a preset has both. Default: LiteRT, which starts in a
-            fraction of a second.
+        runtime: what runs a preset: "litert" (the default, which starts in a fraction of a second),
+            "keras", "openvino", or "openvino-bfloat16", which takes about half the time on
+            processors with instructions for bfloat16 and is no more than 2 levels off.
         strength: float in [0, 1], share of the rain layer that is taken away. Default 1.
 
     Attributes:
@@ -133,7 +135,7 @@ class Restorer:
         self.strength = float(strength)
         limit = min(fixed) if fixed else self._limit()
         if overlap is None:
-            overlap = int(limit * (FIXED_OVERLAP if fixed else OVERLAP))
+            overlap = min(OVERLAP, int(limit * (FIXED_OVERLAP if fixed else MOST_OVERLAP)))
             if self.runtime.source.kind == "preset":
                 overlap = min(overlap, PRESETS[self.name].get("overlap", overlap))
             overlap = min(overlap, limit - self.sizes.multiple_of)
@@ -284,12 +286,12 @@ class Restorer:
         return self.tile or self._automatic_tile()
 
     def _automatic_tile(self):
-        """Up to `AUTOMATIC_TILE`, less where a model needs much memory for a pixel."""
+        """Height and width of the largest tile that larger pictures are cut into."""
         pixels = max(
             TILE_BYTES / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)
         )
         side = int(math.sqrt(pixels)) // MULTIPLE_OF * MULTIPLE_OF
-        return max(128, min(AUTOMATIC_TILE, side))
+        return max(128, side)
 
     def _warn(self):
         if self.runtime.needs_statistics and not self._warned:

@@ -37,7 +37,7 @@ class Model:
     Attributes:
         source: what `mspfn_tf.source.resolve` takes: a preset name or a path.
         options: of the `Restorer`: tile, overlap, ensemble, strength.
-        runtime: "litert", "keras" or None.
+        runtime: one of `mspfn_tf.runtimes.CHOICES`, or None.
         threads: of LiteRT; None for all cores.
     """
 

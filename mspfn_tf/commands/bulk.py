@@ -270,7 +270,9 @@ def _check_gpu(source, runtime):
     from mspfn_tf.source import resolve
 
     found = resolve(source)
-    if found.kind == "litert" or (found.litert_file is not None and runtime != "keras"):
+    on_processors = found.litert_file or found.openvino_file
+    if found.kind in ("litert", "openvino") or (on_processors and runtime != "keras"):
         raise UsageError(
-            "LiteRT runs on processors: --gpus_per_actor needs --runtime keras or a SavedModel"
+            "LiteRT and OpenVINO run on processors: --gpus_per_actor needs --runtime keras or a "
+            "SavedModel"
         )

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="cut pictures into tiles of at most NxN pixels, a multiple of 8, which takes less "
-        "memory (default: whole pictures as long as memory allows, then tiles of up to 768)",
+        "memory (default: whole pictures as long as memory allows, then tiles as large)",
     )
     parser.add_argument(
         "--overlap",
