@@ -81,7 +81,7 @@ class Restorer:
             which takes 8 times as long.
         runtime: what runs a preset: "litert" (the default, which starts in a fraction of a second),
             "keras", "openvino", or "openvino-bfloat16", which takes about half the time on
-            processors with instructions for bfloat16 and is no more than 2 levels off.
+            processors with instructions for bfloat16 and differs by its rounding: 52 dB and more.
         strength: float in [0, 1], share of the rain layer that is taken away. Default 1.
 
     Attributes:

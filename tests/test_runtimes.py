@@ -94,7 +94,7 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         return
     litert, openvino = Restorer(preset, runtime="litert"), Restorer(preset, runtime=runtime)
     assert openvino.runtime.kind == runtime and openvino.digest == litert.digest
-    # In bfloat16 most values round to the same level, the others to the next but one at most.
+    # In bfloat16 most values round to the same level, few of a light rain to others than the next.
     least, most = (100, 0.01) if runtime == "openvino" else (55, 2)
     for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
         with Image.open(SAMPLE) as sample:
