@@ -24,6 +24,7 @@ FORMATS = (
     "litert_int8",
     "onnx",
     "openvino",
+    "openvino_bfloat16",
 )
 
 EXTRAS = {
@@ -31,6 +32,7 @@ EXTRAS = {
     "litert_int8": ("int8", ("ai_edge_quantizer",)),
     "onnx": ("onnx", ("onnxruntime", "tf2onnx")),
     "openvino": ("openvino", ("openvino",)),
+    "openvino_bfloat16": ("openvino", ("openvino",)),
 }
 """The extra that a format needs, and the packages that it brings."""
 
@@ -55,8 +57,8 @@ def benchmark(
         A dict per format and number of threads: "model", "weights", "format", "threads",
         "image_size", "parameters", "multiply_adds", "bytes", "median_ms", "fastest_ms", "gmacs"
         (effective 1e9 multiply-adds per second, from the median), "peak_mb" of the process. A
-        format that needs an extra which is not installed is one row with "left_out", the command
-        that installs it.
+        format that cannot run here is one row with "left_out", what it needs: the command that
+        installs an extra, or another processor.
 
     Raises:
         UsageError: unknown preset or format, no such file, wrong size.
@@ -71,8 +73,7 @@ def benchmark(
             files = _write(source, Path(folder), tuple(image_size), formats)
         for kind, path, facts in files:
             if kind == "missing":
-                extra, _ = EXTRAS[facts["format"]]
-                yield {**facts, "left_out": f'pip install "mspfn_tf[{extra}]"'}
+                yield facts
                 continue
             for count in threads:
                 figures = _measure(kind, path, facts["image_size"], count)
@@ -104,6 +105,7 @@ def _write(source, folder, image_size, formats):
     from mspfn_tf.export.saved_model import directory_size, write_saved_model
     from mspfn_tf.model import MSPFN
     from mspfn_tf.presets import PRESETS
+    from mspfn_tf.runtimes.openvino import computes_bfloat16
     from mspfn_tf.sizes import check_image_size
     from mspfn_tf.weights_file import save_weights
 
@@ -127,16 +129,21 @@ def _write(source, folder, image_size, formats):
             write_saved_model(model, path)
             kind, size = "saved_model", directory_size(path)
         elif not all(find_spec(package) for package in EXTRAS.get(name, ("", ()))[1]):
-            yield "missing", None, {**facts, "format": name, "bytes": None}
+            needs = f'pip install "mspfn_tf[{EXTRAS[name][0]}]"'
+            yield "missing", None, {**facts, "format": name, "bytes": None, "left_out": needs}
+            continue
+        elif name == "openvino_bfloat16" and not computes_bfloat16():
+            needs = "a processor with instructions for bfloat16"
+            yield "missing", None, {**facts, "format": name, "bytes": None, "left_out": needs}
             continue
         elif name == "onnx":
             path = folder / "model.onnx"
             path.write_bytes(export_onnx.convert(model, source=source))
             kind, size = "onnx", path.stat().st_size
-        elif name == "openvino":
-            path = folder / "model.xml"
+        elif name in ("openvino", "openvino_bfloat16"):
+            path = folder / f"{name}.xml"
             export_openvino.write(model, path, source=source)
-            kind = "openvino"
+            kind = name.replace("_", "-")
             size = path.stat().st_size + path.with_suffix(".bin").stat().st_size
         else:
             path = folder / f"{name}.tflite"

@@ -19,7 +19,8 @@ def main(kind: str, path: str, image_size: list[int], threads: int) -> None:
         limit_tensorflow(threads)
     from mspfn_tf.runtimes import open_runtime
 
-    runtime = open_runtime(path, threads=threads, resize=False)
+    name = kind if kind.startswith("openvino") else None  # else the file's own
+    runtime = open_runtime(path, name, threads, resize=False)
     rainy = np.random.default_rng(0).random((1, *image_size, 3), np.float32)
 
     def run():

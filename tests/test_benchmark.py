@@ -4,6 +4,7 @@ import pytest
 
 from mspfn_tf.cli import main
 from mspfn_tf.export.benchmark import benchmark
+from mspfn_tf.runtimes.openvino import computes_bfloat16
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
 
@@ -20,6 +21,7 @@ def weights(tmp_path_factory):
 def test_measures_each_format(weights, tmp_path, capsys):
     output = tmp_path / "rows.json"
     formats = ["keras", "litert_float32", "litert_int8", "onnx", "openvino"]
+    formats += ["openvino_bfloat16"] * computes_bfloat16()
     arguments = ["benchmark", "--model", str(weights), "--image_size", "32x32", "--threads", "1"]
     for name in formats:
         arguments += ["--format", name]
@@ -40,6 +42,12 @@ def test_measures_each_format(weights, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "median ms" in printed
     assert all(name in printed for name in formats)
+
+
+def test_a_processor_without_bfloat16_is_left_out(weights, monkeypatch):
+    monkeypatch.setattr("mspfn_tf.runtimes.openvino.computes_bfloat16", lambda: False)
+    (row,) = benchmark(weights, (32, 32), [1], ["openvino_bfloat16"])
+    assert row["left_out"] == "a processor with instructions for bfloat16"
 
 
 def test_measures_a_tflite_file_as_it_is(weights, tmp_path):

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="F",
         help="keras, saved_model, litert_float32, litert_float16, litert_dynamic, litert_int8, "
-        "onnx or openvino; may be repeated (default: all)",
+        "onnx, openvino or openvino_bfloat16; may be repeated (default: all)",
     )
     parser.add_argument("--output", metavar="FILE", help="also write the rows to this JSON file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         height, width = arguments.image_size
         print(f"{height}x{width}, batch 1, on {machine()['processor']}, {machine()['cores']} cores")
         widths = [max(12, len(name)) for name in _COLUMNS]
-        widths[:2] = [24, 16]
+        widths[:2] = [24, 18]
         print(_line(_COLUMNS, widths))
         rows = []
         for source in sources:
