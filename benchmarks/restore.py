@@ -107,11 +107,7 @@ def measure(models, sizes, folders, mixed, repeat):
 
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        for width, height in sizes:
-            source = work / f"{width}x{height}.jpg"
-            write_picture(source, photograph(width, height))
-            timed("sizes", source, work / "out.jpg", width=width, height=height)
-            source.unlink()
+        # Folders first: the peak of a process begins at that of its parent, which grows.
         for count in folders:
             folder = work / f"folder{count}"
             pictures(folder, count, _SMALL)
@@ -122,6 +118,11 @@ def measure(models, sizes, folders, mixed, repeat):
                 pictures(folder, mixed, size)
             what = "64x64 and as many of 480x320"
             timed("folders", folder, work / "out", what=what, pictures=2 * mixed)
+        for width, height in sizes:
+            source = work / f"{width}x{height}.jpg"
+            write_picture(source, photograph(width, height))
+            timed("sizes", source, work / "out.jpg", width=width, height=height)
+            source.unlink()
     return found
 
 

@@ -35,11 +35,11 @@ def test_sizes_and_folders_are_measured(tmp_path, monkeypatch, capsys):
     output = tmp_path / "found.json"
     assert restore.main([*options, "--output", str(output), "--update", str(page)]) == 0
     model = ("mspfn_nano", "litert")
-    names = [name for name in ("40x30.jpg", "folder5", "mixed") for _ in range(2)]
+    names = [name for name in ("folder5", "mixed", "40x30.jpg") for _ in range(2)]
     assert runs == [(name, *model) for name in names]
     found = json.loads(output.read_text())
-    assert found["sizes"][0]["seconds"] == 1.0 and found["sizes"][0]["peak_mb"] == 20.0
-    assert found["folders"][0]["pictures_per_second"] == 10.0
-    assert "| 5 pictures of 64x64 | mspfn_nano | litert | 0.5 | 10 | 40 |" in page.read_text()
-    row = "| 3 pictures of 64x64 and as many of 480x320 | mspfn_nano | litert | 0.3 | 18 | 60 |"
+    assert found["sizes"][0]["seconds"] == 2 / 6 and found["sizes"][0]["peak_mb"] == 60.0
+    assert found["folders"][0]["pictures_per_second"] == 5.0
+    assert "| 5 pictures of 64x64 | mspfn_nano | litert | 1.0 | 5 | 20 |" in page.read_text()
+    row = "| 3 pictures of 64x64 and as many of 480x320 | mspfn_nano | litert | 0.5 | 12 | 40 |"
     assert row in page.read_text()
