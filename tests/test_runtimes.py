@@ -94,8 +94,8 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         return
     litert, openvino = Restorer(preset, runtime="litert"), Restorer(preset, runtime=runtime)
     assert openvino.runtime.kind == runtime and openvino.digest == litert.digest
-    # In bfloat16 most values round to the same level, few of a light rain to others than the next.
-    least, most = (100, 0.01) if runtime == "openvino" else (55, 2)
+    # In bfloat16 most values round to the same level, single ones to a level some way off.
+    least, most = (100, 0.01) if runtime == "openvino" else (50, 8)
     for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
         with Image.open(SAMPLE) as sample:
             image = np.asarray(sample.convert("RGB").resize(size[::-1]))
@@ -104,6 +104,8 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         scale = 255 if runtime == "openvino" else 1
         assert agreement(scale * first.astype(float), scale * second.astype(float)) > least, size
         assert scale * np.abs(first.astype(float) - second).max() <= most, size
+    if runtime == "openvino-bfloat16":
+        assert np.any(first != second)  # else it computes in float32
     tiled = Restorer(openvino.runtime, tile=384)(image)
     assert agreement(scale * tiled.astype(float), scale * second.astype(float)) > 46
 
