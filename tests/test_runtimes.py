@@ -105,7 +105,7 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         assert agreement(scale * first.astype(float), scale * second.astype(float)) > least, size
         assert scale * np.abs(first.astype(float) - second).max() <= most, size
     if runtime == "openvino-bfloat16":
-        assert np.any(first != second)  # else it computes in float32
+        assert agreement(first.astype(float), second) < 75  # else it computes in float32
     tiled = Restorer(openvino.runtime, tile=384)(image)
     assert agreement(scale * tiled.astype(float), scale * second.astype(float)) > 46
 
