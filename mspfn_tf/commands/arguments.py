@@ -28,7 +28,8 @@ def add_runtime(parser: argparse._ActionsContainer) -> None:
         "--runtime",
         choices=CHOICES,
         help="what runs a preset (default: litert). openvino-bfloat16 takes about half the time on "
-        "processors with instructions for bfloat16, and differs by its rounding, a level or a few",
+        "processors with instructions for bfloat16 (large pictures, mspfn_mobile), and differs by "
+        "its rounding, a level or a few",
     )
 
 
