@@ -35,7 +35,7 @@ class Patch:
 
 
 def read_patches(
-    folder: str | os.PathLike, image_size: tuple[int, int], count: int = 16
+    folder: str | os.PathLike, image_size: tuple[int, int], count: int = 24
 ) -> list[Patch]:
     """Cuts pieces of one size out of the pictures of a folder, evenly over pictures and places.
 
