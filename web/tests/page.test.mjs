@@ -11,6 +11,7 @@ import {card, download, launch, onPage, ready, WITH_WEBGPU} from './browsers.mjs
 const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
+/** A few seconds of work for the small model, long enough to be cancelled for those that are shipped. */
 const LARGE = `${PICTURES}/large.png`;
 mkdirSync(RESULTS, {recursive: true});
 
@@ -170,7 +171,7 @@ describe('the page', () => {
     const phone = {viewport: {width: 390, height: 844}, isMobile: true, hasTouch: true};
     await onPage(
       browser,
-      SITE,
+      SHIPPED_SITE,
       async (page) => {
         const camera = page.getByLabel('Take a photograph');
         assert.equal(await camera.getAttribute('capture'), 'environment');
@@ -244,7 +245,7 @@ describe('the page', () => {
   });
 
   test('cancelling, and going on', async () => {
-    await onPage(browser, SITE, async (page) => {
+    await onPage(browser, SHIPPED_SITE, async (page) => {
       await page.setInputFiles('#choose', [LARGE, SMALL, SMALL]);
       await page.locator('.card', {hasText: 'Looking at the whole picture'}).first().waitFor();
       await page.getByRole('button', {name: 'Cancel small.png'}).last().click();
