@@ -8,8 +8,10 @@ from skimage.metrics import structural_similarity as reference_ssim
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import structural_similarity
 from mspfn_tf.training.bars import draw_bars
-from mspfn_tf.training.fresh_rain import FreshRain, rain_mix, read_streaks
+from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
+from mspfn_tf.training.moved_rain import move_rain
 from mspfn_tf.training.patch_stream import PatchStream
+from mspfn_tf.training.rain_mix import rain_mix
 from tests.pair_sets import smooth_pair
 
 
@@ -136,6 +138,98 @@ def test_upright_makes_no_quarter_turns():
     for step in range(5):
         patches, _ = straight.batch(step, 32)
         assert np.ptp(patches, axis=1).max() == 0  # columns stay columns
+
+
+# === Rain of other pairs ===
+
+
+class Levels(Pairs):
+    """Flat scenes, each of its own gray level, in rain of its own strength."""
+
+    def __init__(self, *levels, strength):
+        self.pairs = []
+        for level in levels:
+            clean = np.full((48, 56, 3), level, np.uint8)
+            rainy = clean.copy()
+            rainy[::4] += strength
+            self.pairs.append((rainy, clean))
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        return self.pairs[index]
+
+
+def levels_stream(moved_rain=(), seed=1, **arguments):
+    sources = [Levels(10, 20, 30, strength=50), Levels(60, 70, strength=9)]
+    return PatchStream(sources, [0.5, 0.5], 6, seed, moved_rain=moved_rain, **arguments)
+
+
+def test_rain_moves_to_the_scenes_of_all_sets():
+    plain, moved = levels_stream(), levels_stream([0.6, 0.0])
+    counts = {"own": 0, "moved": 0}
+    scenes = set()
+    for step in range(40):
+        rows = moved.rows(step)
+        own, drawn = np.stack(plain.batch(step, 32)), np.stack(moved.batch(step, 32))
+        for index, row in enumerate(rows):
+            if np.array_equal(own[:, index], drawn[:, index]):
+                counts["own"] += row.source == 0
+                continue
+            assert row.source == 0  # the other set keeps its rain
+            counts["moved"] += 1
+            rainy, clean = np.rint(255 * drawn[:, index])
+            scenes.add(int(clean.max()))
+            assert clean.min() == clean.max()
+            assert (rainy - clean).min() >= 0 and (rainy - clean).max() <= 50
+        part = np.stack(moved.batch(step, 32, slice(1, 4)))
+        np.testing.assert_array_equal(part, drawn[:, 1:4])
+    assert scenes == {10, 20, 30, 60, 70}
+    assert 0.45 < counts["moved"] / sum(counts.values()) < 0.75
+
+
+def test_moved_rain_gets_bars_and_gives_way_to_fresh_rain():
+    barred = levels_stream([1.0, 0.0], bars=1.0)
+    with_bars = {0: [], 1: []}
+    for step in range(5):
+        for row, clean in zip(barred.rows(step), barred.batch(step, 32)[1], strict=True):
+            with_bars[row.source].append(np.ptp(clean) > 0)
+    assert np.mean(with_bars[0]) > 0.7 and not any(with_bars[1])
+    wet = levels_stream(fresh_rain=FreshRain(1.0))
+    both = levels_stream([1.0, 1.0], fresh_rain=FreshRain(1.0))
+    np.testing.assert_array_equal(wet.batch(2, 32), both.batch(2, 32))
+
+
+def test_labels_are_those_of_the_scene():
+    class Labelled(Levels):
+        labelling = True
+
+        def __getitem__(self, index):
+            rainy, clean = self.pairs[index]
+            return rainy, clean, clean[..., :1].astype(np.int16)
+
+    source = Labelled(10, 20, 30, strength=50)
+    moved = PatchStream([source], [1.0], 6, 0, moved_rain=[1.0])
+    for step in range(5):
+        _, clean, labels = moved.batch(step, 32)
+        np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[..., 0]))
+
+
+def test_moved_streaks_are_those_that_were_added():
+    rng = np.random.default_rng(0)
+    streaks = np.where(rng.random((40, 48, 1)) > 0.8, 90, 0).astype(np.uint8)
+    clean = rng.integers(0, 180, (40, 48, 3), dtype=np.uint8)
+    clean[..., 1] = rng.integers(0, 100, (40, 48))  # where it is not cut off
+    rainy = np.minimum(255, clean.astype(int) + streaks).astype(np.uint8)
+    scene = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    added = np.minimum(255, scene.astype(int) + streaks)
+    drawn = [move_rain(rainy, clean, scene, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(np.all(picture >= scene) for picture in drawn)
+    as_added = [np.array_equal(picture, added) for picture in drawn]
+    assert 0.2 < np.mean(as_added) < 0.8  # the others are warped
+    bright = np.full_like(clean, 230)
+    assert move_rain(np.full_like(clean, 255), bright, scene, rng) is None
 
 
 # === RainMix ===

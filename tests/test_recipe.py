@@ -62,6 +62,10 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("rain_mix", 1.5, "at most 1"),
         ("clean_share", 1.5, "at most 1"),
         ("bars", 0.5, "give one of them"),
+        ("moved_rain", {"rain800": 1.5}, r"must be in \(0, 1\]"),
+        ("moved_rain", {"rain800": True}, r"must be in \(0, 1\]"),
+        ("moved_rain", {"rain100h": 0.5}, "dataset has rain800"),
+        ("moved_rain", "rain800", "sets with their shares"),
         ("rain_mix", 0.5, "give fresh_rain as well"),
         ("symmetries", "some", "all, upright"),
         ("start_timeout", 0, "must be positive"),
@@ -110,6 +114,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         {"seed": 1},
         {"fresh_rain": 0.5},
         {"clean_share": 0.1},
+        {"moved_rain": {"rain800": 0.1}},
         {"symmetries": "upright"},
         {"precision": "bfloat16"},
     )
@@ -118,6 +123,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
     for basis, more in (
         ({"fresh_rain": 0.5}, {"rain_mix": 0.5}),
         ({"clean_share": 0.1}, {"bars": 0.1}),
+        ({"moved_rain": {"rain800": 0.1}}, {"bars": 0.1}),
         ({"loss": "psnr"}, {"ssim_weight": 1.0}),
     ):
         assert of(**basis, **more).identity() != of(**basis).identity(), more

@@ -34,12 +34,12 @@ def mixture(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, colon, weight = part.strip().partition(":")
         if name in weights:
-            raise UsageError(f"dataset '{text}' names {name} twice: add up its weights instead")
+            raise UsageError(f"'{text}' names {name} twice")
         try:
             weights[name] = float(weight) if colon else 1.0
         except ValueError as error:
             raise UsageError(
-                f"dataset '{text}': '{part}' should be NAME or NAME:WEIGHT, such as "
+                f"'{text}': '{part}' should be NAME or NAME:WEIGHT, such as "
                 "rain800:1,synthetic_rain/heavy:2"
             ) from error
     return weights
@@ -54,7 +54,7 @@ def sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError as error:
-        raise UsageError(f"patch_size '{text}': expected 96, or 64,96,128") from error
+        raise UsageError(f"'{text}': expected 96, or 64,96,128") from error
 
 
 def arguments(text: str) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def arguments(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"model_arguments '{text}': {error}") from error
+        raise UsageError(f"'{text}': {error}") from error
     if not isinstance(value, dict):
-        raise UsageError(f"model_arguments '{text}': must be a JSON object")
+        raise UsageError(f"'{text}': must be a JSON object")
     return value
 
 
@@ -76,6 +76,7 @@ def arguments(text: str) -> dict[str, Any]:
 _TEXT = {
     "dataset": (mixture, "; a mixture is rain800:1,synthetic_rain/heavy:2"),
     "validation_dataset": (mixture, ""),
+    "moved_rain": (mixture, ": rain100l:0.5,rain100h:0.8"),
     "patch_size": (sizes, ": 96, or 64,96,128"),
     "model_arguments": (arguments, ", a JSON object"),
 }
@@ -118,7 +119,10 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
     for name, (parse, _) in _TEXT.items():
         if isinstance(values[name], str):
-            values[name] = parse(values[name])
+            try:
+                values[name] = parse(values[name])
+            except UsageError as error:
+                raise UsageError(f"{name} {error}") from error
     return Recipe(**values)
 
 

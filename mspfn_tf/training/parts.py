@@ -64,6 +64,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         fresh_rain=fresh_rain,
         clean_share=recipe.clean_share,
         bars=recipe.bars,
+        moved_rain=recipe.moved_rain,
         upright=recipe.symmetries == "upright",
     )
 

@@ -1,9 +1,9 @@
 """Training patches as a pure function of (seed, step).
 
 A pair set is read by random access; which pair, which crop, which of the 8 flips and rotations and
-which fresh rain make row r of batch s follows from the seed and from s and r alone. So a run
-continues at any step without replaying what came before, every worker or replica takes its own rows
-of the same global batch, and the same code feeds every backend.
+which rain make row r of batch s follows from the seed and from s and r alone. So a run continues at
+any step without replaying what came before, every worker or replica takes its own rows of the same
+global batch, and the same code feeds every backend.
 Nothing here needs TensorFlow when the set was prepared as array_record.
 """
 
@@ -20,6 +20,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
+from mspfn_tf.training.moved_rain import move_rain
 from mspfn_tf.training.pair_source import PairSource, check_mixture
 
 # Examples over which a mixture keeps its exact shares (to one example).
@@ -27,7 +28,7 @@ _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS = range(6)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED = range(7)
 
 
 class Pairs(Protocol):
@@ -121,6 +122,7 @@ class PatchStream:
         fresh_rain: FreshRain | None = None,
         clean_share: float = 0.0,
         bars: float = 0.0,
+        moved_rain: Sequence[float] = (),
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -130,6 +132,7 @@ class PatchStream:
         self.fresh_rain = fresh_rain
         self.clean_share = clean_share
         self.bars = bars
+        self.moved_rain = moved_rain or [0.0] * len(self.sources)
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -175,21 +178,60 @@ class PatchStream:
             result.append(Row(source, pair, top, left, int(transforms[row])))
         return result
 
-    def _drawn(self, clean, step, row):
-        """A rainy and a clean half made of a clean one; None where the pair's own are to stay."""
-        if self.bars and _random(self.seed, _BARS, step, row).random() < self.bars:
-            clean = draw_bars(clean, _random(self.seed, _BARS, step, row, 1))
-        if self._stays_clean(step, row):
-            return clean, clean
-        if self.fresh_rain is None:
-            return None
-        rainy = self.fresh_rain.draw(clean, _random(self.seed, _RAIN, step, row))
-        return None if rainy is None else (rainy, clean)
+    def _drawn(self, own, row, step, number, size):
+        """The patches of one row, `own` being those of its pair: (rainy, clean), and labels."""
+        rainy, clean, *labels = own
+        dry = self._stays_clean(step, number)
+        wet = None
+        scene = self._with_bars(clean, step, number)
+        if not dry and self.fresh_rain is not None:
+            wet = self.fresh_rain.draw(scene, _random(self.seed, _RAIN, step, number))
+        if dry or wet is not None:
+            return scene if dry else wet, scene, *labels
+        share = self.moved_rain[row.source]
+        if not share:  # most runs: nothing is drawn
+            return own
+        random = _random(self.seed, _MOVED, step, number)
+        if random.random() >= share:
+            return own
+        _, scene, *labels = self._cut(self._anywhere(random), size)
+        scene = self._with_bars(scene, step, number)
+        moved = move_rain(rainy, clean, scene, random)
+        return own if moved is None else (moved, scene, *labels)
 
-    def _stays_clean(self, step, row):
+    def _with_bars(self, clean, step, number):
+        if self.bars and _random(self.seed, _BARS, step, number).random() < self.bars:
+            return draw_bars(clean, _random(self.seed, _BARS, step, number, 1))
+        return clean
+
+    def _anywhere(self, random):
+        """A `Row` of any pair of the mixture."""
+        source = int(random.choice(len(self.sources), p=self._counts / _MIXTURE_BLOCK))
+        pair = int(random.integers(len(self.sources[source])))
+        transform = int(random.integers(8))
+        if self.upright:
+            transform &= ~1
+        return Row(source, pair, random.random(), random.random(), transform)
+
+    def _stays_clean(self, step, number):
         if not self.clean_share:  # most runs: nothing is drawn
             return False
-        return _random(self.seed, _CLEAN, step, row).random() < self.clean_share
+        return _random(self.seed, _CLEAN, step, number).random() < self.clean_share
+
+    def _cut(self, row, size):
+        """The patches that a `Row` names: (rainy, clean), and labels."""
+        pair = self.cache.get(self.sources[row.source], row.pair)
+        height, width = (max(side, size) for side in pair[0].shape[:2])
+        top = int(row.top * (height - size + 1))
+        left = int(row.left * (width - size + 1))
+        patches = []
+        for image in pair:
+            crop = image[top : top + size, left : left + size]
+            if crop.shape[:2] != (size, size):
+                missing = [(0, size - side) for side in crop.shape[:2]]
+                crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
+            patches.append(turned(crop, row.transform))
+        return tuple(patches)
 
     def names(self, step: int) -> list[str]:
         """The pairs of batch `step`, by name."""
@@ -213,19 +255,9 @@ class PatchStream:
         if self.labelled:
             outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
-            pair = self.cache.get(self.sources[row.source], row.pair)
-            height, width = (max(side, patch_size) for side in pair[0].shape[:2])
-            top = int(row.top * (height - patch_size + 1))
-            left = int(row.left * (width - patch_size + 1))
-            for image, out in zip(pair, outputs, strict=True):
-                crop = image[top : top + patch_size, left : left + patch_size]
-                missing = [(0, patch_size - side) for side in crop.shape[:2]]
-                if crop.shape[:2] != out.shape[1:3]:
-                    crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
-                out[index] = turned(crop, row.transform)
-            drawn = self._drawn(patches[1, index], step, number)
-            if drawn is not None:
-                patches[:, index] = drawn
+            drawn = self._drawn(self._cut(row, patch_size), row, step, number, patch_size)
+            for patch, out in zip(drawn, outputs, strict=True):
+                out[index] = patch
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean, *outputs[2:]
 
@@ -245,6 +277,7 @@ def open_stream(
     crops_per_pair: int = 0,
     cache_bytes: int = 2**31,
     labelling: Callable[[np.ndarray, str], np.ndarray] | None = None,
+    moved_rain: Mapping[str, float] | None = None,
     **arguments: Any,
 ) -> PatchStream:
     """The `PatchStream` of prepared sets.
@@ -256,6 +289,7 @@ def open_stream(
         crops_per_pair: as in `PatchStream`; 0: 1 if the decoded pairs fit the cache, else 4.
         cache_bytes: as in `PatchStream`.
         labelling: as in `PairSource`.
+        moved_rain: as in `PatchStream`, by the names of the sets; 0 for those it does not name.
         **arguments: further ones of `PatchStream`.
 
     Raises:
@@ -269,7 +303,12 @@ def open_stream(
     total = sum(mixture.values())
     shares = [weight / total for weight in mixture.values()]
     return PatchStream(
-        sources, shares, cache_bytes=cache_bytes, crops_per_pair=crops_per_pair, **arguments
+        sources,
+        shares,
+        cache_bytes=cache_bytes,
+        crops_per_pair=crops_per_pair,
+        moved_rain=[(moved_rain or {}).get(name, 0.0) for name in mixture],
+        **arguments,
     )
 
 

@@ -104,8 +104,15 @@ class Recipe:
     clean_share: float = _field(
         "share of the patches, 0..1, that go in without rain: none is to be taken away", 0.0
     )
+    moved_rain: Mapping[str, float] = _field(
+        "sets whose rain is added gray streaks, such as Rain100's, and the share of their patches, "
+        "0..1, whose rain falls on a patch of any pair instead",
+        None,
+    )
     bars: float = _field(
-        "share, 0..1, of the patches without rain or with fresh rain that get bars to be kept", 0.0
+        "share, 0..1, of the patches without rain, with fresh or moved rain that get bars to be "
+        "kept",
+        0.0,
     )
     symmetries: str = _field(
         "flips and rotations of the patches: all 8, or the 4 that keep rain upright",
@@ -201,6 +208,7 @@ class Recipe:
             self._set("validation_dataset", check_mixture(self.validation_dataset))
         else:
             self._set("validation_dataset", None)
+        self._set("moved_rain", self._moved_rain())
         self._set("patch_size", _sizes(self.patch_size))
         self._set("model_arguments", _arguments(self.model_arguments))
         for field in dataclasses.fields(self):
@@ -214,9 +222,9 @@ class Recipe:
             raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
-        if self.bars and not (self.fresh_rain or self.clean_share):
+        if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):
             raise UsageError(
-                "bars are drawn where fresh_rain or clean_share apply: give one of them"
+                "bars are drawn where fresh_rain, clean_share or moved_rain apply: give one of them"
             )
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
@@ -250,6 +258,17 @@ class Recipe:
         if value == 0 and field.name in _POSITIVE:
             raise UsageError(f"{field.name} 0: must be positive")
 
+    def _moved_rain(self) -> dict[str, float]:
+        if not isinstance(self.moved_rain or {}, Mapping):
+            raise UsageError(f"moved_rain {self.moved_rain!r}: must be sets with their shares")
+        for name, share in (self.moved_rain or {}).items():
+            if name not in self.dataset:
+                raise UsageError(f"moved_rain {name!r}: dataset has {', '.join(self.dataset)}")
+            number = isinstance(share, numbers.Real) and not isinstance(share, bool)
+            if not number or not 0 < share <= 1:
+                raise UsageError(f"moved_rain {name!r}: its share {share!r} must be in (0, 1]")
+        return {name: float(share) for name, share in (self.moved_rain or {}).items()}
+
     def stages(self) -> list[tuple[int, int, int]]:
         """The parts of the run: a list of (first step, step after the last, patch size)."""
         sizes = self.patch_size
@@ -282,7 +301,7 @@ class Recipe:
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
         # Runs from before there were these can be resumed.
-        for name in ("clean_share", "bars"):
+        for name in ("clean_share", "moved_rain", "bars"):
             if not fields[name]:
                 del fields[name]
         if self.task == "none":
