@@ -141,12 +141,15 @@ def test_halfway():
     assert np.allclose(temporal._Halfway(level).planes[3, :6, :5], 0.25)
 
 
+@pytest.mark.parametrize("turned", [False, True])  # as frames of a phone that is held upright are
 @pytest.mark.parametrize("channels", [(), (3,)])
 @pytest.mark.parametrize("step", [1, 2])
-def test_blocks_come_from_where_the_motion_leads(channels, step):
+def test_blocks_come_from_where_the_motion_leads(channels, step, turned):
     rng = np.random.default_rng(3)
     size, block = (37, 53), temporal._BLOCK
     plane = rng.integers(0, 256, (*size, *channels), np.uint8)
+    if turned:
+        plane = np.rot90(np.rot90(plane, -1).copy())
     motion = step * rng.integers(-9, 10, (5, 7, 2))
     motion = temporal._inside(motion, size, block)
     halfway = temporal._Halfway(plane)

@@ -15,6 +15,7 @@ NumPy and Pillow alone. On video of two cores this takes a small part of the net
 """
 
 import functools
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ _FLOOR = 9.0  # error of a pixel that was not changed
 _DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
 _MISPLACED = 0.01  # share of the slopes' energy that is an error of what was moved
 _DRY = 4.0  # energy of rain that differs between frames, below which it does not rain
-_STRIP = 64  # rows blended at a time, few enough to stay in the processor's cache
+_STRIP = 64  # rows worked on at a time, few enough to stay in the processor's cache
 
 
 class _Halfway:
@@ -52,39 +53,50 @@ class _Halfway:
 
     @property
     def planes(self):
-        """The plane, half a pixel further along x, along y, and along both, as `_bordered` does."""
+        """The plane, half a pixel further along x, along y, and along both, each as `_roomy`."""
         if self._planes is None:
-            along = _between(self.plane, 1)
-            down, both = _between(self.plane, 0), _between(along, 0)
-            self._planes = _bordered([self.plane, along, down, both], _BLOCK)
+            height = len(self.plane)
+            border = [(0, 0), (1, 2), *[(0, 0)] * (self.plane.ndim - 2)]
+            self._planes = planes = np.stack([_roomy(self.plane)] * 4)
+            for top in range(0, height, _STRIP):
+                rows = slice(top, min(top + _STRIP, height))
+                around = np.clip(np.arange(rows.start - 1, rows.stop + 2), 0, height - 1)
+                strip = self.plane[around]
+                along = _between(np.pad(strip, border, "edge"), 1)
+                planes[1, rows] = along[1:-2]
+                planes[2, rows] = _between(strip, 0)
+                planes[3, rows] = _between(along, 0)
         return self._planes
 
 
-def _bordered(planes, block):
-    """``[n, H + block - 1, W + block - 1, ...]``: room for blocks that begin anywhere."""
-    border = [(0, block - 1), (0, block - 1), *[(0, 0)] * (planes[0].ndim - 2)]
-    return np.stack([np.pad(plane, border) for plane in planes])
+def _roomy(plane):
+    """``[H + 1, W, ...]``, contiguous: the last row is for blocks that go on beyond the frame."""
+    roomy = np.empty((len(plane) + 1, *plane.shape[1:]), plane.dtype)
+    roomy[:-1] = plane
+    roomy[-1] = plane[-1]
+    return roomy
 
 
-def _between(plane, axis):
-    """What lies between each pixel and the next: a cubic through four, (-1, 9, 9, -1) / 16."""
-    side = plane.shape[axis]
-    padding = [(1, 2) if a == axis else (0, 0) for a in range(plane.ndim)]
-    wide = np.int16 if plane.dtype == np.uint8 else plane.dtype
-    padded = np.pad(plane, padding, "edge").astype(wide)
+def _between(padded, axis):
+    """What lies between each pixel and the next: a cubic through four, (-1, 9, 9, -1) / 16.
+
+    The side along `axis` has one pixel more in front, and two more behind, than what is returned.
+    """
+    side = padded.shape[axis] - 3
+    wide = padded.astype(np.int16) if padded.dtype == np.uint8 else padded
     first, second, third, fourth = (
-        padded[start : start + side] if axis == 0 else padded[:, start : start + side]
+        wide[start : start + side] if axis == 0 else wide[:, start : start + side]
         for start in range(4)
     )
     total = second + third
     total *= 9
     total -= first
     total -= fourth
-    if plane.dtype != np.uint8:
+    if padded.dtype != np.uint8:
         return np.clip(total / 16, 0, 1)
     total += 8
     total >>= 4
-    return np.clip(total, 0, 255).astype(np.uint8)
+    return np.clip(total, 0, 255, out=total).astype(np.uint8)
 
 
 @dataclass(eq=False)
@@ -92,7 +104,6 @@ class _Frame:
     """A frame, and what is needed again each time it is a neighbour."""
 
     derained: "_Halfway"  # as pushed
-    luma: "_Halfway"  # uint8 [H, W] of `derained`
     rain: np.ndarray  # uint8 [H, W], by how much the luma was changed, plus _NO_RAIN
     spectra: np.ndarray | None  # of the windows, None for small frames
     luma_reduced: np.ndarray  # float32 [H / 2, W / 2], as are the following
@@ -176,8 +187,8 @@ class TemporalBlend:
                 continue
             neighbour = self._frames[other - first]
             motion = self._motion(number, other, middle, neighbour)
-            shares.append(_share(middle, neighbour, motion))
             moved.append(_moved(neighbour.derained, motion))
+            shares.append(_share(middle, neighbour, moved[-1], motion))
             total += shares[-1]
         for pair in [pair for pair in self._motions if min(pair) <= number - self.radius]:
             del self._motions[pair]
@@ -186,13 +197,13 @@ class TemporalBlend:
     def _motion(self, number, other, middle, neighbour):
         """Half pixels ``[rows, columns, 2]`` (y, x) from each block of a frame to the other's."""
         if middle.spectra is None:
-            return np.zeros((*_blocks(middle.luma.plane.shape), 2), np.int64)
+            return np.zeros((*_blocks(middle.rain.shape), 2), np.int64)
         key = (min(number, other), max(number, other))
         if key not in self._motions:
             earlier, later = (middle, neighbour) if number < other else (neighbour, middle)
             self._motions[key] = _displacements(earlier.spectra, later.spectra)
         sign = 1 if number < other else -1
-        return _per_block(sign * self._motions[key], middle.luma.plane.shape)
+        return _per_block(sign * self._motions[key], middle.rain.shape)
 
 
 def _prepared(rainy, derained):
@@ -205,7 +216,6 @@ def _prepared(rainy, derained):
     square = layer**2
     return _Frame(
         _Halfway(derained),
-        _Halfway(luma),
         rain,
         _spectra(luma),
         _halved(luma).astype(np.float32),
@@ -340,23 +350,31 @@ def _moved(plane, motion, block=_BLOCK):
     whole = plane.plane if halfway else plane
     if not motion.any():
         return whole
-    halves = halfway and (motion & 1).any()
-    planes = plane.planes if halves else _bordered([whole], block)
     (rows, columns), (height, width) = motion.shape[:2], whole.shape[:2]
-    windows = np.lib.stride_tricks.sliding_window_view(planes, (block, block), axis=(1, 2))
-    windows = np.moveaxis(windows, (-2, -1), (3, 4))
     down, along = motion[..., 0], motion[..., 1]
-    part = 2 * (down & 1) + (along & 1) if halves else np.zeros_like(down)
     top, left = np.ogrid[0 : rows * block : block, 0 : columns * block : block]
-    # Blocks at the bottom and the right may go on beyond the frame, and are cut off there.
-    moved = windows[part, top + (down >> 1), left + (along >> 1)].swapaxes(1, 2)
-    moved = moved.reshape(rows * block, columns * block, *whole.shape[2:])
-    return moved[:height, :width]
+    first = (top + (down >> 1)) * width + left + (along >> 1)
+    if halfway and (motion & 1).any():
+        planes = plane.planes
+        first += (2 * (down & 1) + (along & 1)) * (height + 1) * width
+    else:
+        planes = _roomy(whole)
+    # A block is `block` runs of as many pixels each; all of them are read at once. What is read of
+    # blocks that go on beyond the bottom and the right is cut off in the end.
+    pixel = planes.itemsize * math.prod(whole.shape[2:])
+    run = np.dtype((np.void, block * pixel))
+    runs = np.ndarray(planes.nbytes // pixel - block + 1, run, planes, strides=(pixel,))
+    index = first[:, None] + width * np.arange(block)[:, None]
+    moved = runs[np.minimum(index, len(runs) - 1)].view(planes.dtype)
+    return moved.reshape(rows * block, columns * block, *whole.shape[2:])[:height, :width]
 
 
-def _share(middle, neighbour, motion):
-    """How much a neighbour counts, before normalising, ``float32 [H / 2, W / 2]``."""
-    luma = _halved(_moved(neighbour.luma, motion)).astype(np.float32)
+def _share(middle, neighbour, moved, motion):
+    """How much a neighbour counts, before normalising, ``float32 [H / 2, W / 2]``.
+
+    `moved` is its derained frame in the place of the middle one.
+    """
+    luma = _halved(_levels(moved)).astype(np.float32)
     rain = _halved(_moved(neighbour.rain, motion)).astype(np.float32) - _NO_RAIN
     rain_differs = (rain - middle.rain_layer) ** 2
     rain *= rain
