@@ -12,6 +12,7 @@ from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.moved_rain import move_rain
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.rain_mix import rain_mix
+from mspfn_tf.training.tone_curves import draw_tone_curves, toned
 from tests.pair_sets import smooth_pair
 
 
@@ -138,6 +139,45 @@ def test_upright_makes_no_quarter_turns():
     for step in range(5):
         patches, _ = straight.batch(step, 32)
         assert np.ptp(patches, axis=1).max() == 0  # columns stay columns
+
+
+# === Other exposures ===
+
+
+def test_tone_curves_change_both_halves_alike():
+    rain = FreshRain(0.5)
+    plain, other = (stream(rain, tone_curves=share) for share in (0.0, 0.5))
+    changed = []
+    for step in range(20):
+        own, drawn = np.stack(plain.batch(step, 32)), np.stack(other.batch(step, 32))
+        for row in range(6):
+            changed.append(not np.array_equal(own[:, row], drawn[:, row]))
+            for channel in range(3):
+                before, after = own[:, row, ..., channel], drawn[:, row, ..., channel]
+                levels, places = np.unique(before, return_inverse=True)
+                # One curve, which never falls, says what becomes of each level in both halves.
+                curve = np.zeros(len(levels))
+                curve[places.ravel()] = after.ravel()
+                np.testing.assert_array_equal(curve[places.reshape(before.shape)], after)
+                assert np.all(np.diff(curve) >= 0)
+        np.testing.assert_array_equal(np.stack(other.batch(step, 32, slice(2, 4))), drawn[:, 2:4])
+    assert 0.35 < np.mean(changed) < 0.65
+
+
+def test_tone_curves_reach_dim_and_pale_pictures():
+    drawn = [draw_tone_curves(np.random.default_rng(seed)) for seed in range(200)]
+    blacks = np.array([curves[0].max() for curves in drawn])
+    whites = np.array([curves[255].max() for curves in drawn])
+    assert 0.35 < np.mean(blacks == 0) < 0.65 and blacks.max() > 100
+    assert whites.min() > 100 and whites.min() < 135 and whites.max() > 240
+    tints = np.array([np.ptp(curves[255].astype(int)) / curves[255].max() for curves in drawn])
+    assert np.median(tints) > 0 and tints.max() <= 0.11
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    curves = np.stack([255 - np.arange(256), np.arange(256), np.zeros(256)], 1).astype(np.uint8)
+    result = toned(image, curves)
+    np.testing.assert_array_equal(result[..., 0], 255 - image[..., 0])
+    np.testing.assert_array_equal(result[..., 1], image[..., 1])
+    assert not result[..., 2].any()
 
 
 # === Rain of other pairs ===

@@ -65,6 +65,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         clean_share=recipe.clean_share,
         bars=recipe.bars,
         moved_rain=recipe.moved_rain,
+        tone_curves=recipe.tone_curves,
         upright=recipe.symmetries == "upright",
     )
 

@@ -22,13 +22,14 @@ from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.moved_rain import move_rain
 from mspfn_tf.training.pair_source import PairSource, check_mixture
+from mspfn_tf.training.tone_curves import draw_tone_curves, toned
 
 # Examples over which a mixture keeps its exact shares (to one example).
 _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED = range(7)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES = range(8)
 
 
 class Pairs(Protocol):
@@ -107,6 +108,8 @@ class PatchStream:
             network learns to leave alone what has no rain.
         bars: share, 0..1, of the patches that stay clean or are rained on anew, into whose clean
             half bars are drawn first (`draw_bars`), so that the network leaves fences alone.
+        tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
+            another colour (`draw_tone_curves`).
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -123,6 +126,7 @@ class PatchStream:
         clean_share: float = 0.0,
         bars: float = 0.0,
         moved_rain: Sequence[float] = (),
+        tone_curves: float = 0.0,
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -133,6 +137,7 @@ class PatchStream:
         self.clean_share = clean_share
         self.bars = bars
         self.moved_rain = moved_rain or [0.0] * len(self.sources)
+        self.tone_curves = tone_curves
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -218,6 +223,16 @@ class PatchStream:
             return False
         return _random(self.seed, _CLEAN, step, number).random() < self.clean_share
 
+    def _toned(self, patches, step, number):
+        if not self.tone_curves:  # most runs: nothing is drawn
+            return patches
+        random = _random(self.seed, _TONES, step, number)
+        if random.random() >= self.tone_curves:
+            return patches
+        rainy, clean, *labels = patches
+        curves = draw_tone_curves(random)
+        return toned(rainy, curves), toned(clean, curves), *labels
+
     def _cut(self, row, size):
         """The patches that a `Row` names: (rainy, clean), and labels."""
         pair = self.cache.get(self.sources[row.source], row.pair)
@@ -256,6 +271,7 @@ class PatchStream:
             outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
             drawn = self._drawn(self._cut(row, patch_size), row, step, number, patch_size)
+            drawn = self._toned(drawn, step, number)
             for patch, out in zip(drawn, outputs, strict=True):
                 out[index] = patch
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)

@@ -59,6 +59,7 @@ _POSITIVE = (
     "validation_size",
     "start_timeout",
 )
+_SHARES = ("fresh_rain", "rain_mix", "clean_share", "bars", "tone_curves", "teacher_weight")
 _PATHS = (
     "data_dir",
     "workdir",
@@ -112,6 +113,11 @@ class Recipe:
     bars: float = _field(
         "share, 0..1, of the patches without rain, with fresh or moved rain that get bars to be "
         "kept",
+        0.0,
+    )
+    tone_curves: float = _field(
+        "share of the patches, 0..1, both halves of which are made darker, paler or of another "
+        "colour",
         0.0,
     )
     symmetries: str = _field(
@@ -213,7 +219,7 @@ class Recipe:
         self._set("model_arguments", _arguments(self.model_arguments))
         for field in dataclasses.fields(self):
             self._check(field)
-        for name in ("fresh_rain", "rain_mix", "clean_share", "bars", "teacher_weight"):
+        for name in _SHARES:
             if getattr(self, name) > 1:
                 raise UsageError(f"{name} {getattr(self, name):g}: a share is at most 1")
         if (self.task == "none") == bool(self.task_model):
@@ -301,7 +307,7 @@ class Recipe:
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
         # Runs from before there were these can be resumed.
-        for name in ("clean_share", "moved_rain", "bars"):
+        for name in ("clean_share", "moved_rain", "bars", "tone_curves"):
             if not fields[name]:
                 del fields[name]
         if self.task == "none":
