@@ -52,6 +52,13 @@ CANDIDATES = {
             "blocks": 4,
             "hidden": (8,) * 3,
         },
+        "as shipped": PRESETS["mspfn_mobile"]["arguments"],
+        "as shipped, 12 blocks": {**PRESETS["mspfn_mobile"]["arguments"], "blocks": 12},
+        "as shipped, width 48, 10 blocks": {
+            **PRESETS["mspfn_mobile"]["arguments"],
+            "width": 48,
+            "blocks": 10,
+        },
     },
 }
 

@@ -8,7 +8,7 @@ compares: it must leave no difference.
 import json
 from pathlib import Path
 
-from benchmarks import tiling
+from benchmarks import conditions, tiling
 from tools import dataset_tables, export_tables, model_cards, result_tables, task_tables
 from tools.markdown import update
 
@@ -22,6 +22,8 @@ def main() -> None:
     task_tables.main([str(docs / "tasks.md")])
     measured = json.loads((docs / "results" / "tiling.json").read_text())
     update(docs / "evaluation.md", "tiling", tiling.table(measured))
+    measured = json.loads((docs / "results" / "conditions.json").read_text())
+    update(docs / "evaluation.md", "conditions", conditions.table(measured))
     exports = sorted(str(path) for path in (docs / "export_results").glob("*.json"))
     export_tables.main([str(docs / "export.md"), str(docs / "results" / "formats.json"), *exports])
     dataset_tables.main()

@@ -10,7 +10,7 @@ def draw_tone_curves(rng: np.random.Generator) -> np.ndarray:
 
     Sets of pairs hold well exposed photographs; people also have dim and hazy ones. A curve is
     ``black + (white - black) * x ** gamma``: half of them without haze (black is 0), white between
-    0.45 and 1, and up to a tenth lower in some channels than in others.
+    0.25 and 1, and up to a tenth lower in some channels than in others.
 
     Args:
         rng: source of all randomness; it is advanced.
@@ -19,7 +19,7 @@ def draw_tone_curves(rng: np.random.Generator) -> np.ndarray:
         `uint8 [256, 3]`: the new level of each level and channel.
     """
     gamma = math.exp(rng.uniform(-0.6, 0.6))
-    white = rng.uniform(0.45, 1.0) * rng.uniform(0.9, 1.0, 3)
+    white = rng.uniform(0.25, 1.0) * rng.uniform(0.9, 1.0, 3)
     black = white * rng.uniform(0, 0.6) * (rng.random() < 0.5)
     levels = np.linspace(0, 1, 256)[:, None] ** gamma
     return np.rint(255 * (black + (white - black) * levels)).astype(np.uint8)
