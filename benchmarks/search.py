@@ -80,6 +80,8 @@ RECIPES = {
     "RainMix on all fresh rain": (["--rain_mix", "1"], {}),
     "an eighth of the patches without rain": (["--clean_share", "0.12"], {}),
     "the same, and bars in three tenths": (["--clean_share", "0.12", "--bars", "0.3"], {}),
+    "rain of RainTrainL over all scenes": (["--moved_rain", "rain100l/old_validated:0.5"], {}),
+    "tone curves in three tenths": (["--tone_curves", "0.3"], {}),
     "mspfn_mobile as teacher": (["--teacher", "mspfn_mobile"], {}),
     "attention by the means of each block": ([], {"attention": "block"}),
     "no attention": ([], {"reduction": None}),

@@ -106,8 +106,12 @@ class PatchStream:
             turned patch, so that rain falls from above in any case.
         clean_share: share of the patches, 0..1, whose rainy half is their clean one, so that the
             network learns to leave alone what has no rain.
-        bars: share, 0..1, of the patches that stay clean or are rained on anew, into whose clean
-            half bars are drawn first (`draw_bars`), so that the network leaves fences alone.
+        bars: share, 0..1, of the patches that stay clean, are rained on anew or get moved rain,
+            into whose clean half bars are drawn first (`draw_bars`), so that the network leaves
+            fences alone.
+        moved_rain: for each source the share, 0..1, of its patches that are left, whose rain falls
+            on a patch of any pair of the mixture instead (`move_rain`); empty: none. Labels are
+            those of that pair.
         tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
             another colour (`draw_tone_curves`).
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
@@ -186,26 +190,30 @@ class PatchStream:
     def _drawn(self, own, row, step, number, size):
         """The patches of one row, `own` being those of its pair: (rainy, clean), and labels."""
         rainy, clean, *labels = own
-        dry = self._stays_clean(step, number)
-        wet = None
         scene = self._with_bars(clean, step, number)
-        if not dry and self.fresh_rain is not None:
+        if self._chosen(self.clean_share, _CLEAN, step, number):
+            return scene, scene, *labels
+        if self.fresh_rain is not None:
             wet = self.fresh_rain.draw(scene, _random(self.seed, _RAIN, step, number))
-        if dry or wet is not None:
-            return scene if dry else wet, scene, *labels
-        share = self.moved_rain[row.source]
-        if not share:  # most runs: nothing is drawn
-            return own
-        random = _random(self.seed, _MOVED, step, number)
-        if random.random() >= share:
+            if wet is not None:
+                return wet, scene, *labels
+        random = self._chosen(self.moved_rain[row.source], _MOVED, step, number)
+        if random is None:
             return own
         _, scene, *labels = self._cut(self._anywhere(random), size)
         scene = self._with_bars(scene, step, number)
         moved = move_rain(rainy, clean, scene, random)
         return own if moved is None else (moved, scene, *labels)
 
+    def _chosen(self, share, use, step, number):
+        """Its random numbers if a row is among this share of the rows, else None."""
+        if not share:  # most runs: nothing is drawn
+            return None
+        random = _random(self.seed, use, step, number)
+        return random if random.random() < share else None
+
     def _with_bars(self, clean, step, number):
-        if self.bars and _random(self.seed, _BARS, step, number).random() < self.bars:
+        if self._chosen(self.bars, _BARS, step, number):
             return draw_bars(clean, _random(self.seed, _BARS, step, number, 1))
         return clean
 
@@ -218,16 +226,9 @@ class PatchStream:
             transform &= ~1
         return Row(source, pair, random.random(), random.random(), transform)
 
-    def _stays_clean(self, step, number):
-        if not self.clean_share:  # most runs: nothing is drawn
-            return False
-        return _random(self.seed, _CLEAN, step, number).random() < self.clean_share
-
     def _toned(self, patches, step, number):
-        if not self.tone_curves:  # most runs: nothing is drawn
-            return patches
-        random = _random(self.seed, _TONES, step, number)
-        if random.random() >= self.tone_curves:
+        random = self._chosen(self.tone_curves, _TONES, step, number)
+        if random is None:
             return patches
         rainy, clean, *labels = patches
         curves = draw_tone_curves(random)
