@@ -164,6 +164,19 @@ def test_tone_curves_change_both_halves_alike():
     assert 0.35 < np.mean(changed) < 0.65
 
 
+def test_haze_stays_away_from_rain_that_may_be_what_makes_pale():
+    black = [Levels(0, 0, strength=50), Levels(0, 0, strength=50)]
+    pale = {0: [], 1: []}
+    rains = {"moved_rain": [0.5, 0.0], "tone_curves": 1.0}
+    for step in range(20):
+        stream_of = PatchStream(black, [0.5, 0.5], 6, 1, **rains)
+        for row, clean in zip(stream_of.rows(step), stream_of.batch(step, 32)[1], strict=True):
+            pale[row.source].append(clean.min() > 0)
+    assert 0.3 < np.mean(pale[0]) < 0.7 and not any(pale[1])
+    fresh = PatchStream(black, [0.5, 0.5], 6, 1, fresh_rain=FreshRain(1.0), **rains)
+    assert any(clean.min() > 0 for step in range(9) for clean in fresh.batch(step, 32)[1][3:])
+
+
 def test_tone_curves_reach_dim_and_pale_pictures():
     drawn = [draw_tone_curves(np.random.default_rng(seed)) for seed in range(200)]
     blacks = np.array([curves[0].max() for curves in drawn])
@@ -172,6 +185,9 @@ def test_tone_curves_reach_dim_and_pale_pictures():
     assert 50 < whites.min() < 80 and whites.max() > 240
     tints = np.array([np.ptp(curves[255].astype(int)) / curves[255].max() for curves in drawn])
     assert np.median(tints) > 0 and tints.max() <= 0.11
+    assert not any(
+        draw_tone_curves(np.random.default_rng(n), haze=False)[0].any() for n in range(9)
+    )
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     curves = np.stack([255 - np.arange(256), np.arange(256), np.zeros(256)], 1).astype(np.uint8)
     result = toned(image, curves)

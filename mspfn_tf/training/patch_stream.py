@@ -113,7 +113,8 @@ class PatchStream:
             on a patch of any pair of the mixture instead (`move_rain`); empty: none. Labels are
             those of that pair.
         tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
-            another colour (`draw_tone_curves`).
+            another colour (`draw_tone_curves`). There is no haze in those that keep the rain of a set
+            without moved rain, because that rain may be what makes them pale.
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -226,12 +227,12 @@ class PatchStream:
             transform &= ~1
         return Row(source, pair, random.random(), random.random(), transform)
 
-    def _toned(self, patches, step, number):
+    def _toned(self, patches, step, number, haze):
         random = self._chosen(self.tone_curves, _TONES, step, number)
         if random is None:
             return patches
         rainy, clean, *labels = patches
-        curves = draw_tone_curves(random)
+        curves = draw_tone_curves(random, haze)
         return toned(rainy, curves), toned(clean, curves), *labels
 
     def _cut(self, row, size):
@@ -271,9 +272,10 @@ class PatchStream:
         if self.labelled:
             outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
-            drawn = self._drawn(self._cut(row, patch_size), row, step, number, patch_size)
-            drawn = self._toned(drawn, step, number)
-            for patch, out in zip(drawn, outputs, strict=True):
+            own = self._cut(row, patch_size)
+            drawn = self._drawn(own, row, step, number, patch_size)
+            haze = drawn is not own or self.moved_rain[row.source] > 0
+            for patch, out in zip(self._toned(drawn, step, number, haze), outputs, strict=True):
                 out[index] = patch
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean, *outputs[2:]
