@@ -113,8 +113,8 @@ class PatchStream:
             on a patch of any pair of the mixture instead (`move_rain`); empty: none. Labels are
             those of that pair.
         tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
-            another colour (`draw_tone_curves`). There is no haze in those that keep the rain of a set
-            without moved rain, because that rain may be what makes them pale.
+            another colour (`draw_tone_curves`). There is no haze in those that keep the rain of a
+            set without moved rain, because that rain may be what makes them pale.
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
