@@ -29,6 +29,6 @@ first --workdir runs/nano4 --steps 2500 --patch_size 256,256,320 --learning_rate
 # The rain of RainTrainL and RainTrainH over the scenes of all sets, bars that are to stay, dim, pale and tinted patches,
 # from those weights in float16.
 train --dataset rain800:6,rain100l/old_validated:2,rain100h/old_validated:1.2,rain1400/published_validated:1.2,$mixed:1.5 \
-  --workdir runs/nano6 --steps 2200 --patch_size 256,256,320 --learning_rate 1.5e-3 --warmup_steps 50 \
+  --workdir runs/nano6 --steps 1800 --patch_size 256,256,320 --learning_rate 1.5e-3 --warmup_steps 50 \
   --fresh_rain 0.35 --clean_share 0.05 --moved_rain rain100l/old_validated:0.5,rain100h/old_validated:0.85 --bars 0.3 \
-  --tone_curves 0.3 --validate_every 1100 --seed 50 --init_weights runs/nano4/model.weights.h5
+  --tone_curves 0.25 --validate_every 900 --seed 50 --init_weights runs/nano4/model.weights.h5
