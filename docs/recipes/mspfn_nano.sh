@@ -2,7 +2,7 @@
 # The shipped mspfn_nano, from nothing: drawn weights, no teacher.
 #
 # Data, streaks: those of docs/recipes/mspfn_mobile.sh. Three runs on 2 CPU cores (AVX-512, bfloat16),
-# shared with other work: 50, 22 and N6 minutes. Expected scores: see docs/models.md.
+# shared with other work: 50, 22 and 14 minutes. Expected scores: see docs/models.md.
 set -e
 export TF_ENABLE_ONEDNN_OPTS=1
 mixed=synthetic_rain/mixed
