@@ -14,7 +14,6 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +22,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
 from mspfn_tf.metrics import psnr
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.sets.pairs import FolderPairs
 from mspfn_tf.source import resolve
-from tools.markdown import header, row_of, update, weights_line
+from tools.markdown import header, row_of, weights_line, write_results
 
 
 def _curve(change):
@@ -115,30 +112,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
-    try:
+
+    def measured():
         results = []
-        with atomic_write(args.output, overwrite=True) as output:
-            for preset in args.preset:
-                source = resolve(preset)
-                restorer = Restorer(preset)
-                for folder in args.pairs:
-                    results.append(
-                        {
-                            "preset": source.name,
-                            "weights_sha256": source.digest,
-                            "pairs": folder.name,
-                            "most": args.most,
-                            "measured": measure(restorer, FolderPairs(folder), args.most),
-                        }
-                    )
-            output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        print(table(results))
-        if args.update:
-            update(args.update, "conditions", table(results))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        for preset in args.preset:
+            source = resolve(preset)
+            restorer = Restorer(preset)
+            for folder in args.pairs:
+                results.append(
+                    {
+                        "preset": source.name,
+                        "weights_sha256": source.digest,
+                        "pairs": folder.name,
+                        "most": args.most,
+                        "measured": measure(restorer, FolderPairs(folder), args.most),
+                    }
+                )
+        return results
+
+    return write_results(measured, table, "conditions", args.output, args.update)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 """
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -31,12 +30,11 @@ import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import Runtime, open_runtime
-from tools.markdown import header, row_of, update, weights_line
+from tools.markdown import header, row_of, weights_line, write_results
 
 PLAIN_TILE, PLAIN_OVERLAP = 512, 32
 BLOCK = 32
@@ -170,29 +168,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
-    try:
+
+    def measured():
         results = []
-        with atomic_write(args.output, overwrite=True) as output:
-            for preset in args.preset:
-                runtime = open_runtime(preset, args.runtime)
-                for name, picture in pictures(args.pictures):
-                    results.append(
-                        {
-                            "preset": runtime.source.name,
-                            "weights_sha256": runtime.source.digest,
-                            "runtime": runtime.kind,
-                            "picture": name,
-                            "measured": measure(runtime, picture, args.tile, args.overlap),
-                        }
-                    )
-            output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        print(table(results))
-        if args.update:
-            update(args.update, "tiling", table(results))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        for preset in args.preset:
+            runtime = open_runtime(preset, args.runtime)
+            for name, picture in pictures(args.pictures):
+                results.append(
+                    {
+                        "preset": runtime.source.name,
+                        "weights_sha256": runtime.source.digest,
+                        "runtime": runtime.kind,
+                        "picture": name,
+                        "measured": measure(runtime, picture, args.tile, args.overlap),
+                    }
+                )
+        return results
+
+    return write_results(measured, table, "tiling", args.output, args.update)
 
 
 if __name__ == "__main__":

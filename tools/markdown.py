@@ -1,6 +1,7 @@
 """Generated parts of the Markdown documentation."""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -40,6 +41,32 @@ def weights_line(results):
     """Says which weights were measured: records with `preset` and `weights_sha256`."""
     digests = sorted({(result["preset"], result["weights_sha256"]) for result in results})
     return f"Weights: {', '.join(f'{name} `{digest[:12]}...`' for name, digest in digests)}."
+
+
+def write_results(measure, make_table, name, output, markdown=None):
+    """What a measurement ends with: its results in a JSON file, and as a table, printed and kept.
+
+    Args:
+        measure: makes the results; the file is opened first, so that no work is done in vain.
+        make_table: makes the Markdown text from them.
+        name: of the generated part.
+        output: the JSON file.
+        markdown: the file whose generated part is replaced, or None.
+
+    Returns:
+        The exit status: 0, or 2 where a `UsageError` was told.
+    """
+    try:
+        with atomic_write(output, overwrite=True) as temporary:
+            results = measure()
+            temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+        print(make_table(results))
+        if markdown:
+            update(markdown, name, make_table(results))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def update_command(prog, name, results, make_text, argv=None):

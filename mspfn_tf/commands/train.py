@@ -34,7 +34,7 @@ def mixture(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, colon, weight = part.strip().partition(":")
         if name in weights:
-            raise UsageError(f"'{text}' names {name} twice")
+            raise UsageError(f"'{text}' names {name} twice: give it one number")
         try:
             weights[name] = float(weight) if colon else 1.0
         except ValueError as error:

@@ -62,8 +62,8 @@ def warped(layer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     centre = np.array([width, height]) / 2
     offset = centre + margin[::-1] + shift - matrix @ centre
     affine = (*matrix[0], offset[0], *matrix[1], offset[1])
-    kinds = (Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
-    return np.asarray(field.transform((width, height), *kinds))
+    size, bilinear = (width, height), Image.Resampling.BILINEAR
+    return np.asarray(field.transform(size, Image.Transform.AFFINE, affine, bilinear))
 
 
 def _operation(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
