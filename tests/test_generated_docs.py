@@ -54,3 +54,25 @@ def test_a_warm_start_takes_over_what_fits():
             np.testing.assert_array_equal(weight.value, known[weight.path])
     ups = [np.abs(w.value).max() for w in new.weights if w.path == "fusion2_full_up/kernel"]
     assert 0 < ups[0] < 0.05
+
+
+def test_a_wider_network_starts_as_the_narrow_one():
+    keras.utils.set_random_seed(0)
+    arguments = {
+        "rcabs": (1, 1, 1),
+        "activation": "relu",
+        "stem": 2,
+        "upsampling": "smooth",
+        "attention": "picture",
+    }
+    old = MSPFN(width=8, hidden=(4, 4, 4), blocks=1, **arguments)
+    for weight in old.weights:  # far from the start, at which the rain layer is almost zero
+        weight.assign(weight + 0.02 * keras.random.normal(weight.shape))
+    new = MSPFN(width=12, hidden=(6, 6, 6), blocks=1, **arguments)
+    assert warm_start(old, new) == len(old.weights) == len(new.weights)
+    rainy = keras.random.uniform((1, 32, 40, 3))
+    derained = old.predict(rainy, verbose=0)
+    np.testing.assert_allclose(new.predict(rainy, verbose=0), derained, atol=1e-6)
+    assert np.abs(derained - np.asarray(rainy)).max() > 1e-2
+    (kernel,) = (np.asarray(w) for w in new.weights if w.path == "shallow_full/kernel")
+    assert np.abs(kernel[..., 8:]).min() > 0  # the new channels see the picture

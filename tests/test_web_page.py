@@ -133,7 +133,7 @@ def _exif_with_thumbnail(picture):
 
 @pytest.fixture(scope="module")
 def browser_run(small_model_file, pictures, tmp_path_factory):
-    """The finished process that ran `web/tests/page.test.mjs`."""
+    """The exit status of `web/tests/page.test.mjs`, and what it said."""
     needs_browser()
     small = site({"small": small_model_file})
     small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
@@ -164,14 +164,22 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
         }
         plain = stack.enter_context(serving(plain_server(below)))
         urls["PLAIN_SITE"] = f"http://127.0.0.1:{plain.server_port}/some/where/"
-        return subprocess.run(
-            ["node", "--test", "--test-reporter=spec", "tests/page.test.mjs"],
-            cwd=WEB,
-            env={**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)},
-            capture_output=True,
-            text=True,
-            timeout=1800,  # on a machine with much other work
-        )
+        told = tmp_path_factory.mktemp("browser") / "told.txt"
+        command = ["node", "--test", "--test-force-exit", "--test-reporter=spec"]
+        environment = {**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)}
+        try:
+            with told.open("w") as output:
+                status = subprocess.run(
+                    [*command, "tests/page.test.mjs"],
+                    cwd=WEB,
+                    env=environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=2700,  # on a machine with much other work
+                ).returncode
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the browser's tests did not end; they said:\n{told.read_text()}")
+        return status, told.read_text()
 
 
 @pytest.fixture
@@ -208,8 +216,9 @@ def _restored_in_tiles(model, picture):
 
 def test_in_the_browser(browser_run):
     """Everything in `web/tests/page.test.mjs` passes."""
-    assert browser_run.returncode == 0, browser_run.stdout[-8000:] + browser_run.stderr[-2000:]
-    assert "skipped 0" in browser_run.stdout
+    status, told = browser_run
+    assert status == 0, told[-10_000:]
+    assert "skipped 0" in told
 
 
 def test_a_tile_equals_litert(results, small_model_file, pictures):

@@ -1,6 +1,7 @@
 /** A real browser for the tests, and what every test checks of it. */
 
 import assert from 'node:assert/strict';
+import {after, before, test} from 'node:test';
 import {chromium} from 'playwright-core';
 
 const executablePath = process.env.CHROMIUM;
@@ -13,8 +14,51 @@ export const WITH_WEBGPU = [
 ];
 
 /** @param {string[]} more arguments */
-export function launch(more = []) {
-  return chromium.launch({executablePath, args: [...PLAIN, ...more]});
+const options = (more) => ({executablePath, args: [...PLAIN, ...more]});
+
+export const launch = () => chromium.launch(options([]));
+
+/** Milliseconds after which a test is taken for stuck: some calls of Playwright wait for ever. */
+const LIMIT = 400_000;
+
+/** @param {Promise<void>} action @returns {Promise<boolean>} whether it came to its end in time */
+async function ended(action) {
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(() => resolve(false), LIMIT);
+  });
+  try {
+    return await Promise.race([action.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Tests of the enclosing suite that share one browser. If the browser hangs, a fresh one takes over
+ * and the test begins again, once.
+ * @param {string[]} more arguments of the browser
+ * @returns {(name: string, action: (browser: import('playwright-core').Browser) => Promise<void>) => void}
+ */
+export function browserTests(more = []) {
+  let server;
+  let browser;
+  const start = async () => {
+    server = await chromium.launchServer(options(more));
+    browser = await chromium.connect(server.wsEndpoint());
+  };
+  before(start);
+  after(() => server.kill());
+  return (name, action) => {
+    test(name, async (context) => {
+      if (!(await ended(action(browser)))) {
+        context.diagnostic(`nothing came for ${LIMIT / 1000} s: once more, in a fresh browser`);
+        await server.kill();
+        await start();
+        assert.ok(await ended(action(browser)), 'nothing came again');
+      }
+    });
+  };
 }
 
 /**
@@ -58,19 +102,21 @@ export async function ready(page) {
 }
 
 /**
- * Waits until the `index`th picture is in a state, and returns its card.
+ * Waits until the `index`th picture is in a state, and returns its card. One that has failed comes to
+ * no other.
  * @param {import('playwright-core').Page} page
  * @param {string} state
  */
 export async function card(page, state, index = 0) {
   const found = page.locator('.card').nth(index);
-  try {
-    await page
-      .locator(`.card:nth-child(${index + 1})[data-state="${state}"]`)
-      .waitFor({timeout: 300_000});
-  } catch (error) {
-    throw new Error(`waited for "${state}"; the card says: ${await found.innerText()}`, {cause: error});
-  }
+  const within = page.locator(
+    `.card:nth-child(${index + 1}):is([data-state="${state}"], [data-state="failed"])`,
+  );
+  const arrived = await within.waitFor({timeout: 300_000}).then(
+    async () => state === 'failed' || (await found.getAttribute('data-state')) !== 'failed',
+    () => false,
+  );
+  assert.ok(arrived, `waited for "${state}"; the card says: ${await found.innerText()}`);
   return found;
 }
 

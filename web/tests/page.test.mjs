@@ -5,8 +5,8 @@
 
 import assert from 'node:assert/strict';
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
-import {after, before, describe, test} from 'node:test';
-import {card, download, launch, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
+import {describe} from 'node:test';
+import {browserTests, card, download, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
 
 const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
@@ -73,14 +73,9 @@ async function textsOfCards(page) {
 }
 
 describe('the page', () => {
-  /** @type {import('playwright-core').Browser} */
-  let browser;
-  before(async () => {
-    browser = await launch();
-  });
-  after(() => browser.close());
+  const test = browserTests();
 
-  test('a tile as numbers', async () => {
+  test('a tile as numbers', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       const values = new Float32Array(readFileSync(`${PICTURES}/tile.f32`).buffer.slice(0));
       const found = await page.evaluate(
@@ -107,7 +102,7 @@ describe('the page', () => {
     });
   });
 
-  test('several files, restored and downloaded under their names', async () => {
+  test('several files, restored and downloaded under their names', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       const names = ['small.png', 'gray.png', 'tiny.png', 'alpha.png', 'turned.jpg', 'turned.webp', 'turned.png'];
       await page.setInputFiles('#choose', names.map((name) => `${PICTURES}/${name}`));
@@ -127,7 +122,7 @@ describe('the page', () => {
     });
   });
 
-  test('the models that are shipped, a photograph in many tiles, a page that stays free', async () => {
+  test('the models that are shipped, a photograph in many tiles, a page that stays free', async (browser) => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
       const longest = await longestTask(browser, page, async () => {
         const told = await textsOfCards(page);
@@ -156,7 +151,7 @@ describe('the page', () => {
   });
 
   for (const kind of ['drop', 'paste']) {
-    test(`a picture by ${kind}`, async () => {
+    test(`a picture by ${kind}`, async (browser) => {
       await onPage(browser, SITE, async (page) => {
         await fire(page, 'dragover', SMALL, 'image/png');
         assert.equal(await page.locator('body.dropping').count(), 1);
@@ -167,7 +162,7 @@ describe('the page', () => {
     });
   }
 
-  test('the camera of a phone', async () => {
+  test('the camera of a phone', async (browser) => {
     const phone = {viewport: {width: 390, height: 844}, isMobile: true, hasTouch: true};
     await onPage(
       browser,
@@ -190,7 +185,7 @@ describe('the page', () => {
     );
   });
 
-  test('the slider, by keyboard and by pointer', async () => {
+  test('the slider, by keyboard and by pointer', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.setInputFiles('#choose', SMALL);
       await card(page, 'done');
@@ -214,7 +209,7 @@ describe('the page', () => {
     });
   });
 
-  test('progress says what is going on, and moves on', async () => {
+  test('progress says what is going on, and moves on', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.evaluate(() => {
         globalThis.seen = [];
@@ -244,7 +239,7 @@ describe('the page', () => {
     });
   });
 
-  test('cancelling, and going on', async () => {
+  test('cancelling, and going on', async (browser) => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
       await page.setInputFiles('#choose', [LARGE, SMALL, SMALL]);
       await page.locator('.card', {hasText: 'Looking at the whole picture'}).first().waitFor();
@@ -260,7 +255,7 @@ describe('the page', () => {
     });
   });
 
-  test('another model, and the offer to restore again', async () => {
+  test('another model, and the offer to restore again', async (browser) => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
       const titles = await page.locator('#model option').allTextContents();
       assert.ok(titles.length > 0);
@@ -277,7 +272,7 @@ describe('the page', () => {
     });
   });
 
-  test('what cannot be restored is said in words', async () => {
+  test('what cannot be restored is said in words', async (browser) => {
     await onPage(browser, NARROW_SITE, async (page) => {
       const files = ['broken.jpg', 'small.png', 'notes.txt', 'tiny.png'];
       await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
@@ -290,7 +285,7 @@ describe('the page', () => {
     });
   });
 
-  test('a browser without SIMD', async () => {
+  test('a browser without SIMD', async (browser) => {
     const context = await browser.newContext({serviceWorkers: 'block'});
     const page = await context.newPage();
     await context.route('**/features.js', async (route) => {
@@ -303,7 +298,7 @@ describe('the page', () => {
     await context.close();
   });
 
-  test('a worker that dies is replaced', async () => {
+  test('a worker that dies is replaced', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.evaluate(() => {
         const {postMessage} = Worker.prototype;
@@ -322,7 +317,7 @@ describe('the page', () => {
     });
   });
 
-  test('a model that breaks is replaced by a fresh one', async () => {
+  test('a model that breaks is replaced by a fresh one', async (browser) => {
     await onPage(browser, BROKEN_SITE, async (page) => {
       await page.setInputFiles('#choose', [SMALL, `${PICTURES}/tiny.png`]);
       const dead = await card(page, 'failed', 0);
@@ -331,7 +326,7 @@ describe('the page', () => {
     });
   });
 
-  test('a worker that falls silent is replaced, and tries again once', async () => {
+  test('a worker that falls silent is replaced, and tries again once', async (browser) => {
     await onPage(browser, HASTY_SITE, async (page) => {
       await page.evaluate(() => {
         const {postMessage} = Worker.prototype;
@@ -355,7 +350,7 @@ describe('the page', () => {
     });
   });
 
-  test('without a network', async () => {
+  test('without a network', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
       await page.context().setOffline(true);
@@ -367,7 +362,7 @@ describe('the page', () => {
     }, KEPT);
   });
 
-  test('a host that sends no headers, below its root', async () => {
+  test('a host that sends no headers, below its root', async (browser) => {
     await onPage(browser, PLAIN_SITE, async (page) => {
       await page.waitForFunction(() => self.crossOriginIsolated, null, {timeout: 60_000});
       await ready(page);
@@ -382,7 +377,7 @@ describe('the page', () => {
     }, KEPT);
   });
 
-  test('no isolation: the build without threads', async () => {
+  test('no isolation: the build without threads', async (browser) => {
     await onPage(
       browser,
       PLAIN_SITE,
@@ -395,7 +390,7 @@ describe('the page', () => {
     );
   });
 
-  test('names for everything, room on a small screen', async () => {
+  test('names for everything, room on a small screen', async (browser) => {
     await onPage(
       browser,
       SITE,
@@ -414,7 +409,7 @@ describe('the page', () => {
     );
   });
 
-  test('by keyboard alone', async () => {
+  test('by keyboard alone', async (browser) => {
     await onPage(
       browser,
       SITE,
@@ -457,7 +452,7 @@ describe('the page', () => {
     );
   });
 
-  test('a model that could not be loaded is asked for again', async () => {
+  test('a model that could not be loaded is asked for again', async (browser) => {
     const context = await browser.newContext({serviceWorkers: 'block'});
     const page = await context.newPage();
     for (const missing of ['**/models.json', '**/*.wasm.gz', '**/*.tflite']) {
@@ -479,7 +474,7 @@ describe('the page', () => {
     await context.close();
   });
 
-  test('WebGPU is asked for, and there is none', async () => {
+  test('WebGPU is asked for, and there is none', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.check('#webgpu');
       await page.locator('#backend', {hasText: 'finds no graphics card'}).waitFor();
@@ -490,14 +485,9 @@ describe('the page', () => {
 });
 
 describe('the page with WebGPU', () => {
-  /** @type {import('playwright-core').Browser} */
-  let browser;
-  before(async () => {
-    browser = await launch(WITH_WEBGPU);
-  });
-  after(() => browser.close());
+  const test = browserTests(WITH_WEBGPU);
 
-  test('runs where it agrees with WebAssembly', async () => {
+  test('runs where it agrees with WebAssembly', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.check('#webgpu');
       await page.locator('#backend', {hasText: 'Runs on WebGPU'}).waitFor({timeout: 120_000});
@@ -506,7 +496,7 @@ describe('the page with WebGPU', () => {
     });
   });
 
-  test('falls back where it does not, and says so', async () => {
+  test('falls back where it does not, and says so', async (browser) => {
     await onPage(browser, STRICT_SITE, async (page) => {
       await page.check('#webgpu');
       const backend = page.locator('#backend', {hasText: /WebAssembly, .*came out wrong/});
