@@ -198,6 +198,43 @@ def test_tone_curves_reach_dim_and_pale_pictures():
 
 # === Rain of other pairs ===
 
+# === Other sizes ===
+
+
+class Ramps(Pairs):
+    """Four levels brighter from column to column, labelled with the column."""
+
+    labelling = True
+
+    def __getitem__(self, index):
+        columns = np.broadcast_to(np.arange(60), (48, 60))[..., None]
+        clean = np.repeat(4 * columns, 3, axis=-1).astype(np.uint8)
+        return clean + np.uint8(9), clean, columns.astype(np.int16)
+
+
+def test_enlarged_patches_show_less_and_the_same_of_both_halves():
+    plain, other = (
+        PatchStream([Ramps()], [1.0], 6, 1, enlarged=share, upright=True) for share in (0.0, 0.5)
+    )
+    factors = []
+    for step in range(20):
+        drawn = other.batch(step, 32)
+        rainy, clean, labels = (np.squeeze(part[:, :, 4:-4]) for part in drawn)
+        np.testing.assert_allclose(255 * (rainy - clean), 9, atol=1.01)
+        assert np.abs(255 / 4 * clean[..., 0] - labels).max() < 1.2
+        slopes = np.abs(clean[:, :, -1, 0] - clean[:, :, 0, 0]) * 255 / 4 / 23
+        for row, factor in enumerate(1 / slopes.mean(axis=1)):
+            if factor < 1.1:
+                own = plain.batch(step, 32, slice(row, row + 1))
+                for part, expected in zip(drawn, own, strict=True):
+                    np.testing.assert_array_equal(part[row : row + 1], expected)
+            factors.append(factor)
+        for part, whole in zip(other.batch(step, 32, slice(2, 4)), drawn, strict=True):
+            np.testing.assert_array_equal(part, whole[2:4])
+    enlarged = np.array(factors) > 1.1
+    assert 0.35 < enlarged.mean() < 0.65
+    assert 1.2 < np.array(factors)[enlarged].min() < 1.5 and 2.2 < max(factors) < 2.6
+
 
 class Levels(Pairs):
     """Flat scenes, each of its own gray level, in rain of its own strength."""

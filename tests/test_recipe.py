@@ -62,6 +62,7 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("rain_mix", 1.5, "at most 1"),
         ("clean_share", 1.5, "at most 1"),
         ("tone_curves", 1.5, "at most 1"),
+        ("enlarged", 1.5, "at most 1"),
         ("bars", 0.5, "give one of them"),
         ("moved_rain", {"rain800": 1.5}, r"must be in \(0, 1\]"),
         ("moved_rain", {"rain800": True}, r"must be in \(0, 1\]"),
@@ -117,6 +118,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         {"clean_share": 0.1},
         {"moved_rain": {"rain800": 0.1}},
         {"tone_curves": 0.1},
+        {"enlarged": 0.1},
         {"symmetries": "upright"},
         {"precision": "bfloat16"},
     )

@@ -66,6 +66,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         bars=recipe.bars,
         moved_rain=recipe.moved_rain,
         tone_curves=recipe.tone_curves,
+        enlarged=recipe.enlarged,
         upright=recipe.symmetries == "upright",
     )
 

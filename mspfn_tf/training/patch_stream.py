@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
@@ -29,7 +30,7 @@ _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES = range(8)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES, _SIZES = range(9)
 
 
 class Pairs(Protocol):
@@ -115,6 +116,8 @@ class PatchStream:
         tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
             another colour (`draw_tone_curves`). There is no haze in those that keep the rain of a
             set without moved rain, because that rain may be what makes them pale.
+        enlarged: share of the patches, 0..1, that are cut 1.25 to 2.5 times smaller and enlarged
+            in the end, both halves alike: in pictures of many pixels rain is as wide.
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -132,6 +135,7 @@ class PatchStream:
         bars: float = 0.0,
         moved_rain: Sequence[float] = (),
         tone_curves: float = 0.0,
+        enlarged: float = 0.0,
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -143,6 +147,7 @@ class PatchStream:
         self.bars = bars
         self.moved_rain = moved_rain or [0.0] * len(self.sources)
         self.tone_curves = tone_curves
+        self.enlarged = enlarged
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -235,6 +240,11 @@ class PatchStream:
         curves = draw_tone_curves(random, haze)
         return toned(rainy, curves), toned(clean, curves), *labels
 
+    def _cut_size(self, patch_size, step, number):
+        """Side of what is cut for a patch of that size."""
+        random = self._chosen(self.enlarged, _SIZES, step, number)
+        return patch_size if random is None else round(patch_size / random.uniform(1.25, 2.5))
+
     def _cut(self, row, size):
         """The patches that a `Row` names: (rainy, clean), and labels."""
         pair = self.cache.get(self.sources[row.source], row.pair)
@@ -272,13 +282,25 @@ class PatchStream:
         if self.labelled:
             outputs.append(np.empty((len(chosen), patch_size, patch_size, 1), np.int32))
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
-            own = self._cut(row, patch_size)
-            drawn = self._drawn(own, row, step, number, patch_size)
+            size = self._cut_size(patch_size, step, number)
+            own = self._cut(row, size)
+            drawn = self._drawn(own, row, step, number, size)
             haze = drawn is not own or self.moved_rain[row.source] > 0
             for patch, out in zip(self._toned(drawn, step, number, haze), outputs, strict=True):
-                out[index] = patch
+                out[index] = _resized(patch, patch_size)
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean, *outputs[2:]
+
+
+def _resized(patch, size):
+    """A square picture (bicubic) or square of labels (nearest), `[size, size, channels]`."""
+    if patch.shape[0] == size:
+        return patch
+    if patch.dtype != np.uint8:
+        nearest = (np.arange(size) + 0.5) * patch.shape[0] / size
+        return patch[nearest.astype(int)][:, nearest.astype(int)]
+    image = Image.fromarray(np.ascontiguousarray(patch))
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def _largest_remainder(shares):

@@ -59,7 +59,15 @@ _POSITIVE = (
     "validation_size",
     "start_timeout",
 )
-_SHARES = ("fresh_rain", "rain_mix", "clean_share", "bars", "tone_curves", "teacher_weight")
+_SHARES = (
+    "fresh_rain",
+    "rain_mix",
+    "clean_share",
+    "bars",
+    "tone_curves",
+    "enlarged",
+    "teacher_weight",
+)
 _PATHS = (
     "data_dir",
     "workdir",
@@ -118,6 +126,11 @@ class Recipe:
     tone_curves: float = _field(
         "share of the patches, 0..1, both halves of which are made darker, paler or of another "
         "colour",
+        0.0,
+    )
+    enlarged: float = _field(
+        "share of the patches, 0..1, that are cut 1.25 to 2.5 times smaller and enlarged, so that "
+        "rain is wider",
         0.0,
     )
     symmetries: str = _field(
@@ -307,7 +320,7 @@ class Recipe:
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
         # Runs from before there were these can be resumed.
-        for name in ("clean_share", "moved_rain", "bars", "tone_curves"):
+        for name in ("clean_share", "moved_rain", "bars", "tone_curves", "enlarged"):
             if not fields[name]:
                 del fields[name]
         if self.task == "none":
