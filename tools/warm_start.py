@@ -35,7 +35,7 @@ def warm_start(old: MSPFN, new: MSPFN) -> int:
             weight.assign(source.value)
             taken += 1
         elif source is not None and widening:
-            weight.assign(_widened(np.array(source), np.array(weight), old.width))
+            weight.assign(_widened(np.asarray(source), np.asarray(weight), old.width))
             taken += 1
         elif "_up/kernel" in weight.path and weight.path.split("_")[0] not in blocks:
             weight.assign(NEAR_IDENTITY * weight)
