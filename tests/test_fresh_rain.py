@@ -10,6 +10,7 @@ from mspfn_tf.losses import structural_similarity
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.moved_rain import move_rain
+from mspfn_tf.training.near_drops import draw_near_drops
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.rain_mix import rain_mix
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
@@ -197,6 +198,43 @@ def test_tone_curves_reach_dim_and_pale_pictures():
 
 
 # === Rain of other pairs ===
+
+
+def test_drops_fall_in_front_of_their_share_of_the_rainy_halves():
+    plain, other = (
+        stream(FreshRain(0.3), clean_share=0.3, near_drops=share) for share in (0.0, 0.5)
+    )
+    changed, clean_ones = [], 0
+    for step in range(20):
+        (rainy, clean), (drops, same) = plain.batch(step, 96), other.batch(step, 96)
+        np.testing.assert_array_equal(clean, same)
+        for row in range(6):
+            if np.array_equal(rainy[row], clean[row]):
+                np.testing.assert_array_equal(drops[row], clean[row])
+                clean_ones += 1
+            else:
+                assert np.all(drops[row] >= rainy[row])
+                changed.append(not np.array_equal(drops[row], rainy[row]))
+        np.testing.assert_array_equal(other.batch(step, 96, slice(2, 4))[0], drops[2:4])
+    # In front of some patches no drop falls, or none is brighter than what is behind it.
+    assert clean_ones > 20 and 0.2 < np.mean(changed) < 0.5
+
+
+def test_near_drops_are_few_and_wide():
+    dark = np.full((256, 256, 3), 60, np.uint8)
+    shares, widest = [], []
+    for seed in range(40):
+        drops = draw_near_drops(dark, np.random.default_rng(seed))
+        assert np.array_equal(drops[..., 0], drops[..., 1]) and drops.min() >= 60
+        lit = drops[..., 0] > 100
+        shares.append(lit.mean())
+        # Pixels that are lit through a square of 3x3: streaks of one or two pixels have none.
+        inner = lit[2:, 2:] & lit[1:-1, 1:-1] & lit[:-2, :-2] & lit[2:, :-2] & lit[:-2, 2:]
+        widest.append(inner.any())
+    assert 0.002 < np.mean(shares) < 0.05 and np.mean(widest) > 0.8
+    bright = np.full((64, 64, 3), 255, np.uint8)
+    assert np.array_equal(draw_near_drops(bright, np.random.default_rng(0)), bright)
+
 
 # === Other sizes ===
 

@@ -63,6 +63,7 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("clean_share", 1.5, "at most 1"),
         ("tone_curves", 1.5, "at most 1"),
         ("enlarged", 1.5, "at most 1"),
+        ("near_drops", 1.5, "at most 1"),
         ("bars", 0.5, "give one of them"),
         ("moved_rain", {"rain800": 1.5}, r"must be in \(0, 1\]"),
         ("moved_rain", {"rain800": True}, r"must be in \(0, 1\]"),
@@ -119,6 +120,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         {"moved_rain": {"rain800": 0.1}},
         {"tone_curves": 0.1},
         {"enlarged": 0.1},
+        {"near_drops": 0.1},
         {"symmetries": "upright"},
         {"precision": "bfloat16"},
     )

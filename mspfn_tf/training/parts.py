@@ -67,6 +67,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
         moved_rain=recipe.moved_rain,
         tone_curves=recipe.tone_curves,
         enlarged=recipe.enlarged,
+        near_drops=recipe.near_drops,
         upright=recipe.symmetries == "upright",
     )
 

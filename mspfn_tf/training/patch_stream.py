@@ -22,6 +22,7 @@ from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.moved_rain import move_rain
+from mspfn_tf.training.near_drops import draw_near_drops
 from mspfn_tf.training.pair_source import PairSource, check_mixture
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
 
@@ -30,7 +31,7 @@ _MIXTURE_BLOCK = 1024
 # Pairs that are decoded, then cropped several times, before the stream moves on to others.
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
-_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES, _SIZES = range(9)
+_MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES, _SIZES, _NEAR = range(10)
 
 
 class Pairs(Protocol):
@@ -118,6 +119,8 @@ class PatchStream:
             set without moved rain, because that rain may be what makes them pale.
         enlarged: share of the patches, 0..1, that are cut 1.25 to 2.5 times smaller and enlarged
             in the end, both halves alike: in pictures of many pixels rain is as wide.
+        near_drops: share, 0..1, of the patches that are not to stay clean, in front of whose rainy
+            half drops fall close to the camera (`draw_near_drops`).
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
     """
@@ -136,6 +139,7 @@ class PatchStream:
         moved_rain: Sequence[float] = (),
         tone_curves: float = 0.0,
         enlarged: float = 0.0,
+        near_drops: float = 0.0,
         upright: bool = False,
     ):
         self.sources = list(sources)
@@ -148,6 +152,7 @@ class PatchStream:
         self.moved_rain = moved_rain or [0.0] * len(self.sources)
         self.tone_curves = tone_curves
         self.enlarged = enlarged
+        self.near_drops = near_drops
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
@@ -232,6 +237,12 @@ class PatchStream:
             transform &= ~1
         return Row(source, pair, random.random(), random.random(), transform)
 
+    def _behind_drops(self, patches, step, number):
+        rainy, clean, *labels = patches
+        # What is to stay clean is the same twice.
+        random = None if rainy is clean else self._chosen(self.near_drops, _NEAR, step, number)
+        return patches if random is None else (draw_near_drops(rainy, random), clean, *labels)
+
     def _toned(self, patches, step, number, haze):
         random = self._chosen(self.tone_curves, _TONES, step, number)
         if random is None:
@@ -286,7 +297,8 @@ class PatchStream:
             own = self._cut(row, size)
             drawn = self._drawn(own, row, step, number, size)
             haze = drawn is not own or self.moved_rain[row.source] > 0
-            for patch, out in zip(self._toned(drawn, step, number, haze), outputs, strict=True):
+            drawn = self._toned(self._behind_drops(drawn, step, number), step, number, haze)
+            for patch, out in zip(drawn, outputs, strict=True):
                 out[index] = _resized(patch, patch_size)
         rainy, clean = np.multiply(patches, np.float32(1 / 255), dtype=np.float32)
         return rainy, clean, *outputs[2:]

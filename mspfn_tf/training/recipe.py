@@ -66,6 +66,7 @@ _SHARES = (
     "bars",
     "tone_curves",
     "enlarged",
+    "near_drops",
     "teacher_weight",
 )
 _PATHS = (
@@ -131,6 +132,11 @@ class Recipe:
     enlarged: float = _field(
         "share of the patches, 0..1, that are cut 1.25 to 2.5 times smaller and enlarged, so that "
         "rain is wider",
+        0.0,
+    )
+    near_drops: float = _field(
+        "share, 0..1, of the patches that are not to stay clean, in front of which drops fall "
+        "close to the camera",
         0.0,
     )
     symmetries: str = _field(
@@ -320,7 +326,7 @@ class Recipe:
         for name in ("teacher", "init_weights"):
             fields[name] = _weights_digest(getattr(self, name))
         # Runs from before there were these can be resumed.
-        for name in ("clean_share", "moved_rain", "bars", "tone_curves", "enlarged"):
+        for name in ("clean_share", "moved_rain", "bars", "tone_curves", "enlarged", "near_drops"):
             if not fields[name]:
                 del fields[name]
         if self.task == "none":
