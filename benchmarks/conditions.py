@@ -1,12 +1,13 @@
-"""How well are pictures derained that are dim, pale, noisy, compressed, soft or large?
+"""How well are pictures derained that are dim, pale, noisy, soft, large, or behind near drops?
 
     python -m benchmarks.conditions --pairs DIR [DIR...] --output FILE.json [--preset NAME...]
         [--most N] [--update FILE.md]
 
 Sets of pairs hold well exposed, sharp photographs of one size; people have others. Here both halves
 of the pairs of folders (`input/`, `target/`) are changed in the same way, so that the truth is
-known, and the rainy ones go through the default path. Per folder and condition this tells the mean
-PSNR (Matlab's Y, dB) of the rainy and of the derained pictures.
+known, and the rainy ones go through the default path. Drops close to the camera fall in front of
+the rainy ones alone. Per folder and condition this tells the mean PSNR (Matlab's Y, dB) of the
+rainy and of the derained pictures.
 
 Writes the figures with the SHA-256 of the weights to a JSON file, prints a Markdown table, and with
 `--update` writes it between `<!-- begin generated: conditions -->` and its end.
@@ -27,6 +28,7 @@ from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.sets.pairs import FolderPairs
 from mspfn_tf.source import resolve
+from mspfn_tf.training.near_drops import draw_near_drops
 from tools.markdown import header, row_of, weights_line, write_results
 
 
@@ -71,9 +73,11 @@ CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """What is done to `uint8 [H, W, 3]` of both halves of a pair, by name. The noise is the same."""
 
+_DROPS = "drops close to the camera"
+
 
 def measure(restorer: Restorer, pairs: FolderPairs, most: int) -> dict[str, dict[str, float]]:
-    """Mean PSNR before and after deraining, for each of `CONDITIONS`.
+    """Mean PSNR before and after deraining, for each of `CONDITIONS`, and behind drops.
 
     Args:
         restorer: of the model.
@@ -82,10 +86,14 @@ def measure(restorer: Restorer, pairs: FolderPairs, most: int) -> dict[str, dict
     """
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
     records = {}
-    for condition, change in CONDITIONS.items():
+    for condition in (*CONDITIONS, _DROPS):
         scores = []
-        for index in chosen:
-            rainy, clean = map(change, pairs[int(index)])
+        for index in map(int, chosen):
+            rainy, clean = pairs[index]
+            if condition == _DROPS:
+                rainy = draw_near_drops(rainy, np.random.default_rng(index))
+            else:
+                rainy, clean = map(CONDITIONS[condition], (rainy, clean))
             scores.append((psnr(clean, rainy), psnr(clean, restorer(rainy))))
         before, after = np.mean(scores, axis=0)
         records[condition] = {"rainy": float(before), "derained": float(after)}
