@@ -6,8 +6,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from mspfn_tf.model import MSPFN
+from mspfn_tf.model_files import load_model
+from mspfn_tf.weights_file import save_weights
+from tools import average_weights
 from tools.warm_start import warm_start
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,3 +80,19 @@ def test_a_wider_network_starts_as_the_narrow_one():
     assert np.abs(derained - np.asarray(rainy)).max() > 1e-2
     (kernel,) = (np.asarray(w) for w in new.weights if w.path == "shallow_full/kernel")
     assert np.abs(kernel[..., 8:]).min() > 0  # the new channels see the picture
+
+
+def test_weights_are_averaged(tmp_path, capsys):
+    arguments = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
+    files = [str(tmp_path / f"{name}.weights.h5") for name in ("a", "b", "other", "mean")]
+    models = [MSPFN(**arguments), MSPFN(**arguments), MSPFN(**{**arguments, "width": 4})]
+    for model, file in zip(models, files, strict=False):
+        save_weights(model, file)
+    average_weights.main([files[0], files[1], files[3]])
+    mean = load_model(files[3])
+    for found, first, second in zip(mean.weights, *(m.weights for m in models[:2]), strict=True):
+        expected = (np.asarray(first) + np.asarray(second)) / 2
+        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-7)
+    with pytest.raises(SystemExit):
+        average_weights.main([files[0], files[2], files[3]])
+    assert "not of one network" in capsys.readouterr().err
