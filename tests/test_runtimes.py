@@ -80,8 +80,11 @@ def test_keras_and_litert_give_one_result_with_shipped_weights(preset):
     for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
         with Image.open(SAMPLE) as sample:
             image = np.asarray(sample.convert("RGB").resize(size[::-1]))
+        # As floats: one value of 64x64 that is rounded to the other level makes 89 dB.
+        image = image.astype(np.float32) / 255
+        found = agreement(255 * litert(image), 255 * keras_(image))
         # Keras takes more memory, so that the largest goes through it in tiles.
-        assert agreement(litert(image), keras_(image)) > (50 if size == (1200, 1600) else 90), size
+        assert found > (50 if size == (1200, 1600) else 120), size
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
