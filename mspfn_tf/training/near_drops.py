@@ -40,9 +40,11 @@ def draw_near_drops(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray
         y, x = (line - at for line, at in zip(np.ogrid[rows, columns], middle, strict=True))
         along = math.cos(angle) * y + math.sin(angle) * x
         across = math.cos(angle) * x - math.sin(angle) * y
-        cover = np.float32(opacity)
-        for distance, end in zip((along, across), half, strict=True):
-            cover = cover * np.clip((end - np.abs(distance)) / soft + 0.5, 0, 1)
+        within, beside = (
+            np.clip((end - np.abs(distance)) / soft + 0.5, 0, 1)
+            for distance, end in zip((along, across), half, strict=True)
+        )
+        cover = (np.float32(opacity) * within * beside).astype(np.float32)[..., None]
         part = result[rows, columns]
-        part += cover.astype(np.float32)[..., None] * np.maximum(0, np.float32(level) - part)
+        part += cover * np.maximum(0, np.float32(level) - part)
     return np.rint(result).astype(np.uint8)
