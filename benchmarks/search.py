@@ -83,6 +83,7 @@ RECIPES = {
     "rain of RainTrainL over all scenes": (["--moved_rain", "rain100l/old_validated:0.5"], {}),
     "tone curves in three tenths": (["--tone_curves", "0.3"], {}),
     "a fifth of the patches enlarged": (["--enlarged", "0.2"], {}),
+    "drops close to the camera in a fifth": (["--near_drops", "0.2"], {}),
     "mspfn_mobile as teacher": (["--teacher", "mspfn_mobile"], {}),
     "attention by the means of each block": ([], {"attention": "block"}),
     "no attention": ([], {"reduction": None}),

@@ -3,11 +3,11 @@
     python -m benchmarks.video --photographs DIR --output FILE.json [--preset NAME...]
         [--clips N] [--frames N] [--size HxW] [--speed HxW] [--runtime NAME...] [--update FILE.md]
 
-A window moves over photographs: it stands still, pans by whole and by parts of pixels, zooms, or
-something passes by in front. Rain is drawn anew in each frame by `synthetic_rain`, light, heavy, or
-none (then the camera's noise differs). Three ways are compared: each frame by itself, blended with
-its neighbours (`mspfn_tf.video.temporal`), and the median of three frames, pixel by pixel (FFmpeg's
-`tmedian`). For each this measures
+A window moves over photographs: it stands still, pans by whole and by parts of pixels, zooms,
+turns, or something passes by in front, slowly or in leaps. Rain is drawn anew in each frame by
+`synthetic_rain`, light, heavy, or none (then the camera's noise differs). Three ways are compared:
+each frame by itself, blended with its neighbours (`mspfn_tf.video.temporal`), and the median of
+three frames, pixel by pixel (FFmpeg's `tmedian`). For each this measures
 
 - PSNR and SSIM of the frames, in luma, mean over all, and the worst change of PSNR of a clip;
 - flicker: the mean difference, in levels of luma, between what neighbouring frames show of the same
@@ -42,28 +42,42 @@ from mspfn_tf.runtimes import CHOICES
 from mspfn_tf.video.temporal import TemporalBlend
 from tools.markdown import header, row_of, update, weights_line
 
-# Per frame: pixels to the right, pixels down, change of the zoom.
+# Per frame: pixels to the right, pixels down, change of the zoom, degrees.
 MOTIONS = {
-    "static": (0.0, 0.0, 0.0),
-    "panning": (6.0, 2.0, 0.0),
-    "panning by parts of pixels": (2.4, 0.7, 0.0),
-    "zooming": (0.0, 0.0, -0.008),
-    "passing object": (0.0, 0.0, 0.0),
+    "static": (0.0, 0.0, 0.0, 0.0),
+    "panning": (6.0, 2.0, 0.0, 0.0),
+    "panning by parts of pixels": (2.4, 0.7, 0.0, 0.0),
+    "zooming": (0.0, 0.0, -0.008, 0.0),
+    "turning": (0.3, 0.2, 0.0, 0.4),
+    "passing object": (0.0, 0.0, 0.0, 0.0),
+    "leaping object": (0.0, 0.0, 0.0, 0.0),
 }
+# Of the way from left to right, per frame; None: once in the whole clip.
+OBJECTS = {"passing object": None, "leaping object": 0.37}
 RAINS = ("light", "heavy", "none")
 METHODS = ("single frames", "blended", "median of three")
 
 
-def views(motion, frames):
-    """The part of the photograph that each frame shows: a list of (zoom, x, y)."""
-    right, down, zoom = MOTIONS[motion]
-    return [(1 + zoom * n, right * n, down * n) for n in range(frames)]
+def views(motion, frames, size):
+    """What each frame shows: ``[3, 3]`` from its points (x, y, 1) to those of the first."""
+    right, down, zoom, degrees = MOTIONS[motion]
+    middle = np.array([size[1] / 2, size[0] / 2])
+    matrices = []
+    for n in range(frames):
+        cosine, sine = (f(np.deg2rad(degrees * n)) for f in (np.cos, np.sin))
+        matrix = np.eye(3)
+        matrix[:2, :2] = (1 + zoom * n) * np.array([[cosine, -sine], [sine, cosine]])
+        if degrees:
+            matrix[:2, 2] = middle - matrix[:2, :2] @ middle
+        matrix[:2, 2] += (right * n, down * n)
+        matrices.append(matrix)
+    return matrices
 
 
 def clean_clip(photograph, motion, frames, size):
     """Frames ``uint8 [frames, H, W, 3]`` of a window of `size` (H, W) over a photograph."""
     height, width = size
-    right, down, _ = MOTIONS[motion]
+    right, down, *_ = MOTIONS[motion]
     left = max(0.0, (photograph.shape[1] - width - right * frames) / 2)
     top = max(0.0, (photograph.shape[0] - height - down * frames) / 2)
     if left + right * frames + width > photograph.shape[1] or (
@@ -74,17 +88,22 @@ def clean_clip(photograph, motion, frames, size):
             f"{photograph.shape[0]} pixels for {frames} frames: choose less of either"
         )
     image, clip = Image.fromarray(photograph), []
-    for number, (zoom, x, y) in enumerate(views(motion, frames)):
-        matrix = (zoom, 0, left + x, 0, zoom, top + y)
-        frame = image.transform((width, height), Image.Transform.AFFINE, matrix, 3)
-        frame = np.array(frame)
-        if motion == "passing object":
+    for number, matrix in enumerate(views(motion, frames, size)):
+        matrix[:2, 2] += (left, top)
+        frame = np.array(_seen(image, matrix, size))
+        if motion in OBJECTS:
             side = height // 3
-            start = round((width - side) * number / frames)
-            patch = photograph[:side, -side:]
-            frame[side : 2 * side, start : start + side] = patch
+            part = number / frames if OBJECTS[motion] is None else OBJECTS[motion] * number % 1
+            start = round((width - side) * part)
+            frame[side : 2 * side, start : start + side] = photograph[:side, -side:]
         clip.append(frame)
     return np.stack(clip)
+
+
+def _seen(image, matrix, size):
+    """The part of a picture that the matrix leads to."""
+    affine = Image.Transform.AFFINE
+    return image.transform(size[::-1], affine, matrix[:2].ravel(), Image.Resampling.BICUBIC)
 
 
 def rainy_clip(clean, preset, seed):
@@ -126,18 +145,14 @@ def blended(rainy, single):
 
 def flicker(clean, frames, motion):
     """Mean difference, in levels, of what neighbouring frames show of the same point."""
-    height, width = frames.shape[1:3]
+    size = frames.shape[1:3]
     error = _luma(frames) - _luma(clean)
-    places, total = views(motion, len(frames)), []
-    for n in range(1, len(frames)):
-        before, now = places[n - 1], places[n]
-        columns, rows = (
-            np.rint((now[0] * np.arange(side) + now[axis] - before[axis]) / before[0]).astype(int)
-            for side, axis in ((width, 1), (height, 2))
-        )
-        inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
-        earlier = error[n - 1][np.clip(rows, 0, height - 1)][:, np.clip(columns, 0, width - 1)]
-        total.append(np.abs(error[n] - earlier)[inside].mean())
+    places, total = views(motion, len(frames), size), []
+    for before, now, first, second in zip(places, places[1:], error, error[1:], strict=False):
+        matrix = np.linalg.inv(before) @ now
+        earlier = np.asarray(_seen(Image.fromarray(first), matrix, size))
+        inside = np.asarray(_seen(Image.fromarray(np.ones(size, np.float32)), matrix, size)) > 0.5
+        total.append(np.abs(second - earlier)[inside].mean())
     return float(np.mean(total))
 
 

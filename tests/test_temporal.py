@@ -6,7 +6,6 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
-from mspfn_tf.video import temporal
 from mspfn_tf.video.temporal import TemporalBlend
 from tests.video_clips import moving_window, rained_on
 
@@ -49,20 +48,32 @@ def test_less_flicker_and_better_frames(step):
     assert flicker(clean, result, step) < 0.5 * flicker(clean, single, step)
 
 
-def test_motion_by_parts_of_pixels_and_zoom():
+def test_motion_by_parts_of_pixels_zoom_and_turns():
     scene = Image.fromarray(draw_scene(np.random.default_rng(3), (240, 320)))
 
-    def view(zoom, x, y):
-        matrix = (zoom, 0, x, 0, zoom, y)
+    def view(zoom, turn, x, y):
+        matrix = (zoom, -turn, x, turn, zoom, y)
         return np.asarray(scene.transform((160, 120), Image.Transform.AFFINE, matrix, 3))
 
     for clean in (
-        np.stack([view(1, 20 + 1.4 * n, 30 + 0.7 * n) for n in range(8)]),
-        np.stack([view(1 - 0.01 * n, 20 + 0.8 * n, 30 + 0.6 * n) for n in range(8)]),
+        np.stack([view(1, 0, 20 + 1.4 * n, 30 + 0.7 * n) for n in range(8)]),
+        np.stack([view(1 - 0.01 * n, 0, 20 + 0.8 * n, 30 + 0.6 * n) for n in range(8)]),
+        np.stack([view(1, 0.01 * n, 40 + 0.6 * n, 30 - 0.8 * n) for n in range(8)]),
     ):
         rainy = rained_on(clean)
         single = badly_derained(rainy, clean)
-        assert psnr(clean, blended(rainy, single)) > psnr(clean, single) + 0.3
+        assert psnr(clean, blended(rainy, single)) > psnr(clean, single) + 1.5
+
+
+def test_what_is_there_for_one_frame_only_is_kept_in_heavy_rain():
+    clean = moving_window(7, (120, 160))
+    clean[3, 30:90, 50:110] = clean[3, 30:90, 50:110] // 2 + 60
+    rng = np.random.default_rng(5)
+    drops = rng.integers(0, 160, clean.shape[:3]) * (rng.random(clean.shape[:3]) < 0.3)
+    rainy = np.clip(clean + drops[..., None], 0, 255).astype(np.uint8)
+    single = badly_derained(rainy, clean)
+    thing = np.s_[3:4, 34:86, 54:106]
+    assert psnr(clean[thing], blended(rainy, single)[thing]) > psnr(clean[thing], single[thing])
 
 
 def test_what_moves_through_the_scene_leaves_no_ghost():
@@ -102,67 +113,6 @@ def test_nothing_is_mixed_over_a_cut():
         assert metrics.psnr(truth, after) > metrics.psnr(truth, before)
 
 
-@pytest.mark.parametrize("moved", [(0, 0), (3, -5), (-12, 7), (0, 20)])
-def test_motion_is_told(moved):
-    scene = draw_scene(np.random.default_rng(2), (260, 340))
-    one = scene[40:240, 40:300]
-    other = scene[40 + moved[0] : 240 + moved[0], 40 + moved[1] : 300 + moved[1]]
-    spectra = [temporal._spectra(temporal._levels(frame)) for frame in (one, other)]
-    # The scene comes into the frame by `moved`: its points lie so much further up and left.
-    found = 2 * temporal._displacements(*spectra)
-    assert np.abs(np.median(found, (0, 1)) + moved).max() < 0.3
-    motion = temporal._per_block(-temporal._displacements(*spectra), one.shape[:2]) / 2
-    assert np.abs(np.median(motion, (0, 1)) - moved).max() <= 0.5
-
-
-def test_moved_blocks_stay_in_the_frame():
-    plane = np.arange(37 * 53, dtype=np.uint8).reshape(37, 53)
-    same = temporal._moved(plane, np.zeros((5, 7, 2), int))
-    assert np.array_equal(same, plane)
-    displacements = np.full((2, 2, 2), 1000.0)  # one for each window
-    for sign in (1, -1):
-        motion = temporal._per_block(sign * displacements, plane.shape)
-        assert temporal._moved(temporal._Halfway(plane), motion).shape == plane.shape
-    displacements[...] = (0.75, -1.5)  # of the reduced luma: 1.5 and -3 pixels
-    motion = temporal._per_block(displacements, plane.shape)
-    smooth = (np.add.outer(2 * np.arange(37), 3 * np.arange(53)) % 256).astype(np.uint8)
-    smooth = np.minimum(smooth, 240)
-    moved = temporal._moved(temporal._Halfway(smooth), motion)
-    assert moved[10, 20] == smooth[10, 20] + 3 - 9
-
-
-def test_halfway():
-    plane = np.array([[0, 10, 20, 30, 255, 255, 0, 0]], np.uint8)
-    same, along, down, both = temporal._Halfway(plane).planes[:, :1, :8]
-    assert np.array_equal(same, plane) and np.array_equal(down, plane)
-    assert along.tolist() == [[4, 15, 12, 143, 255, 128, 0, 0]]
-    assert np.array_equal(both, along)
-    level = np.full((6, 5, 3), 0.25, np.float32)
-    assert np.allclose(temporal._Halfway(level).planes[3, :6, :5], 0.25)
-
-
-@pytest.mark.parametrize("turned", [False, True])  # as frames of a phone that is held upright are
-@pytest.mark.parametrize("channels", [(), (3,)])
-@pytest.mark.parametrize("step", [1, 2])
-def test_blocks_come_from_where_the_motion_leads(channels, step, turned):
-    rng = np.random.default_rng(3)
-    size, block = (37, 53), temporal._BLOCK
-    plane = rng.integers(0, 256, (*size, *channels), np.uint8)
-    if turned:
-        plane = np.rot90(np.rot90(plane, -1).copy())
-    motion = step * rng.integers(-9, 10, (5, 7, 2))
-    motion = temporal._inside(motion, size, block)
-    halfway = temporal._Halfway(plane)
-    moved = temporal._moved(halfway, motion)
-    for row, column in np.ndindex(5, 7):
-        down, along = motion[row, column]
-        top, left = row * block, column * block
-        found = moved[top : top + block, left : left + block]
-        y, x = top + (down >> 1), left + (along >> 1)
-        source = halfway.planes[2 * (down & 1) + (along & 1)]
-        assert np.array_equal(found, source[y : y + found.shape[0], x : x + found.shape[1]])
-
-
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 9), (31, 64), (33, 35), (70, 41)])
 def test_any_size(size):
     rng = np.random.default_rng(0)
@@ -179,8 +129,7 @@ def test_floating_point_frames():
     expected = blended(rainy, single)
     result = blended(rainy.astype(np.float32) / 255, single.astype(np.float32) / 255)
     assert result.dtype == np.float32
-    assert np.abs(result * 255 - expected).max() < 2.5  # half pixels are not rounded
-    assert np.abs(result * 255 - expected).mean() < 0.3
+    assert np.abs(result * 255 - expected).max() < 0.6
 
 
 def test_no_more_frames_are_held_than_are_needed():

@@ -511,3 +511,20 @@ def test_without_pyav():
     )
     assert re.search(r'UsageError: videos need PyAV: pip install "mspfn_tf\[video\]"', done.stderr)
     assert not os.path.exists("x.mp4")
+
+
+def test_without_opencv(tmp_path):
+    source = str(tmp_path / "clip.mp4")
+    write_video(source, moving_window(4))
+    script = (
+        "import sys; sys.modules['cv2'] = None\n"
+        "from mspfn_tf.video import restore_video\n"
+        "print(restore_video(lambda frame: frame, *sys.argv[1:3], temporal=False).frames)\n"
+        "restore_video(lambda frame: frame, *sys.argv[1:3], overwrite=True)"
+    )
+    target = str(tmp_path / "x.mp4")
+    command = [sys.executable, "-c", script, source, target]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=os.getcwd())
+    assert int(done.stdout) > 0
+    message = r'UsageError: cv2 is not installed \(.+\): pip install "mspfn_tf\[video\]"'
+    assert re.search(message, done.stderr)

@@ -71,8 +71,8 @@ def test_command(tmp_path, monkeypatch):
     arguments += ["--speed", "48x64", "--speed_frames", "3", "--update", str(page)]
     assert video.main([*arguments, "--output", str(tmp_path / "out.json")]) == 0
     (result,) = json.loads((tmp_path / "out.json").read_text())
-    assert len(result["measured"]) == 45 and result["speed"][0]["single"] > 0
-    assert page.read_text().count("| median of three |") == 15
+    assert len(result["measured"]) == 63 and result["speed"][0]["single"] > 0
+    assert page.read_text().count("| median of three |") == 21
     assert "`abababababab...`" in page.read_text()
     assert "| mspfn_mobile | litert | 64x48 |" in page.read_text()
     assert video.main([*arguments, "--output", str(tmp_path / "c.json"), "--clips", "0"]) == 0

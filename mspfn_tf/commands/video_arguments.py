@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.extras import require
 
 _FLAGS = {
     "codec": "--codec",
@@ -61,7 +62,8 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
 
     Raises:
         UsageError: a flag breaks its rule, there is no video that it could be for, one of the
-            containers or the encoder does not take what is asked for, or PyAV is not installed.
+            containers or the encoder does not take what is asked for, or PyAV or OpenCV is not
+            installed.
     """
     given = [flag for name, flag in _FLAGS.items() if getattr(args, name) is not None]
     suffixes = sorted({suffix.lower() for suffix in suffixes})
@@ -73,6 +75,9 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
     from mspfn_tf.video.writer import check_encoding
 
     check_part(args.start, args.duration)
+    temporal = args.temporal is not False
+    if temporal:
+        require("cv2", "video")
     options = dict(args.encoder or ())
     for suffix in suffixes:
         check_encoding(suffix, args.codec, args.crf, options)
@@ -82,7 +87,7 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
         "options": options,
         "start": args.start,
         "duration": args.duration,
-        "temporal": args.temporal is not False,
+        "temporal": temporal,
     }
 
 

@@ -1,7 +1,8 @@
 """Takes the rain out of videos, frame by frame with help of the frames around.
 
 Frames are streamed: memory does not grow with the length. Decoding, the network, and blending with
-encoding run in three threads. `reader` and `writer` do the files, `temporal` blends.
+encoding run in three threads. `reader` and `writer` do the files, `temporal` blends along the
+`motion` of the scene.
 """
 
 import os
@@ -19,7 +20,6 @@ from mspfn_tf.files import atomic_write
 from mspfn_tf.video.formats import check_video_target, is_video, video_target
 from mspfn_tf.video.frames import VideoFrame
 from mspfn_tf.video.reader import VideoReader
-from mspfn_tf.video.temporal import TemporalBlend
 from mspfn_tf.video.writer import VideoWriter
 
 __all__ = ["VideoReport", "is_video", "restore_video", "video_target"]
@@ -81,14 +81,15 @@ def restore_video(
         A `VideoReport`.
 
     Raises:
-        UsageError: PyAV is not installed, an argument breaks its rule, `source` is no video, is
-            damaged or cut off, or a file cannot be written.
+        UsageError: PyAV or OpenCV is not installed, an argument breaks its rule, `source` is no
+            video, is damaged or cut off, or a file cannot be written.
 
     Example:
 
         restore_video(mspfn_tf.Restorer("mspfn_nano"), "rain.mp4", "clean.mp4")
     """
     began, done = time.perf_counter(), 0
+    blend = _temporal_blend() if temporal else None
     files = [(target, 1)] + ([(comparison, 2)] if comparison is not None else [])
     for path, _ in files:
         check_video_target(path)
@@ -104,7 +105,7 @@ def restore_video(
 
         decoded = stack.enter_context(_Ahead(iter(reader)))
         restored = stack.enter_context(_Ahead(_restored(restorer, decoded)))
-        blended = _blended(restored) if temporal else restored
+        blended = restored if blend is None else _blended(restored, blend)
         for item in blended:
             if not isinstance(item, tuple):
                 for writer in writers:
@@ -131,9 +132,15 @@ def _restored(restorer, items):
             yield item
 
 
-def _blended(items):
+def _temporal_blend():
+    from mspfn_tf.video.temporal import TemporalBlend  # OpenCV, which nothing else here needs
+
+    return TemporalBlend()
+
+
+def _blended(items, blend):
     """Blends the frames; packets go on at once, and are sorted in where the file is written."""
-    blend, waiting = TemporalBlend(), deque()
+    waiting = deque()
     for item in items:
         if not isinstance(item, tuple):
             yield item
