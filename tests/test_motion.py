@@ -27,7 +27,7 @@ def told(one, other):
 
 
 def moved(found, size=SIZE):
-    displacements = found.displacements(size)
+    displacements = found.displacements(size, 2)
     assert displacements is not None
     return displacements
 
@@ -73,9 +73,9 @@ def test_noise_evens_out():
 
 def test_what_stands_still():
     frame = view(FIRST)
-    assert told(frame, frame).displacements(SIZE) is None
+    assert told(frame, frame).displacements(SIZE, 2) is None
     flat = np.full(SIZE, 90, np.uint8)
-    assert told(flat, flat).displacements(SIZE) is None
+    assert told(flat, flat).displacements(SIZE, 2) is None
 
 
 def test_what_moves_by_itself():

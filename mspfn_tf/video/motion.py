@@ -48,17 +48,18 @@ class Motion:
         square = np.linalg.inv(np.vstack([self.matrix, [0, 0, 1]]))
         return replace(self, matrix=square[:2], deviations=-self.deviations)
 
-    def displacements(self, size: tuple[int, int]) -> np.ndarray | None:
-        """By how much each pair of pixels by as many moved.
+    def displacements(self, size: tuple[int, int], factor: int) -> np.ndarray | None:
+        """By how much each square of `factor` pixels by as many moved.
 
         Args:
             size: (H, W) of the frame.
+            factor: int.
 
         Returns:
-            ``float32 [ceil(H / 2), ceil(W / 2), 2]`` (x, y), in pixels of the frame; None where
-            nothing moved.
+            ``float32 [ceil(H / factor), ceil(W / factor), 2]`` (x, y), in pixels of the frame; None
+            where nothing moved.
         """
-        y, x = (2 * np.arange(-(-side // 2)) + 0.5 for side in size)
+        y, x = (factor * np.arange(-(-side // factor)) + (factor - 1) / 2 for side in size)
         linear = (self.matrix - np.eye(2, 3)).astype(np.float32)
         moved = np.stack(
             [np.add.outer(row[1] * y + row[2], row[0] * x) for row in linear], axis=-1

@@ -36,6 +36,7 @@ _COLOUR_LIMIT = 200.0  # by which the colour of a single pixel may differ
 _FLOOR = 9.0  # error of a pixel that was not changed
 _DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
 _MISPLACED = 0.003  # share of the slopes' energy that is an error of what was moved
+_FINE = 1280  # frames with a longer side are compared at a quarter of their resolution, not half
 _DRY = 0.8  # energy of smoothed rain that differs between frames, below which it does not rain
 
 
@@ -46,8 +47,8 @@ class _Frame:
     derained: np.ndarray  # as pushed
     luma: np.ndarray  # float32 [H, W]
     spectra: np.ndarray | None  # of the windows, None for small frames
-    colours: np.ndarray  # float32 [H / 2, W / 2, 3]
-    rain: np.ndarray  # luma of what was taken out, float32 [H / 2, W / 2], as are the following
+    colours: np.ndarray  # float32 [h, w, 3], reduced by `_factor`
+    rain: np.ndarray  # luma of what was taken out, float32 [h, w], as are the following
     energy: np.ndarray  # of the rain around each pixel
     trust: np.ndarray
 
@@ -120,9 +121,9 @@ class TemporalBlend:
         first = self._pushed - len(self._frames)  # the number of the oldest frame that is held
         middle = self._frames[number - first]
         size = middle.luma.shape
-        # Luma is averaged as it is, colour at half the resolution, which is what videos have.
+        # Luma is averaged as it is, colour at a lower resolution, as videos have it: rain is gray.
         total = middle.trust.copy()
-        luma = _doubled(total, size) * middle.luma
+        luma = _enlarged(total, size) * middle.luma
         colours = total[..., None] * middle.colours
         for other in range(
             max(first, number - self.radius), min(self._pushed, number + self.radius + 1)
@@ -136,11 +137,11 @@ class TemporalBlend:
             cv2.accumulateProduct(their_colours, cv2.merge([share] * 3), colours)
             their_luma = neighbour.luma
             if moved is not None:
-                their_luma = _moved(their_luma, _doubled(moved, size))
-            cv2.accumulateProduct(their_luma, _doubled(share, size), luma)
+                their_luma = _moved(their_luma, _enlarged(moved, size))
+            cv2.accumulateProduct(their_luma, _enlarged(share, size), luma)
         for pair in [pair for pair in self._motions if min(pair) <= number - self.radius]:
             del self._motions[pair]
-        luma /= _doubled(total, size)
+        luma /= _enlarged(total, size)
         colours /= total[..., None]
         return _changed(middle, luma - middle.luma, colours - middle.colours)
 
@@ -154,13 +155,13 @@ class TemporalBlend:
             earlier, later = (middle, neighbour) if number < other else (neighbour, middle)
             self._motions[key] = motion(earlier.spectra, later.spectra, size)
         found = self._motions[key]
-        return (found if number < other else found.inverse()).displacements(size)
+        return (found if number < other else found.inverse()).displacements(size, _factor(size))
 
 
 def _prepared(rainy, derained):
     rainy, levels = _levels(rainy), _levels(derained)
-    luma, colours = _gray(levels), _halved(levels)
-    rain = _gray(_halved(rainy) - colours)
+    luma, colours = _gray(levels), _reduced(levels)
+    rain = _gray(_reduced(rainy) - colours)
     square = rain**2
     return _Frame(derained, luma, spectra(luma), colours, rain, _mean(square, 2), _trust(square))
 
@@ -170,10 +171,16 @@ def _levels(frame):
     return levels if frame.dtype == np.uint8 else 255 * levels
 
 
-def _halved(plane):
-    height, width = plane.shape[:2]
-    even = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+def _factor(size):
+    """By how much frames are reduced where they are compared."""
+    return 2 if max(size) <= _FINE else 4
+
+
+def _reduced(plane):
+    size, factor = plane.shape[:2], _factor(plane.shape[:2])
+    below, right = (-side % factor for side in size)
+    full = cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(full, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
 
 
 def _gray(colours):
@@ -187,25 +194,26 @@ def _moved(plane, displacements):
     return cv2.remap(plane, displacements, None, how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _doubled(plane, size):
-    """From ``[H / 2, W / 2, ...]`` to ``[H, W, ...]``, linear between pixels."""
-    height, width = plane.shape[:2]
-    return cv2.resize(plane, (2 * width, 2 * height))[: size[0], : size[1]]
+def _enlarged(plane, size):
+    """From what `_reduced` returns to ``[H, W, ...]``, linear between pixels."""
+    factor = _factor(size)
+    full = cv2.resize(plane, (factor * plane.shape[1], factor * plane.shape[0]))
+    return full[: size[0], : size[1]]
 
 
 def _seen(middle, neighbour, displacements):
     """What a neighbour shows of the scene in a frame.
 
     Returns:
-        Its colours ``[H / 2, W / 2, 3]``, and how much they count, before normalising.
+        Its colours ``[h, w, 3]``, and how much they count, before normalising.
     """
     colours, rain, misplaced, inside = neighbour.colours, neighbour.rain, 0, 1
     if displacements is not None:
-        halves = displacements / 2
-        colours, rain = _moved(colours, halves), _moved(rain, halves)
+        steps = displacements / _factor(middle.luma.shape)
+        colours, rain = _moved(colours, steps), _moved(rain, steps)
         misplaced = _MISPLACED / _DISTRUST * _slopes(_gray(middle.colours))
         nearest = cv2.INTER_NEAREST | cv2.WARP_RELATIVE_MAP  # 0 beyond the border
-        inside = cv2.remap(np.ones_like(rain), halves, None, nearest)
+        inside = cv2.remap(np.ones_like(rain), steps, None, nearest)
     changed = colours - middle.colours
     difference = _gray(changed)
     energy = rain**2
@@ -243,9 +251,9 @@ def _mean(plane, radius):
 
 
 def _changed(frame, luma, colours):
-    """A frame whose luma ``[H, W]`` and whose colours ``[H / 2, W / 2, 3]`` change by so much."""
-    luma = luma - _doubled(_gray(colours), luma.shape)
-    change = cv2.add(_doubled(colours, luma.shape), cv2.merge([luma] * 3))
+    """A frame whose luma ``[H, W]`` and whose colours ``[h, w, 3]`` change by so much."""
+    luma = luma - _enlarged(_gray(colours), luma.shape)
+    change = cv2.add(_enlarged(colours, luma.shape), cv2.merge([luma] * 3))
     if frame.derained.dtype == np.uint8:
         # Rounded, and no less than 0 nor more than 255.
         return cv2.add(frame.derained, change, dtype=cv2.CV_8U)
