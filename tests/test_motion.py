@@ -10,13 +10,14 @@ from mspfn_tf.video.motion import motion, spectra
 SIZE = (200, 260)
 
 
-def scene():
-    return Image.fromarray(draw_scene(np.random.default_rng(2), (260, 340)))
+def scene(size):
+    height, width = size
+    return Image.fromarray(draw_scene(np.random.default_rng(2), (height + 60, width + 80)))
 
 
 def view(matrix, size=SIZE):
     """``uint8 [H, W]``: what a camera sees whose pixel (x, y) is at ``matrix @ (x, y, 1)``."""
-    shown = scene().transform(size[::-1], Image.Transform.AFFINE, np.ravel(matrix), 3)
+    shown = scene(size).transform(size[::-1], Image.Transform.AFFINE, np.ravel(matrix), 3)
     return np.asarray(shown.convert("L"))
 
 
@@ -79,11 +80,14 @@ def test_what_stands_still():
 
 
 def test_what_moves_by_itself():
-    one, other = view(FIRST), view(FIRST).copy()
-    other[:, :130] = view([[1, 0, 36], [0, 1, 30]])[:, :130]  # the left half goes 4 pixels right
-    found = moved(told(one, other))
-    assert np.abs(np.median(found[:, :40], (0, 1)) - [4, 0]).max() < 0.3
-    assert np.abs(np.median(found[:, 90:], (0, 1))).max() < 0.3
+    size = (480, 400)
+    one, other = view(FIRST, size), view(FIRST, size).copy()
+    other[160:320] = view([[1, 0, 34], [0, 1, 30]], size)[160:320]  # a band goes 6 pixels right
+    found = told(one, other)
+    for displacements, sign in ((moved(found, size), 1), (moved(found.inverse(), size), -1)):
+        assert np.abs(np.median(displacements[110:130], (0, 1)) - [6 * sign, 0]).max() < 0.5
+        for still in (displacements[:50], displacements[190:]):
+            assert np.abs(np.median(still, (0, 1))).max() < 0.5
 
 
 @pytest.mark.parametrize("size", [(33, 64), (34, 400), (71, 1001), (1100, 67)])

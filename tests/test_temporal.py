@@ -6,6 +6,7 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
+from mspfn_tf.video import temporal
 from mspfn_tf.video.temporal import TemporalBlend
 from tests.video_clips import moving_window, rained_on
 
@@ -74,6 +75,27 @@ def test_what_is_there_for_one_frame_only_is_kept_in_heavy_rain():
     single = badly_derained(rainy, clean)
     thing = np.s_[3:4, 34:86, 54:106]
     assert psnr(clean[thing], blended(rainy, single)[thing]) > psnr(clean[thing], single[thing])
+
+
+def test_frames_before_and_after_help():
+    clean = moving_window(6, (120, 160), (2, 5))
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    result = blended(rainy, single)
+    for end in (np.s_[:1], np.s_[-1:]):
+        assert psnr(clean[end], result[end]) > psnr(clean[end], single[end]) + 3
+
+
+def test_nothing_is_seen_beyond_the_border():
+    frame = moving_window(1, (64, 80))[0]
+    prepared = temporal._prepared(frame, frame)
+    moved = np.full((32, 40, 2), 20, np.float32)
+    _, share = temporal._seen(prepared, prepared, moved)
+    assert not share[:, 31:].any() and not share[23:].any()
+    frame[:] = 90
+    prepared = temporal._prepared(frame + np.eye(64, 80, dtype=np.uint8)[..., None] * 90, frame)
+    _, share = temporal._seen(prepared, temporal._prepared(frame, frame), moved)
+    assert share[:22, :30].all() and not share[:, 31:].any() and not share[23:].any()
 
 
 def test_what_moves_through_the_scene_leaves_no_ghost():
