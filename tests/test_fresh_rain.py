@@ -112,6 +112,24 @@ def test_bars_repeat_over_a_part_of_the_patch():
     assert np.mean(np.array(levels) > 110) > 0.4 and np.mean(np.array(levels) < 90) > 0.1
 
 
+def test_some_bars_cross():
+    """A lattice has lines in two directions at a right angle, bars in one."""
+    gray = np.full((96, 96, 3), 100, np.uint8)
+
+    def directions(picture):
+        spectrum = np.abs(np.fft.fft2(picture.mean(-1) - picture.mean())) ** 2
+        y, x = (np.fft.fftfreq(96)[:, None], np.fft.fftfreq(96)[None])
+        angle = np.floor(np.mod(np.arctan2(y, x), np.pi) / np.pi * 18).astype(int) % 18
+        energy = np.bincount(angle.ravel(), spectrum.ravel(), 18)
+        energy = energy + np.roll(energy, 1)  # two neighbours: a row may lie between them
+        return np.minimum(energy, np.roll(energy, 9)).max() / max(energy.max(), 1.0)
+
+    crossing = [
+        directions(draw_bars(gray, np.random.default_rng(seed))) > 0.3 for seed in range(90)
+    ]
+    assert 0.22 < np.mean(crossing) < 0.5
+
+
 def test_rows_see_different_rain():
     class Same(Pairs):
         def __getitem__(self, index):

@@ -6,12 +6,13 @@ import numpy as np
 
 
 def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A clean patch with one or two rows of parallel bars in front of it.
+    """A clean patch with one or two rows of parallel bars, or lattices, in front of it.
 
     Fences, blinds and railings are long, straight, bright and thin, as streaks are, but regular and
     continuous. Networks that saw few of them take them for rain; with such patches they learn what
     tells them apart. Bars have one colour, soft edges, and a period of 4 to 64 pixels that grows
-    towards one side as in perspective; they fill the patch or a part of it.
+    towards one side as in perspective; they fill the patch or a part of it. In a third of the rows
+    others like them cross at a right angle: nets, window bars, wire mesh.
 
     Args:
         clean: `uint8 [S, S, 3]`.
@@ -28,25 +29,32 @@ def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _bars(size, rng):
-    """Opacity of a row of bars, `float32 [size, size]` in [0, 1]."""
+    """Opacity of a row of bars or of a lattice, `float32 [size, size]` in [0, 1]."""
     lean = 0 if rng.random() < 0.5 else math.pi / 2 * rng.integers(2)
     angle = lean + (rng.normal(0, 0.06) if rng.random() < 0.6 else rng.uniform(-0.8, 0.8))
     rows, columns = np.meshgrid(*[np.arange(size, dtype=np.float32) - size / 2] * 2, indexing="ij")
-    along = math.cos(angle) * rows - math.sin(angle) * columns
-    across = math.cos(angle) * columns + math.sin(angle) * rows
     period = math.exp(rng.uniform(math.log(4), math.log(64)))
-    nearer = 1 + rng.uniform(-0.6, 0.6) * along / size * (rng.random() < 0.5)
-    phase = (across / nearer / period + rng.random()) % 1
-    # Distance to the middle of the nearest bar, and half a bar's width, in pixels.
-    distance = np.abs(phase - 0.5) * period * nearer
-    half = max(0.5, rng.uniform(0.08, 0.35) * period) * nearer
-    edge = rng.uniform(0.7, 2.0)
-    cover = np.clip((half - distance) / edge + 0.5, 0, 1)
+    half, edge = rng.uniform(0.08, 0.35), rng.uniform(0.7, 2.0)
+    cover = _row(rows, columns, angle, period, half, edge, rng)
+    if rng.random() < 1 / 3:
+        angle += math.pi / 2 + rng.normal(0, 0.03)
+        period *= math.exp(rng.uniform(-0.25, 0.25))
+        cover = np.maximum(cover, _row(rows, columns, angle, period, half, edge, rng))
     if rng.random() < 0.5:  # one side of a line only
         turn = rng.uniform(0, 2 * math.pi)
         side = math.cos(turn) * rows + math.sin(turn) * columns - rng.uniform(-0.3, 0.3) * size
         cover *= np.clip(side + 0.5, 0, 1)
     return np.float32(rng.uniform(0.6, 1.0)) * cover.astype(np.float32)
+
+
+def _row(rows, columns, angle, period, half, edge, rng):
+    """Opacity of bars whose width is twice `half` periods, with edges of `edge` pixels."""
+    along = math.cos(angle) * rows - math.sin(angle) * columns
+    across = math.cos(angle) * columns + math.sin(angle) * rows
+    nearer = 1 + rng.uniform(-0.6, 0.6) * along / len(rows) * (rng.random() < 0.5)
+    phase = (across / nearer / period + rng.random()) % 1
+    distance = np.abs(phase - 0.5) * period * nearer  # to the middle of the nearest bar, in pixels
+    return np.clip((max(0.5, half * period) * nearer - distance) / edge + 0.5, 0, 1)
 
 
 def _colour(clean, rng):
