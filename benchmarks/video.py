@@ -76,20 +76,15 @@ def views(motion, frames, size):
 
 def clean_clip(photograph, motion, frames, size):
     """Frames ``uint8 [frames, H, W, 3]`` of a window of `size` (H, W) over a photograph."""
-    height, width = size
-    right, down, *_ = MOTIONS[motion]
-    left = max(0.0, (photograph.shape[1] - width - right * frames) / 2)
-    top = max(0.0, (photograph.shape[0] - height - down * frames) / 2)
-    if left + right * frames + width > photograph.shape[1] or (
-        top + down * frames + height > photograph.shape[0]
-    ):
+    matrices = _placed(photograph.shape[:2], motion, frames, size)
+    if matrices is None:
         raise UsageError(
-            f"a window of {width}x{height} cannot move over {photograph.shape[1]}x"
+            f"a window of {size[1]}x{size[0]} cannot move over {photograph.shape[1]}x"
             f"{photograph.shape[0]} pixels for {frames} frames: choose less of either"
         )
+    height, width = size
     image, clip = Image.fromarray(photograph), []
-    for number, matrix in enumerate(views(motion, frames, size)):
-        matrix[:2, 2] += (left, top)
+    for number, matrix in enumerate(matrices):
         frame = np.array(_seen(image, matrix, size))
         if motion in OBJECTS:
             side = height // 3
@@ -98,6 +93,18 @@ def clean_clip(photograph, motion, frames, size):
             frame[side : 2 * side, start : start + side] = photograph[:side, -side:]
         clip.append(frame)
     return np.stack(clip)
+
+
+def _placed(photograph, motion, frames, size):
+    """The views, on the middle of a photograph of so many pixels (H, W); None if they leave it."""
+    matrices = np.stack(views(motion, frames, size))
+    corners = np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]])
+    seen = (matrices @ corners)[:, :2]
+    first, last = seen.min((0, 2)), seen.max((0, 2))
+    if (last - first > photograph[::-1]).any():
+        return None
+    matrices[:, :2, 2] += np.floor((np.array(photograph[::-1]) - first - last) / 2)
+    return matrices
 
 
 def _seen(image, matrix, size):
@@ -354,13 +361,12 @@ def main(argv=None):
 
 def _photographs(folder, count, size, frames):
     """As many large enough photographs of a folder, evenly chosen."""
-    right = max(abs(motion[0]) for motion in MOTIONS.values()) * frames
-    down = max(abs(motion[1]) for motion in MOTIONS.values()) * frames
     fitting = []
     for path in find_images(folder):
         with Image.open(path) as image:
-            if image.width >= size[1] + right and image.height >= size[0] + down:
-                fitting.append(path)
+            photograph = (image.height, image.width)
+        if all(_placed(photograph, motion, frames, size) is not None for motion in MOTIONS):
+            fitting.append(path)
     if len(fitting) < count:
         raise UsageError(f"{folder} holds {len(fitting)} photographs that are large enough")
     step = len(fitting) / count

@@ -6,6 +6,7 @@ from PIL import Image
 
 from benchmarks import video
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
+from mspfn_tf.errors import UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +25,16 @@ def test_the_truth_does_not_flicker(scene, motion):
     worse = clean.copy()
     worse[::2] = np.minimum(worse[::2], 205) + 50
     assert video.flicker(clean, worse, motion) > 20
+
+
+def test_windows_stay_on_the_photograph(scene):
+    lit = np.clip(scene, 60, 200)
+    for motion in video.MOTIONS:
+        assert video.clean_clip(lit, motion, 9, (96, 128)).min() > 0, motion  # nothing is filled in
+    still = video.clean_clip(lit, "static", 2, (96, 128))
+    assert np.array_equal(still[0], lit[27:123, 41:169])  # whole pixels
+    with pytest.raises(UsageError, match="window of 205x146 cannot move over 210x150 pixels"):
+        video.clean_clip(scene, "turning", 9, (146, 205))
 
 
 def test_what_sticks_to_the_scene_does_not_flicker(scene):
