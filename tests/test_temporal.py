@@ -86,6 +86,16 @@ def test_frames_before_and_after_help():
         assert psnr(clean[end], result[end]) > psnr(clean[end], single[end]) + 3
 
 
+def test_large_frames():
+    clean = moving_window(5, (90, 1301), (1, 3))
+    rainy = rained_on(clean)
+    single = badly_derained(rainy, clean)
+    result = blended(rainy, single)
+    assert temporal._prepared(rainy[0], single[0]).rain.shape == (23, 326)
+    assert psnr(clean, result) > psnr(clean, single) + 2
+    assert flicker(clean, result, (1, 3)) < 0.5 * flicker(clean, single, (1, 3))
+
+
 def test_nothing_is_seen_beyond_the_border():
     frame = moving_window(1, (64, 80))[0]
     prepared = temporal._prepared(frame, frame)

@@ -7,7 +7,6 @@ evens that out. Windows that do not match along it (what passes by, what is near
 their own.
 """
 
-import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,8 +121,8 @@ def motion(earlier: np.ndarray, later: np.ndarray, size: tuple[int, int]) -> Mot
     return Motion(matrix, np.ascontiguousarray(apart[..., ::-1], np.float32), (ys, xs))
 
 
-@functools.cache
 def _reduced(size):
+    """The size to which frames are reduced to tell their motion."""
     factor = 2
     while max(size) > factor * _LONGEST:
         factor *= 2

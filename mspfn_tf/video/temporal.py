@@ -25,6 +25,7 @@ cv2 = require("cv2", "video")
 
 RADIUS = 3
 """Frames looked at before and after each one."""
+_FINE = 1280  # frames with a longer side are compared at a quarter of their resolution, not half
 # Energies are squares of levels of 255.
 _NOISE = 16.0  # by which derained frames differ where there was no rain
 _TOLERANCE = 4.0  # share of the removed rain's energy by which they may differ where there was
@@ -36,7 +37,6 @@ _COLOUR_LIMIT = 200.0  # by which the colour of a single pixel may differ
 _FLOOR = 9.0  # error of a pixel that was not changed
 _DISTRUST = 0.5  # share of the removed rain's energy that is left as an error
 _MISPLACED = 0.003  # share of the slopes' energy that is an error of what was moved
-_FINE = 1280  # frames with a longer side are compared at a quarter of their resolution, not half
 _DRY = 0.8  # energy of smoothed rain that differs between frames, below which it does not rain
 
 
