@@ -12,7 +12,8 @@ def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     continuous. Networks that saw few of them take them for rain; with such patches they learn what
     tells them apart. Bars have one colour, soft edges, and a period of 4 to 64 pixels that grows
     towards one side as in perspective; they fill the patch or a part of it. In a third of the rows
-    others like them cross at a right angle: nets, window bars, wire mesh.
+    others like them cross at a right angle: nets, window bars, wire mesh, which lean in any
+    direction. Three in ten stand before a ground that is darker than the patch was.
 
     Args:
         clean: `uint8 [S, S, 3]`.
@@ -22,6 +23,8 @@ def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         `uint8 [S, S, 3]`, another array.
     """
     picture = clean.astype(np.float32)
+    if rng.random() < 0.3:
+        picture *= rng.uniform(0.03, 0.6)
     for _ in range(1 + (rng.random() < 0.3)):
         cover = _bars(clean.shape[0], rng)[..., None]
         picture += cover * (_colour(clean, rng) - picture)
@@ -30,13 +33,17 @@ def draw_bars(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _bars(size, rng):
     """Opacity of a row of bars or of a lattice, `float32 [size, size]` in [0, 1]."""
+    lattice = rng.random() < 1 / 3
     lean = 0 if rng.random() < 0.5 else math.pi / 2 * rng.integers(2)
-    angle = lean + (rng.normal(0, 0.06) if rng.random() < 0.6 else rng.uniform(-0.8, 0.8))
+    upright = rng.random() < (0.3 if lattice else 0.6)
+    angle = lean + (rng.normal(0, 0.06) if upright else rng.uniform(-0.8, 0.8))
     rows, columns = np.meshgrid(*[np.arange(size, dtype=np.float32) - size / 2] * 2, indexing="ij")
     period = math.exp(rng.uniform(math.log(4), math.log(64)))
     half, edge = rng.uniform(0.08, 0.35), rng.uniform(0.7, 2.0)
+    if lattice:  # of thin wires, as most are
+        half *= rng.uniform(0.4, 1)
     cover = _row(rows, columns, angle, period, half, edge, rng)
-    if rng.random() < 1 / 3:
+    if lattice:
         angle += math.pi / 2 + rng.normal(0, 0.03)
         period *= math.exp(rng.uniform(-0.25, 0.25))
         cover = np.maximum(cover, _row(rows, columns, angle, period, half, edge, rng))
