@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError, naming_flags
 from mspfn_tf.quiet import quiet_tensorflow
-from mspfn_tf.terminal import say
+from mspfn_tf.terminal import open_closed_streams, say
 
 VERBS = (
     "restore",
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process' own) and returns its exit status."""
     name = "mspfn"
+    open_closed_streams()
     try:
         arguments = build_parser().parse_args(argv)
         name = f"mspfn {arguments.verb}"

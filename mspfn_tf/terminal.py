@@ -16,6 +16,19 @@ def printable(text: object, encoding: str | None = "utf-8") -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def open_closed_streams() -> None:
+    """Gives a process that was started without standard streams, as some daemons are, silent ones.
+
+    Else the next file that it opens would take their place, and get what libraries print there.
+    `sys.__stdin__`, `sys.__stdout__` and `sys.__stderr__` still tell which were closed.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:  # the lowest number that is free
+                pass
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 it stays open
+
+
 def say(text: object, file: TextIO | None = None) -> None:
     """Prints one line, made `printable`, to `file` (default: standard output).
 

@@ -197,6 +197,51 @@ def test_palettes_become_rgb_with_their_transparency(tmp_path, rgb):
     np.testing.assert_array_equal(seen_through.alpha, expected)
 
 
+@pytest.mark.parametrize("dtype, range_", [("uint8", 1), ("uint16", 257)])
+def test_a_fourth_channel_is_alpha_only_if_it_says_so(tmp_path, rgb, dtype, range_):
+    samples = np.concatenate([rgb, rgb[..., :1]], axis=-1).astype(dtype) * range_
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=["unspecified"])
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.alpha is None and picture.metadata.dropped
+    np.testing.assert_array_equal(picture.rgb, samples[..., :3])
+    tifffile.imwrite(tmp_path / "b.tif", samples, photometric="rgb", extrasamples=["unassalpha"])
+    picture = read_picture(tmp_path / "b.tif")
+    np.testing.assert_array_equal(picture.alpha, samples[..., 3])
+    assert not picture.metadata.dropped
+
+
+@pytest.mark.parametrize("kind", ["planar", "inverted"])
+def test_gray_with_alpha_in_every_layout_of_tiff(tmp_path, rgb, kind):
+    samples = np.ascontiguousarray(rgb[..., :2])
+    stored, options = samples.copy(), {"photometric": "minisblack"}
+    if kind == "planar":
+        stored, options["planarconfig"] = np.moveaxis(samples, -1, 0), "separate"
+    else:
+        stored[..., 0], options["photometric"] = 255 - samples[..., 0], "miniswhite"
+    tifffile.imwrite(tmp_path / "a.tif", stored, extrasamples=["unassalpha"], **options)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.gray
+    np.testing.assert_array_equal(picture.rgb, samples[..., :1].repeat(3, -1))
+    np.testing.assert_array_equal(picture.alpha, samples[..., 1])
+
+
+@pytest.mark.parametrize("target", ["b.webp", "b.gif", "b.avif", "b.tif"])
+def test_the_hidden_first_picture_of_an_animated_png_is_no_frame(tmp_path, target):
+    moving(tmp_path, "a.png", default_image=True, duration=[100, 100])
+    header = read_header(tmp_path / "a.png")
+    assert header.frames == 3 and header.default_image
+    frames = read_pictures(tmp_path / "a.png")
+    write_pictures(tmp_path / target, frames, 3, header.loop, header.default_image)
+    again = list(read_pictures(tmp_path / target))
+    assert [round(frame.rgb.mean() / 60) for frame in again] == [2, 3]
+
+
+def test_avif_says_that_it_is_played_for_ever(tmp_path):
+    frames = list(read_pictures(moving(tmp_path, "a.gif", duration=100)))
+    with pytest.warns(UserWarning, match="b.avif: '.avif' files are played for ever, not 1 times"):
+        write_pictures(tmp_path / "b.avif", frames, 3, 1)
+
+
 @pytest.mark.parametrize("channels", [3, 4, 5])
 def test_extra_channels_of_tiff_are_left_behind_and_said(tmp_path, rgb, channels):
     samples = np.concatenate([rgb, rgb], axis=-1)[..., :channels]

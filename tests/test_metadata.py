@@ -148,6 +148,49 @@ def test_a_gray_picture_in_an_rgb_profile(tmp_path, ramp):
         assert image.mode == "RGB" and profile_space(image.info["icc_profile"]) == "RGB"
 
 
+def test_a_profile_is_srgb_by_what_it_does():
+    """Not by its name: there are "linear sRGB" ones, and sRGB of other names."""
+    assert is_srgb(SRGB) and is_srgb(SRGB.replace(b"sRGB", b"none"))
+    assert is_srgb(SRGB.replace("sRGB".encode("utf-16-be"), "none".encode("utf-16-be")))
+    linear = icc_profile("RGB").replace(b"of a test", b"sRGB lin.")
+    assert b"sRGB lin." in linear and not is_srgb(linear)
+    assert not is_srgb(icc_profile("GRAY")) and not is_srgb(b"damaged")
+
+
+def test_chromaticities_of_png_are_kept(tmp_path, ramp):
+    numbers = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"cHRM", struct.pack(">8I", *(round(number * 100_000) for number in numbers)))
+    Image.fromarray(ramp).save(tmp_path / "a.png", pnginfo=chunks)
+    with passed_on(tmp_path / "a.png", tmp_path / "b.png") as image:
+        assert image.info["chromaticity"] == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(
+    "primaries, transfer, told", [(9, 16, True), (12, 13, True), (1, 13, False)]
+)
+def test_colours_that_are_taken_for_srgb_are_said(tmp_path, ramp, primaries, transfer, told):
+    Image.fromarray(ramp).save(tmp_path / "a.avif")
+    data = (tmp_path / "a.avif").read_bytes()
+    place = data.index(b"colrnclx") + 8
+    tags = struct.pack(">HH", primaries, transfer)
+    (tmp_path / "a.avif").write_bytes(data[:place] + tags + data[place + 4 :])
+    dropped = read_picture(tmp_path / "a.avif").metadata.dropped
+    assert any(f"primaries {primaries}, transfer {transfer}" in words for words in dropped) == told
+
+
+def test_names_of_documents_and_pages_are_kept(tmp_path, ramp):
+    exif = Image.Exif()
+    exif[ExifTags.Base.DocumentName], exif[ExifTags.Base.PageName] = "survey", "seven"
+    Image.fromarray(ramp).save(tmp_path / "a.jpg", exif=exif)
+    with passed_on(tmp_path / "a.jpg", tmp_path / "b.jpg") as image:
+        kept = image.getexif()
+        assert (kept[ExifTags.Base.DocumentName], kept[ExifTags.Base.PageName]) == (
+            "survey",
+            "seven",
+        )
+
+
 @pytest.mark.parametrize("target", [".bmp", ".gif", ".jxl"])
 def test_formats_without_profiles_get_srgb_pixels(tmp_path, ramp, target):
     if target == ".jxl":

@@ -348,9 +348,47 @@ def test_standard_input_and_output(tmp_path, photos, model, monkeypatch, capsysb
     assert run("-", "--output", "-", "--model", model) == 1
     written = capsysbinary.readouterr()
     assert written.out == b"" and b"standard input: not a picture" in written.err
-    for wrong in (["-", photos / "a.png"], [photos], ["-", "--compare"]):
+    for wrong in (["-", photos / "a.png"], [photos], ["-", "--compare"], []):
         with pytest.raises(UsageError):
             run(*wrong, "--output", "-", "--model", model)
+
+
+def test_warnings_call_standard_input_by_its_name(tmp_path, model, monkeypatch, capsysbinary):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", exif=b"Exif\0\0nonsense")
+
+    class Standard:
+        buffer = io.BytesIO(file.getvalue())
+
+    monkeypatch.setattr(sys, "stdin", Standard)
+    assert run("-", "--output", "-", "--model", model) == 0
+    written = capsysbinary.readouterr().err
+    assert b"warning: standard input: its EXIF block is damaged" in written
+    assert b"/tmp" not in written
+
+
+@pytest.mark.parametrize(
+    "closed, inputs, status, message",
+    [
+        ("2>&-", "a.png --output b.png", 0, b""),
+        (">&- 2>&-", "a.png --output b.png", 0, b""),
+        (">&-", "a.png --output -", 2, b"standard output is closed"),
+        ("<&-", "- --output b.png", 2, b"standard input is closed"),
+    ],
+)
+def test_closed_standard_streams(tmp_path, model, closed, inputs, status, message):
+    """As daemons start commands: files must not take the streams' places."""
+    write_picture(tmp_path / "a.png", np.full((8, 8, 3), 50, np.uint8))
+    command = f'"{sys.executable}" -m mspfn_tf restore {inputs} --model "{model}" {closed}'
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == status and message in done.stderr
+    if status == 0:
+        np.testing.assert_array_equal(read_rgb(tmp_path / "b.png"), 25)
+
+
+def test_a_dataset_is_too_much_for_standard_output(model):
+    with pytest.raises(UsageError, match="a dataset has many pictures, standard output is one"):
+        run("--dataset", "x", "--split", "test", "--data_dir", "d", "--output", "-")
 
 
 def test_the_limit_of_pixels(tmp_path, photos, model, capsys):

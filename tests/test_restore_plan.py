@@ -159,6 +159,23 @@ def test_what_is_complete_is_left_alone(tmp_path, tree):
     assert len(planned.jobs) == 3  # no comparison is there
 
 
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_a_folder_in_the_place_of_a_file_is_found_before_the_work(tmp_path, tree, how):
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    (tmp_path / "out" / "a.png" / "b").write_text("kept")
+    write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"a.png is a folder, where a file is to be written"):
+        plan([tmp_path / "a.png"], tmp_path / "out", **{how: True})
+
+
+def test_names_that_no_file_system_takes(tmp_path, tree):
+    write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UsageError, match="a name of more than 255 bytes"):
+        plan([tmp_path / "a.png"], tmp_path / f"{'x' * 300}.png")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        plan([tmp_path / f"{'x' * 300}.png"], tmp_path / "b.png")
+
+
 def test_shards_are_a_partition_that_other_files_do_not_change(tmp_path, tree):
     names = [f"in/{number:02}.png" for number in range(40)]
     tree(*names[:30])

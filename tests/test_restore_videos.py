@@ -73,6 +73,13 @@ def test_folder_of_videos_and_pictures(tmp_path, folder, model, capsys):
     assert "0 restored, 3 skipped" in capsys.readouterr().out
 
 
+def test_the_content_tells_what_is_a_video(tmp_path, folder, model):
+    (folder / "clip.mp4").rename(tmp_path / "rain.jpg")
+    assert run(tmp_path / "rain.jpg", "--output", tmp_path / "out", "--model", model) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rain.mkv"]
+    assert run(tmp_path / "rain.jpg", "--output", tmp_path / "a.mp4", "--model", model) == 0
+
+
 def test_flags(tmp_path, folder, model):
     clip = folder / "clip.mp4"
     base = (clip, "--model", model, "--output")

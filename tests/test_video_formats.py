@@ -1,11 +1,28 @@
+import os
+
 import pytest
 from PIL import Image
 
-from mspfn_tf.video import is_video
+from mspfn_tf.video import is_video, video_target
 
 pytest.importorskip("av")
 
 from tests.video_clips import moving_window, write_video  # noqa: E402
+
+
+def test_what_is_no_file_is_no_video(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    assert not is_video(tmp_path / "pipe") and not is_video(tmp_path / "none")
+
+
+def test_names_of_videos(tmp_path):
+    for name, target in (
+        ("a.mp4", "a.mp4"),
+        ("a.avi", "a.mkv"),
+        ("trip.2024", "trip.2024.mkv"),
+        ("a", "a.mkv"),
+    ):
+        assert video_target(name).name == target
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -114,24 +115,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        _show_warnings_plainly()
+        hidden = []
+        _show_warnings_plainly(hidden)
         if args.limit_pixels is not None:
             stack.enter_context(_pixel_limit(args.limit_pixels))
         if args.dataset is None and _STANDARD in (*args.inputs, args.output):
-            return _run_standard(args, stack)
-        inputs, hidden = _inputs(args, stack)
+            return _run_standard(args, stack, hidden)
+        inputs = _inputs(args, stack, hidden)
         return _run(args, inputs, args.output, sys.stdout, hidden)
 
 
-def _inputs(args, stack):
-    """What to restore, and what to call temporary files among it."""
+def _inputs(args, stack, hidden):
+    """What to restore; adds to `hidden` what to call temporary files among it."""
     if args.dataset is None:
         for option in ("split", "data_dir"):
             if getattr(args, option) is not None:
                 raise UsageError(f"--{option} goes with --dataset")
         if not args.inputs:
             raise UsageError("name pictures or folders to restore, or a --dataset")
-        return args.inputs, None
+        return args.inputs
+    if args.output == _STANDARD:
+        raise UsageError("a dataset has many pictures, standard output is one: name a folder")
     if args.inputs:
         raise UsageError("--dataset takes the place of INPUT: give one of them")
     for option in ("split", "data_dir"):
@@ -142,13 +146,14 @@ def _inputs(args, stack):
     examples = Examples(args.dataset, args.split, args.data_dir, paired=False)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mspfn-"))
     picture_files(examples, folder)
-    return [folder], [(folder, f"{args.dataset}/{args.split}")]
+    hidden.append((folder, f"{args.dataset}/{args.split}"))
+    return [folder]
 
 
-def _run(args, inputs, output, report, hidden=None):
+def _run(args, inputs, output, report, hidden):
     """Plans and restores; lines about what went well go to `report`.
 
-    `hidden` is the folder whose paths are called standard input and output.
+    `hidden` says what temporary files are called: (path, name).
     """
     from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
     from mspfn_tf.restoring.plan import plan
@@ -250,8 +255,7 @@ class _Progress:
             self._bar.update(0)
 
     def say(self, line, file):
-        for path, name in self._hidden or ():
-            line = line.replace(path, name)
+        line = _named(line, self._hidden)
         if self._bar is None:
             say(line, file)
         else:
@@ -268,15 +272,24 @@ class _Progress:
             self._bar.close()
 
 
-def _run_standard(args, stack):
+def _named(line, hidden):
+    for path, name in hidden:
+        line = line.replace(path, name)
+    return line
+
+
+def _run_standard(args, stack, hidden):
     """Restores standard input, or writes to standard output, by way of a temporary folder."""
-    if len(args.inputs) > 1 or Path(args.inputs[0]).is_dir():
+    if len(args.inputs) != 1 or os.path.isdir(args.inputs[0]):
         raise UsageError("- takes the place of one file: give one input and one output")
     to_output = args.output == _STANDARD
     if to_output and args.compare:
         raise UsageError("--compare writes two files, standard output is one")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    hidden, source = [], args.inputs[0]
+    source = args.inputs[0]
+    for used, name in ((source == _STANDARD, "stdin"), (to_output, "stdout")):
+        if used and getattr(sys, f"__{name}__") is None:
+            raise UsageError(f"standard {name.removeprefix('std')}put is closed")
     if source == _STANDARD:
         source = folder / "input"
         with writing(source), open(source, "wb") as file:
@@ -284,10 +297,10 @@ def _run_standard(args, stack):
         hidden.append((str(source), "standard input"))
     target = args.output
     if to_output:
-        target = folder / f"output{args.format or _suffix_for(source)}"
+        target = folder / f"output{_suffix_for(source, args.format)}"
         hidden.append((str(target), "standard output"))
     elif args.format and not Path(target).suffix:
-        target = Path(target, f"input{args.format}")
+        target = Path(target, f"input{_suffix_for(source, args.format)}")
     status = _run(args, [source], target, sys.stderr if to_output else sys.stdout, hidden)
     if to_output and status == 0:
         try:
@@ -302,15 +315,16 @@ def _run_standard(args, stack):
     return status
 
 
-def _suffix_for(source):
+def _suffix_for(source, wanted):
+    """Of the result: `wanted` is for pictures alone."""
     from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, suffix_of
     from mspfn_tf.video.formats import is_video, video_target
 
     suffix = Path(source).suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
-        return suffix
     if is_video(source):
         return video_target(source).suffix
+    if wanted or suffix in PICTURE_SUFFIXES:
+        return wanted or suffix
     return suffix_of(kind_of(source)) or ".png"
 
 
@@ -366,7 +380,7 @@ def _pixel_limit(pixels):
         limit_pixels(before)
 
 
-def _show_warnings_plainly():
+def _show_warnings_plainly(hidden):
     """Warnings become lines that name the file at work."""
     from PIL import Image
 
@@ -380,7 +394,7 @@ def _show_warnings_plainly():
     def tell(message):
         source = current_source()
         named = message if source is None or source in message else f"{source}: {message}"
-        say(f"mspfn restore: warning: {named}", sys.stderr)
+        say(f"mspfn restore: warning: {_named(named, hidden)}", sys.stderr)
 
     def show(message, category, filename, lineno, file=None, line=None):
         tell(str(message))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 DECODER_ERRORS = (
@@ -36,12 +37,14 @@ PROFILE_FORMATS = ("AVIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 # The first EXIF directory mixes what describes the picture with what describes its layout in the
 # file it came from. Tags up to 1000 are kept only if they are among these.
 _DESCRIPTIVE_TAGS = (
+    ExifTags.Base.DocumentName,
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
     ExifTags.Base.XResolution,
     ExifTags.Base.YResolution,
     ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.PageName,
     ExifTags.Base.Software,
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
@@ -54,6 +57,9 @@ _IPTC_RESOURCE = 0x0404
 _INCH, _CENTIMETRE = 2, 3  # units of a resolution
 _JPEG_MARKER_BYTES = 65_533
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_HEIF_HEAD = 65_536  # bytes in which HEIC and AVIF files describe their pictures
+# Numbers of ITU-T H.273: BT.709 and not told; the transfers of BT.709, BT.601, sRGB and BT.2020.
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _GAIN_MAP = (b'hdrgm:Version="', b"urn:iso:std:iso:ts:21496:-1")
 
 
@@ -70,6 +76,7 @@ class Metadata:
         text: texts of a PNG file by keyword.
         dpi: resolution in dots per inch, horizontal and vertical, or None.
         gamma: the gAMA chunk of a PNG file, or None.
+        chromaticities: the cHRM chunk of a PNG file, x and y of white, red, green, blue, or None.
         dropped: what the file holds and no output will, in words.
     """
 
@@ -81,6 +88,7 @@ class Metadata:
     text: dict[str, str] = field(default_factory=dict)
     dpi: tuple[float, float] | None = None
     gamma: float | None = None
+    chromaticities: tuple[float, ...] | None = None
     dropped: tuple[str, ...] = ()
 
 
@@ -100,6 +108,8 @@ def read_metadata(image: Image.Image, path: Path) -> tuple[int, Metadata]:
         dropped = (f"{others} more picture{'s' * (others > 1)} (a preview, depth or stereo)",)
     elif image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
         dropped = (f"{image.n_frames - 1} more pictures of the HEIC file",)
+    if image.format in ("AVIF", "HEIF") and not info.get("icc_profile"):
+        dropped += _unread_colours(path)
     return orientation, Metadata(
         exif=exif,
         icc_profile=info.get("icc_profile") or None,
@@ -109,6 +119,7 @@ def read_metadata(image: Image.Image, path: Path) -> tuple[int, Metadata]:
         text=_read_text(image),
         dpi=_read_dpi(image),
         gamma=info.get("gamma") if image.format == "PNG" else None,
+        chromaticities=info.get("chromaticity") if image.format == "PNG" else None,
         dropped=dropped,
     )
 
@@ -199,11 +210,22 @@ def profile_space(profile: bytes) -> str | None:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile calls itself sRGB."""
+    """Whether a profile means by RGB what sRGB does, to two levels of 255.
+
+    Its name does not tell: there are "linear sRGB" profiles, and others by which cameras mean it.
+    """
+    ramp = np.arange(256, dtype=np.uint8)
+    colours = np.zeros((4, 256, 3), np.uint8)
+    colours[3] = ramp[:, None]
+    for channel in range(3):
+        colours[channel, :, channel] = ramp
     try:
-        return "srgb" in ImageCms.getProfileDescription(BytesIO(profile)).lower()
+        target = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(BytesIO(profile), target, "RGB", "RGB")
     except (OSError, ImageCms.PyCMSError):
         return False
+    shown = np.asarray(transform.apply(Image.fromarray(colours)))
+    return int(np.abs(shown.astype(int) - colours).max()) <= 2
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, path: Path) -> Image.Image:
@@ -234,6 +256,21 @@ def _read_exif(image, path):
     except DECODER_ERRORS as error:
         warnings.warn(f"{path}: its EXIF block is damaged and is not kept ({error})", stacklevel=2)
         return 1, None
+
+
+def _unread_colours(path):
+    """In words, what AVIF and HEIC files tell of their colours by numbers of ITU-T H.273, where it
+    is not what sRGB is: decoders go by the matrix, and leave the rest to whoever shows the picture.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEIF_HEAD)
+    place = head.find(b"colrnclx")
+    if place < 0 or len(head) < place + 12:
+        return ()
+    primaries, transfer = struct.unpack_from(">HH", head, place + 8)
+    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
+        return ()
+    return (f"its colour tags (primaries {primaries}, transfer {transfer}), taken for sRGB",)
 
 
 def _read_iptc(image):
@@ -311,6 +348,9 @@ def _png_chunks(metadata):
     chunks = PngImagePlugin.PngInfo()
     if metadata.gamma and not metadata.icc_profile:
         chunks.add(b"gAMA", struct.pack(">I", round(metadata.gamma * 100_000)))
+    if metadata.chromaticities and not metadata.icc_profile:
+        numbers = [round(number * 100_000) for number in metadata.chromaticities]
+        chunks.add(b"cHRM", struct.pack(f">{len(numbers)}I", *numbers))
     texts = dict(metadata.text)
     if metadata.comment and "Comment" not in texts:
         texts["Comment"] = metadata.comment.decode("utf-8", "replace")

@@ -11,7 +11,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +34,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations of
 _UNSIGNED = 1  # the sample format of whole numbers from 0 up
 _WEBP = 50_001  # a compression that Pillow names, but its builds cannot read
 _RAW = (32_803, 34_892)  # photometric interpretations of what a camera's sensor gives
-_ASSOCIATED = 1  # alpha that the colours are already multiplied with
+# Kinds of extra channels: not told, and alpha that the colours are already multiplied with.
+_UNSPECIFIED, _ASSOCIATED = 0, 1
 
 
 _reading = threading.local()
@@ -116,11 +117,13 @@ def tiff_pages(path: Path) -> tuple[bool, list[tuple[int, int]]]:
 
 def _is_beyond_pillow(page):
     known = int(page.compression) in TiffImagePlugin.COMPRESSION_INFO
+    planar, inverted = int(page.planarconfig) == 2, int(page.photometric) == _WHITE_IS_ZERO
     return (
         page.bitspersample > 8
         or int(page.sampleformat) != _UNSIGNED
         or not known
         or int(page.compression) == _WEBP
+        or (page.samplesperpixel == 2 and (planar or inverted))
         or (page.parent.is_bigtiff and page.parent.byteorder == ">")
     )
 
@@ -183,10 +186,8 @@ def _refuse_raw(tiff):
 def _read_page(page, path):
     photometric, samples = int(page.photometric), page.samplesperpixel
     colours = 3 if photometric == _RGB else 1
-    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or samples not in (
-        colours,
-        colours + 1,
-    ):
+    known = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    if not known or not colours <= samples <= colours + 1:
         raise UnsupportedSamples(
             f"{page.photometric.name} with {samples} channels of {page.bitspersample} bits; "
             "expected gray or RGB"
@@ -202,9 +203,14 @@ def _read_page(page, path):
     array = array.reshape(page.imagelength, page.imagewidth, samples)
     if photometric == _WHITE_IS_ZERO:
         array[..., 0] = ~array[..., 0]
-    if samples > colours and [int(kind) for kind in page.extrasamples][:1] == [_ASSOCIATED]:
-        array = _divided(array)
     orientation, metadata = _page_metadata(page, path)
+    if samples > colours:
+        kind = int(page.extrasamples[0]) if page.extrasamples else _UNSPECIFIED
+        if kind == _UNSPECIFIED:  # as Pillow takes it in files of 8 bits
+            array = array[..., :colours]
+            metadata = replace(metadata, dropped=("extra channels besides the colours and alpha",))
+        elif kind == _ASSOCIATED:
+            array = _divided(array)
     return Page(np.ascontiguousarray(array), orientation, metadata)
 
 

@@ -74,7 +74,8 @@ def write_pictures(
             a second.
         frames: how many there are.
         loop: how often they are played, 0 for ever.
-        default_image: whether the first is shown only by readers that know nothing of animated PNG.
+        default_image: whether the first is shown only by readers that know nothing of animated PNG;
+            in other formats it is left out.
         overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -85,6 +86,8 @@ def write_pictures(
     form = FORMATS[path.suffix.lower()]
     pictures = _checked_pictures(path, pictures)
     first = next(pictures)
+    if default_image and form.name != "PNG":
+        first, frames, default_image = next(pictures), frames - 1, False
     with atomic_write(path, overwrite) as temporary, open(temporary, "w+b") as file:
         if frames > 1 and form.name == "TIFF":
             _write_pages(file, path, first, pictures)
@@ -184,6 +187,8 @@ def _write_animation(file, path, form, first, rest, loop, default_image):
             options["loop"] = loop - 1 if loop else 0
     elif form.name != "AVIF":
         options["loop"] = loop or 0
+    elif loop:
+        warnings.warn(f"{path}: '.avif' files are played for ever, not {loop} times", stacklevel=2)
     if form.name == "PNG":
         options["default_image"] = default_image
     with _naming_output(path, form):

@@ -83,9 +83,11 @@ def kind_of_work(path: Path) -> str | None:
     Raises:
         OSError: the file cannot be read.
     """
+    if is_video(path):
+        return "video"
     if path.suffix.lower() in PICTURE_SUFFIXES or kind_of(path) is not None:
         return "picture"
-    return "video" if path.suffix.lower() in VIDEO_SUFFIXES or is_video(path) else None
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else None
 
 
 def plan(
@@ -124,12 +126,14 @@ def plan(
     if suffix is not None:
         check_writable(Path(f"picture{suffix}"))
     folder = Path(output)
-    single = len(inputs) == 1 and not inputs[0].is_dir() and not folder.is_dir()
+    single = len(inputs) == 1 and not os.path.isdir(inputs[0]) and not os.path.isdir(folder)
     if single and folder.suffix and not str(output).endswith(("/", os.sep)):
-        if suffix is not None and folder.suffix.lower() != suffix.lower():
-            raise UsageError(f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'")
         found = [_Found(inputs[0], inputs[0].parent, folder, _named_kind(inputs[0]))]
         if found[0].kind == "picture":
+            if suffix is not None and folder.suffix.lower() != suffix.lower():
+                raise UsageError(
+                    f"output {folder} ends in '{folder.suffix}', the format is '{suffix}'"
+                )
             if folder.suffix.lower() in VIDEO_SUFFIXES:
                 raise UsageError(f"{inputs[0]} is no video, {folder} would be one")
             check_writable(folder)
@@ -174,7 +178,7 @@ class _Found:
 def _find(inputs, output):
     found, left_out, unreadable = [], [], []
     for path in inputs:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             found.append(_Found(path, path.parent, Path(_named(path).name), _named_kind(path)))
             continue
         check_outside(output, path)
@@ -200,15 +204,15 @@ def _named_kind(path):
 
 
 def _named(path: Path) -> Path:
-    """The path, with the suffix that its content calls for where it has none of a picture."""
+    """The path, with the suffix that its content calls for where it has another."""
+    if is_video(path):
+        return video_target(path)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return path
     try:
         suffix = suffix_of(kind_of(path))
     except OSError:
         suffix = None
-    if suffix is None and is_video(path):
-        return video_target(path)
     return path.with_name(path.name + suffix) if suffix else path
 
 
@@ -356,6 +360,10 @@ def _check_targets(jobs):
     origins = {}
     for job in jobs:
         for target in job.targets:
+            if os.path.isdir(target):
+                raise UsageError(f"{target} is a folder, where a file is to be written")
+            if len(os.fsencode(target.name)) > _LONGEST_NAME:
+                raise UsageError(f"{target}: a name of more than {_LONGEST_NAME} bytes")
             real = os.path.realpath(target)
             if real in sources:
                 raise UsageError(f"{target} is an input: choose another output")

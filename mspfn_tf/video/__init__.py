@@ -89,7 +89,8 @@ def restore_video(
         restore_video(mspfn_tf.Restorer("mspfn_nano"), "rain.mp4", "clean.mp4")
     """
     began, done = time.perf_counter(), 0
-    blend = _temporal_blend() if temporal else None
+    strength = getattr(restorer, "strength", 1.0)
+    blend = _temporal_blend(strength) if temporal and strength else None
     files = [(target, 1)] + ([(comparison, 2)] if comparison is not None else [])
     for path, _ in files:
         check_video_target(path)
@@ -132,10 +133,10 @@ def _restored(restorer, items):
             yield item
 
 
-def _temporal_blend():
+def _temporal_blend(strength):
     from mspfn_tf.video.temporal import TemporalBlend  # OpenCV, which nothing else here needs
 
-    return TemporalBlend()
+    return TemporalBlend(strength=strength)
 
 
 def _blended(items, blend):

@@ -1,6 +1,7 @@
 """Which files are videos, and which can be written. Needs no PyAV."""
 
 import os
+import stat
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
@@ -31,11 +32,7 @@ def is_video(path: str | os.PathLike) -> bool:
     """
     if Path(path).suffix.lower() in _SOUND_SUFFIXES:
         return False
-    try:
-        with open(path, "rb") as file:
-            head = file.read(1024)
-    except OSError:
-        return False
+    head = _head(path)
     if head[4:8] == b"ftyp":
         return head[8:12] not in _PICTURE_BRANDS + _SOUND_BRANDS
     if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime files without a type
@@ -62,11 +59,33 @@ def is_video(path: str | os.PathLike) -> bool:
     )
 
 
+def is_playlist(path: str | os.PathLike) -> bool:
+    """Tells by its content whether a file only names others, which FFmpeg would open."""
+    head = _head(path).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0"))
+
+
+def _head(path):
+    """The first bytes of a file; none of what is no file, such as a pipe, or cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(1024)
+    except (OSError, ValueError):
+        return b""
+
+
 def video_target(target: str | os.PathLike) -> Path:
     """The name that a restored video gets where an output folder decides it: with .mkv where its
-    own suffix cannot be written."""
+    own suffix cannot be written. What follows a dot is a suffix if a letter is in it: `cam.2024`
+    becomes `cam.2024.mkv`."""
     target = Path(target)
-    return target if target.suffix.lower() in VIDEO_SUFFIXES else target.with_suffix(".mkv")
+    if target.suffix.lower() in VIDEO_SUFFIXES:
+        return target
+    if not any(letter.isalpha() for letter in target.suffix):
+        return target.with_name(f"{target.name}.mkv")
+    return target.with_suffix(".mkv")
 
 
 def check_video_target(path: str | os.PathLike) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 
 # Numbers of ITU-T H.273, which FFmpeg uses too.
-_UNSPECIFIED, _BT709, _BT601 = 2, 1, 6
-FULL_RANGE = 2
+RGB, BT709, UNSPECIFIED, BT601 = 0, 1, 2, 6
+LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's
 MICROSECOND = Fraction(1, 1_000_000)  # FFmpeg's unit where a stream has none of its own
-_HIGH_DEFINITION = 720  # rows from which players take BT.709 where nothing is said
+HIGH_DEFINITION = 720  # rows from which players take BT.709 where nothing is said
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ def load_av() -> ModuleType:
 
 def matrix_of(colorspace: int, height: int) -> int:
     """swscale's number of the matrix between RGB and YUV, for H.273's number of it."""
-    if colorspace in (_UNSPECIFIED, 0, 3):
-        colorspace = _BT709 if height >= _HIGH_DEFINITION else _BT601
+    if colorspace in (UNSPECIFIED, RGB, 3):
+        colorspace = BT709 if height >= HIGH_DEFINITION else BT601
     # BT.601 has two numbers in H.273; constant luminance is treated as its plain sibling.
-    return {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
+    return {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
 
 
 def is_cover(av: ModuleType, stream: Any) -> bool:

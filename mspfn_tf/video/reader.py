@@ -8,11 +8,13 @@ import struct
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.video.formats import is_playlist
 from mspfn_tf.video.frames import (
     FULL_RANGE,
     MICROSECOND,
@@ -23,6 +25,9 @@ from mspfn_tf.video.frames import (
     matrix_of,
 )
 
+_DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywhere and wrap around
+_FASTEST = 1000  # frames per second beyond which a rate is a mistake
+_BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is looked for
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
 _LATE = 2.0  # seconds by which packets of other streams may come after those of the video
 
@@ -52,22 +57,30 @@ class VideoReader:
         self.path = Path(path)
         check_part(start, duration)
         self.dropped = []
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise UsageError(f"{path}: no such file")
-        try:
-            self.container = self._av.open(str(self.path), metadata_errors="replace")
-        except self._av.FFmpegError as error:
-            raise UsageError(f"{path}: cannot be read as a video ({error.strerror})") from error
+        if is_playlist(self.path):
+            raise UsageError(f"{path}: a list of other files, expected a video")
+        self._open()
         try:
             self._begin(start, duration)
         except BaseException:
             self.container.close()
             raise
 
+    def _open(self):
+        try:  # an absolute path: "12:30.mp4" would be the address of something on a network
+            self.container = self._av.open(str(self.path.absolute()), metadata_errors="replace")
+        except self._av.FFmpegError as error:
+            raise UsageError(
+                f"{self.path}: cannot be read as a video ({error.strerror})"
+            ) from error
+
     def _begin(self, start, duration):
         self.stream = stream = self._video_stream()
         self.time_base = stream.time_base or MICROSECOND
-        self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rates = (stream.average_rate, stream.guessed_rate)
+        self.rate = next((rate for rate in rates if rate and rate < _FASTEST), Fraction(25))
         self.origin = (self.container.start_time or 0) * MICROSECOND
         self.start = self.origin + _seconds(start) if start else None
         begin = self.origin if self.start is None else self.start
@@ -78,22 +91,48 @@ class VideoReader:
         elif "matroska" in self.container.format.name and self.container.duration:
             self._announced = Fraction(self.container.duration, 1_000_000)  # of all streams
         self.frames = self._count(begin)
-        if self.start is not None:
-            self.container.seek(int(self.start * 1_000_000))
         self._rgb = self._av.video.reformatter.VideoReformatter()
+        for back in _BACK if self.start is not None else (0,):
+            if self._found_first(back):
+                break
+        else:
+            where = "" if self.start is None else f" after {start} s"
+            raise UsageError(f"{self.path}: no frame can be decoded{where}")
+        if self._transparent:
+            self.dropped.append("the transparency")
+        if self._interlaced:
+            warnings.warn(
+                f"{self.path}: interlaced, which leaves combs; deinterlace it first", stacklevel=3
+            )
+
+    def _found_first(self, back):
+        """Reads up to the first frame, which tells what the header may not.
+
+        Containers without an index are searched by guessing, and the search may end behind the last
+        key frame before the start: then it is not found, and has to begin further back.
+        """
+        target = self.origin if self.start is None else self.start - back
+        if target > self.origin:
+            self.container.seek(int(target * 1_000_000))
+        elif back:  # a search for the beginning may miss it, too
+            self.container.close()
+            self._open()
+            self.stream = self._video_stream()
         self._sample = None  # a decoded frame, for what it says about all
-        self._corrupt = False
-        self._last = None  # presentation time of the last decoded frame
+        self._corrupt = self._told = False
+        self._first = self._last = None  # presentation times of decoded frames
         self._read = Fraction(0)  # up to which time there are packets of any stream
         self._items = self._decoded()
         self._waiting = []
-        for item in self._items:  # up to the first frame, which tells what the header may not
+        for item in self._items:
             self._waiting.append(item)
             if isinstance(item, VideoFrame):
+                begun = (self._first or 0) * self.time_base
+                if self.start is not None and begun > self.start and target > self.origin:
+                    return False
                 self.size = item.picture.shape[:2]
-                return
-        where = "" if self.start is None else f" after {start} s"
-        raise UsageError(f"{self.path}: no frame can be decoded{where}")
+                return True
+        return False
 
     def _video_stream(self):
         videos = [s for s in self.container.streams.video if not is_cover(self._av, s)]
@@ -135,8 +174,14 @@ class VideoReader:
             )
 
     def shift(self, time_base: Fraction) -> int:
-        """What the times of a stream of that time base are lowered by, so that `start` is 0."""
-        return 0 if self.start is None else round(self.start / time_base)
+        """What the times of a stream of that time base are lowered by, so that `start` is 0.
+
+        Recordings of broadcasts have times of their own, of hours or days: their beginning is 0.
+        """
+        begin = self.start
+        if begin is None and self.container.format.flags & _DISCONTINUOUS:
+            begin = self.origin
+        return 0 if begin is None else round(begin / time_base)
 
     def _wanted(self, time, time_base):
         seconds = time * time_base
@@ -184,11 +229,19 @@ class VideoReader:
             self._corrupt = True
             return []
         try:
-            return packet.decode()
+            frames = packet.decode()
         except self._av.FFmpegError as error:
             if self._sample is None:  # recordings may begin anywhere: before their first key frame
                 return []
             raise self._damaged(error) from error
+        if not self._told and any(frame.is_corrupt for frame in frames):
+            self._told = True
+            seconds = float((self._last or 0) * self.time_base)
+            warnings.warn(
+                f"{self.path}: damaged at about {seconds:.1f} s; what is shown there may be wrong",
+                stacklevel=2,
+            )
+        return frames
 
     def _damaged(self, error):
         seconds = float((self._last or 0) * self.time_base)
@@ -208,6 +261,8 @@ class VideoReader:
         if time is None or (self._last is not None and time <= self._last):
             time = 0 if self._last is None else self._last + step
         self._last = time
+        if self._first is None:
+            self._first = time
         rgb = self._rgb.reformat(
             frame,
             format="rgb48le" if self.deep else "rgb24",
@@ -226,12 +281,14 @@ class VideoReader:
         self.format = frame.format.name
         parts = frame.format.components
         self.deep = max(part.bits for part in parts) > 8
+        self.rgb = frame.format.is_rgb
+        untold = frame.color_range == 0 and self.format.startswith(("gray", "ya", "mono"))
         self.full_range = (
-            frame.color_range == FULL_RANGE or self.format.startswith("yuvj") or frame.format.is_rgb
+            frame.color_range == FULL_RANGE or self.format.startswith("yuvj") or self.rgb or untold
         )
         self.colours = {
             "colorspace": frame.colorspace,
-            "color_range": FULL_RANGE if self.format.startswith("yuvj") else frame.color_range,
+            "color_range": FULL_RANGE if self.full_range else frame.color_range,
             "color_trc": frame.color_trc,
             "color_primaries": frame.color_primaries,
         }
@@ -241,12 +298,9 @@ class VideoReader:
             if data.type == self._av.sidedata.sidedata.Type.DISPLAYMATRIX:
                 self.display = struct.unpack("=9i", bytes(data)[:36])
         self.quarters = round(frame.rotation / 90) % 4 if self.display else 0
-        if any(part.is_alpha for part in parts):
-            self.dropped.append("the transparency")
-        if frame.interlaced_frame:
-            warnings.warn(
-                f"{self.path}: interlaced, which leaves combs; deinterlace it first", stacklevel=2
-            )
+        tagged = {key.lower(): value for key, value in self.stream.metadata.items()}
+        self._transparent = any(part.is_alpha for part in parts) or tagged.get("alpha_mode") == "1"
+        self._interlaced = frame.interlaced_frame
 
     def close(self) -> None:
         self.container.close()
@@ -254,10 +308,10 @@ class VideoReader:
 
 def check_part(start: float | None, duration: float | None) -> None:
     """Raises `UsageError` where these are no part of a video."""
-    if start is not None and not 0 <= start < 1e9:
-        raise UsageError(f"start must be seconds from 0 up; received {start}")
-    if duration is not None and not 0 < duration < 1e9:
-        raise UsageError(f"duration must be seconds, more than 0; received {duration}")
+    if start is not None and not (isinstance(start, Real) and 0 <= start < 1e9):
+        raise UsageError(f"start must be seconds from 0 up; received {start!r}")
+    if duration is not None and not (isinstance(duration, Real) and 0 < duration < 1e9):
+        raise UsageError(f"duration must be seconds, more than 0; received {duration!r}")
 
 
 def _seconds(value):

@@ -61,9 +61,12 @@ class TemporalBlend:
 
     Args:
         radius: int from 1 up, frames looked at before and after each one.
+        strength: the share of the rain layer, in (0, 1], that was taken out of the frames, and that
+            is to be taken out of the result.
 
     Raises:
-        ValueError: `radius` is less than 1; frames of different sizes or types are pushed.
+        ValueError: `radius` is less than 1, `strength` not in (0, 1]; frames of different sizes or
+            types are pushed.
 
     Example:
 
@@ -75,10 +78,13 @@ class TemporalBlend:
             show(clean)
     """
 
-    def __init__(self, radius: int = RADIUS):
+    def __init__(self, radius: int = RADIUS, strength: float = 1.0):
         if radius < 1:
             raise ValueError(f"`radius` must be at least 1. Received: {radius!r}")
+        if not 0 < strength <= 1:
+            raise ValueError(f"`strength` must lie in (0, 1]. Received: {strength!r}")
         self.radius = radius
+        self.strength = strength
         self._frames: deque[_Frame] = deque(maxlen=2 * radius + 1)
         self._motions: dict[tuple[int, int], Motion] = {}
         self._pushed = 0
@@ -101,7 +107,7 @@ class TemporalBlend:
                 "frames must have one size. Received: "
                 f"{list(derained.shape)} after {list(self._frames[-1].derained.shape)}"
             )
-        self._frames.append(_prepared(rainy, derained))
+        self._frames.append(_prepared(rainy, derained, self.strength))
         self._pushed += 1
         if self._pushed - self._done <= self.radius:
             return []
@@ -143,7 +149,8 @@ class TemporalBlend:
             del self._motions[pair]
         luma /= _enlarged(total, size)
         colours /= total[..., None]
-        return _changed(middle, luma - middle.luma, colours - middle.colours)
+        changes = (self.strength * (luma - middle.luma), self.strength * (colours - middle.colours))
+        return _changed(middle, *changes)
 
     def _displacements(self, number, other, middle, neighbour):
         """Of a frame's points in a neighbour; None where nothing moved, or none can be told."""
@@ -158,8 +165,10 @@ class TemporalBlend:
         return (found if number < other else found.inverse()).displacements(size, _factor(size))
 
 
-def _prepared(rainy, derained):
+def _prepared(rainy, derained, strength=1.0):
     rainy, levels = _levels(rainy), _levels(derained)
+    if strength < 1:  # frames are compared as they would be without rain
+        levels = np.clip(rainy + (levels - rainy) / np.float32(strength), 0, 255)
     luma, colours = _gray(levels), _reduced(levels)
     rain = _gray(_reduced(rainy) - colours)
     square = rain**2

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,14 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.video.formats import CONTAINERS, check_video_target
 from mspfn_tf.video.frames import (
+    BT601,
+    BT709,
     FULL_RANGE,
+    HIGH_DEFINITION,
+    LIMITED_RANGE,
     MICROSECOND,
+    RGB,
+    UNSPECIFIED,
     VideoFrame,
     interpolation,
     is_cover,
@@ -32,6 +39,9 @@ _CODEC = "libx264"
 # Hardly to be told from the source. Encoders that are not named here keep their own default.
 _QUALITIES = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
 _COARSEST = {"libx264": 51, "libx265": 51}  # beyond it, x264 silently takes it
+_TICK = Fraction(1, 60_000)  # fine enough for all usual rates, and none is too fine for MPEG-4
+# FFmpeg's names of the usual loudspeakers, by their number.
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _TRIAL = 256  # pixels a side of the frames with which encoders are tried out
 
 
@@ -70,16 +80,11 @@ class VideoWriter:
         width *= columns
         if reader.quarters % 2:
             height, width = width, height
-        mp4 = suffix in (".m4v", ".mov", ".mp4")
-        self.container = self._av.open(
-            str(path),
-            "w",
-            format=CONTAINERS[suffix],
-            container_options={"movflags": "+faststart+write_colr"} if mp4 else {},
-        )
+        self._frames = _accepted(suffix, codec, given, _frames_of(reader, codec, height, width))
+        self.container = _opened(Path(path).absolute(), suffix)
         try:
-            self._add_video(codec, given, height, width)
-            self._add_others()
+            self._add_video(suffix, codec, given)
+            self._add_others(suffix)
             self._add_texts()
             self._start(codec, given)
         except BaseException:
@@ -87,27 +92,18 @@ class VideoWriter:
             raise
         self._yuv = self._av.video.reformatter.VideoReformatter()
 
-    def _add_video(self, codec, options, height, width):
-        reader = self._reader
-        suffix = self.path.suffix.lower()
-        self.stream = _add_stream(self.container, suffix, codec, reader.rate, options)
-        stream, context = self.stream, self.stream.codec_context
-        context.width, context.height = width, height
-        wanted = reader.format.replace("yuvj", "yuv")
-        context.pix_fmt = _pixel_format(codec, wanted, height, width)
-        context.time_base = stream.time_base = reader.time_base
-        source = reader.stream
+    def _add_video(self, suffix, codec, options):
+        source = self._reader.stream
+        self.stream = stream = _add_stream(self.container, suffix, codec, options, self._frames)
         if source.sample_aspect_ratio:
-            context.sample_aspect_ratio = source.sample_aspect_ratio
-        for name, value in reader.colours.items():
-            setattr(context, name, value)
-        context.thread_type = "AUTO"
-        if reader.display is not None:
-            stream.set_display_matrix(reader.display)
+            stream.codec_context.sample_aspect_ratio = source.sample_aspect_ratio
+        stream.codec_context.thread_type = "AUTO"
+        if self._reader.display is not None:
+            stream.set_display_matrix(self._reader.display)
         stream.metadata.update(_described(source.metadata))
         stream.disposition = source.disposition
 
-    def _add_others(self):
+    def _add_others(self, suffix):
         reader = self._reader
         self._copied = {}
         chapters = bool(reader.container.chapters())
@@ -117,21 +113,19 @@ class VideoWriter:
             if is_cover(self._av, source):
                 reader.dropped.append(f"stream {source.index}, the cover, which may show the rain")
                 continue
+            if source.type == "video":
+                reader.dropped.append(f"stream {source.index}, another video, which shows the rain")
+                continue
             if source.type == "data" and chapters:  # the track that names them in .mp4 files
                 continue
-            try:
-                if source.type == "data" or source.type == "unknown":
-                    raise ValueError
-                if source.type == "attachment" and self.path.suffix.lower() != ".mkv":
-                    raise ValueError
-                copy = self.container.add_stream_from_template(source, opaque=True)
-            except (ValueError, self._av.FFmpegError):
+            if not _holds(suffix, source):
                 what = getattr(source.codec_context, "name", None) or source.type
                 reader.dropped.append(
                     f"stream {source.index} ({source.type}, {what}), which {self.path.suffix} "
                     "files cannot hold"
                 )
                 continue
+            copy = _copied(self.container, source)
             copy.metadata.update(_described(source.metadata))
             if source.type != "attachment":
                 copy.disposition = source.disposition
@@ -171,20 +165,22 @@ class VideoWriter:
         frame = self._av.VideoFrame.from_ndarray(
             picture, "rgb24" if picture.dtype == np.uint8 else "rgb48le"
         )
+        form = self._frames
         frame = self._yuv.reformat(
             frame,
-            format=self.stream.codec_context.pix_fmt,
-            dst_colorspace=matrix_of(reader.colours["colorspace"], frame.height),
+            format=form.pixels,
+            dst_colorspace=form.matrix,
             src_color_range=FULL_RANGE,
-            dst_color_range=2 if reader.full_range else 1,
+            dst_color_range=FULL_RANGE if form.full_range else LIMITED_RANGE,
             interpolation=interpolation(self._av),
             threads=1,
         )
-        for name, value in reader.colours.items():
+        for name, value in form.colours.items():
             setattr(frame, name, value)
-        frame.pts, frame.time_base = item.time, reader.time_base
+        units = reader.time_base / form.time_base
+        frame.pts, frame.time_base = round(item.time * units), form.time_base
         if item.duration:
-            frame.duration = item.duration
+            frame.duration = round(item.duration * units)
         self._encode(frame)
 
     def _encode(self, frame):
@@ -247,16 +243,16 @@ def check_encoding(
         suffix: one of `VIDEO_SUFFIXES`.
         codec, crf, options: as `VideoWriter` takes them.
     """
-    av = load_av()
     codec, given = _encoding(suffix, codec, crf, options)
+    _encoder(codec)
+    pixels = _pixel_format(codec, "yuv420p", _TRIAL, _TRIAL)
+    form = _Frames(_TRIAL, _TRIAL, pixels, Fraction(25), Fraction(1, 25), {})
 
     def opens(options):
-        with av.open(io.BytesIO(), "w", format=CONTAINERS[suffix]) as container:
-            context = _add_stream(container, suffix, codec, Fraction(25), options).codec_context
-            context.width = context.height = _TRIAL
-            context.pix_fmt = _pixel_format(codec, "yuv420p", _TRIAL, _TRIAL)
+        with _opened(io.BytesIO(), suffix) as container:
+            stream = _add_stream(container, suffix, codec, options, form)
             try:
-                _open(context, codec, options)
+                _open(stream.codec_context, codec, options)
             except UsageError as error:
                 return error
 
@@ -273,8 +269,10 @@ def check_encoding(
 def _encoding(suffix, codec, crf, options):
     """Returns (the name of the encoder for files of a suffix, the options that are asked for)."""
     codec = codec or _CODECS.get(suffix, _CODEC)
-    given = dict(options or {})
+    given = {key: str(value) for key, value in (options or {}).items()}
     if crf is not None:
+        if not isinstance(crf, int | float):
+            raise UsageError(f"crf must be a number; received {crf!r}")
         if not 0 <= crf <= _COARSEST.get(codec, float("inf")):
             up_to = f" to {_COARSEST[codec]}" if codec in _COARSEST else " up"
             raise UsageError(f"crf must be from 0{up_to} for {codec}; received {crf:g}")
@@ -299,14 +297,144 @@ def _encoder(codec):
     return encoder
 
 
-def _add_stream(container, suffix, codec, rate, options):
+@dataclass(frozen=True)
+class _Frames:
+    """What an encoder is told of the frames that it will get.
+
+    `colours` are tags (numbers of ITU-T H.273) by PyAV's name; `matrix` is swscale's number of
+    that between RGB and YUV.
+    """
+
+    width: int
+    height: int
+    pixels: str
+    rate: Fraction
+    time_base: Fraction
+    colours: Mapping[str, int]
+    full_range: bool = False
+    matrix: int = 0
+
+
+def _frames_of(reader, codec, height, width):
+    """Frames as near to those that are read as an encoder takes them."""
     _encoder(codec)
+    pixels = _pixel_format(codec, reader.format.replace("yuvj", "yuv"), height, width)
+    colours, full_range = dict(reader.colours), reader.full_range
+    if _is_rgb(pixels):
+        colours |= {"colorspace": RGB, "color_range": FULL_RANGE}
+        full_range = True
+    elif reader.rgb:  # as players expect it of what was made from RGB
+        matrix = BT709 if height >= HIGH_DEFINITION else BT601
+        colours |= {"colorspace": matrix, "color_range": LIMITED_RANGE}
+        full_range = False
+    matrix = matrix_of(colours["colorspace"], height)
+    return _Frames(
+        width, height, pixels, reader.rate, reader.time_base, colours, full_range, matrix
+    )
+
+
+def _accepted(suffix, codec, options, frames):
+    """Frames that an encoder takes, with colours as the written file will tell them.
+
+    Some encoders refuse fine units of time; some formats hold one range or one matrix only,
+    whatever they are told. One frame is written in memory and read again to find out.
+    """
+    other = FULL_RANGE if not frames.full_range else LIMITED_RANGE
+    for time_base in (frames.time_base, _TICK, 1 / frames.rate):
+        for change in ({}, {"color_range": other}):
+            tried = replace(frames, time_base=time_base, colours={**frames.colours, **change})
+            told = _told(suffix, codec, options, tried)
+            if told is None:
+                continue
+            colours = {**tried.colours, **{name: tag for name, tag in told.items() if tag}}
+            if told["colorspace"] == UNSPECIFIED:
+                colours["colorspace"] = tried.colours["colorspace"]
+            full_range = _is_rgb(frames.pixels) or told["color_range"] == FULL_RANGE
+            matrix = matrix_of(told["colorspace"], frames.height)
+            return replace(tried, colours=colours, full_range=full_range, matrix=matrix)
+    return frames  # the encoder tells why when it is opened
+
+
+def _told(suffix, codec, options, frames):
+    """Matrix and range that a file of such frames tells its readers; None where it is refused."""
+    av = load_av()
+    file = io.BytesIO()
+    try:
+        with _opened(file, suffix) as container:
+            stream = _add_stream(container, suffix, codec, options, frames)
+            stream.codec_context.open()
+            frame = av.VideoFrame(frames.width, frames.height, frames.pixels)
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            for name, value in frames.colours.items():
+                setattr(frame, name, value)
+            frame.pts, frame.time_base = 0, frames.time_base
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        file.seek(0)
+        with av.open(file) as container:
+            frame = next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration, UsageError):
+        return None
+    full = frame.format.name.startswith("yuvj")
+    return {
+        "colorspace": int(frame.colorspace),
+        "color_range": FULL_RANGE if full else int(frame.color_range),
+    }
+
+
+def _holds(suffix, source):
+    """Whether a container takes a stream as it is; tried in memory."""
+    if source.type in ("data", "unknown") or (source.type == "attachment" and suffix != ".mkv"):
+        return False
+    try:
+        with _opened(io.BytesIO(), suffix) as container:
+            _copied(container, source)
+            container.start_encoding()
+    except (ValueError, load_av().FFmpegError):
+        return False
+    return True
+
+
+def _copied(container, source):
+    """A stream for the packets of another one."""
+    copy = container.add_stream_from_template(source, opaque=True)
+    layout = getattr(copy.codec_context, "layout", None)
+    if layout is not None and layout.nb_channels in _LAYOUTS and "channels" in layout.name:
+        copy.codec_context.layout = _LAYOUTS[layout.nb_channels]  # AVI tells only how many
+    return copy
+
+
+def _opened(file, suffix):
+    """The container that is written to a path or to a file object."""
+    mp4 = suffix in (".m4v", ".mov", ".mp4")
+    flags = "+faststart+write_colr" if isinstance(file, Path) else "+write_colr"
+    return load_av().open(
+        str(file) if isinstance(file, Path) else file,
+        "w",
+        format=CONTAINERS[suffix],
+        container_options={"movflags": flags} if mp4 else {},
+    )
+
+
+def _add_stream(container, suffix, codec, options, frames):
     if codec == "libx265":  # it does not go by FFmpeg's level, and would tell of every file
         options = {**options, "x265-params": f"log-level=error:{options.get('x265-params', '')}"}
     try:
-        return container.add_stream(codec, rate=rate, options=dict(options))
+        stream = container.add_stream(codec, rate=frames.rate, options=dict(options))
     except ValueError as error:
         raise UsageError(f"codec {codec}: {suffix} files cannot hold it") from error
+    context = stream.codec_context
+    context.width, context.height = frames.width, frames.height
+    context.pix_fmt = frames.pixels
+    context.time_base = stream.time_base = frames.time_base
+    for name, value in frames.colours.items():
+        setattr(context, name, value)
+    return stream
+
+
+def _is_rgb(pixels):
+    return load_av().VideoFormat(pixels).is_rgb
 
 
 def _pixel_format(codec, wanted, height, width):
@@ -340,5 +468,10 @@ def _open(context, codec, options):
 
 def _described(metadata):
     """Without what the muxer writes itself, and what is no longer true."""
-    own = ("encoder", "major_brand", "minor_version", "compatible_brands", "DURATION", "BPS")
-    return {k: v for k, v in metadata.items() if k not in own and not k.startswith("_STATISTICS")}
+    own = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "bps")
+    own += ("alpha_mode",)
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.lower() not in own and not key.startswith("_STATISTICS")
+    }
