@@ -183,6 +183,15 @@ def _build(builder, downloads: Path) -> None:
     except OSError as error:
         where = error.filename or builder.data_dir
         raise UsageError(f"{where}: {error.strerror or error}") from error
+    except RuntimeError as error:  # what the writers of records raise where the disk is full
+        free = shutil.disk_usage(Path(builder.data_dir).anchor or ".").free
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(downloads.parent).free
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"{builder.data_dir}: the records cannot be written ({reason}); {free / 1e6:.0f} MB "
+            "are free there"
+        ) from error
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:

@@ -99,7 +99,7 @@ def export_litert(
 
     uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
     finals = (output, uint8_output, output.with_suffix(".json"))
-    with outputs(*finals, overwrite=overwrite) as paths:
+    with outputs(*finals, format="litert", overwrite=overwrite) as paths:
         model = open_source(source)
         # Other pieces are checked than calibrate, unless there are too few.
         enough = len(patches) >= 8

@@ -65,7 +65,8 @@ def export_onnx(
     for module in ("tf2onnx", "onnxruntime"):
         require(module, "onnx")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    with outputs(output, output.with_suffix(".json"), overwrite=overwrite) as (path, card):
+    finals = (output, output.with_suffix(".json"))
+    with outputs(*finals, format="onnx", overwrite=overwrite) as (path, card):
         model = open_source(source)
         path.write_bytes(convert(model, layout, quantize, source))
         parity = check_graph(model, path, quantize, patches)

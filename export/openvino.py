@@ -56,7 +56,7 @@ def export_openvino(
     require("openvino", "openvino")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     finals = [output, output.with_suffix(".bin"), output.with_suffix(".json")]
-    with outputs(*finals, overwrite=overwrite) as paths:
+    with outputs(*finals, format="openvino", overwrite=overwrite) as paths:
         model = open_source(source)
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder, "model.xml")

@@ -1,15 +1,21 @@
 """The files of an export: all of them or none, by one process at a time."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, locked, writing
 
 
 @contextlib.contextmanager
 def outputs(
-    *files: Path, overwrite: bool, folder: Path | None = None, mark: str | None = None
+    *files: Path,
+    format: str,
+    overwrite: bool,
+    folder: Path | None = None,
+    mark: str | None = None,
 ) -> Iterator[list[Path]]:
     """Yields temporary paths that take the places of `folder` and `files` when the block succeeds.
 
@@ -17,15 +23,17 @@ def outputs(
     processes left there.
 
     Args:
-        files: what is written, all in one folder.
+        files: what is written, all in one folder; the description, a `.json` file, comes last.
+        format: the kind of export, which the description tells.
         overwrite: whether what is there may be replaced.
         folder: a folder that is written beside them; it comes first among the paths.
         mark: of such folders; see `atomic_folder`.
 
     Raises:
         UsageError: one exists and `overwrite` is false, cannot be written, or another process
-            exports to the same folder.
+            exports to the same folder; or the description is that of an export of another kind.
     """
+    _check_description(files[-1], format)
     parent = files[0].parent
     with locked(parent, "export"), contextlib.ExitStack() as stack:
         clear_leftovers(parent)
@@ -35,3 +43,15 @@ def outputs(
         paths = [stack.enter_context(atomic_write(path, overwrite)) for path in files]
         with writing(folder or files[0]):
             yield [*folders, *paths]
+
+
+def _check_description(path, format):
+    """Two exports of one name would share it, and one would tell of the other's files."""
+    try:
+        found = json.loads(path.read_text())["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there is none, or something else: see `atomic_write`
+    if found != format:
+        raise UsageError(
+            f"{path} describes an export of the format {found}: choose another name for this one"
+        )

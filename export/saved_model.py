@@ -74,10 +74,9 @@ def export_saved_model(
     max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     card = output.with_name(f"{output.name}.json")
-    with outputs(card, overwrite=overwrite, folder=output, mark="saved_model.pb") as (
-        directory,
-        card,
-    ):
+    with outputs(
+        card, format="saved_model", overwrite=overwrite, folder=output, mark="saved_model.pb"
+    ) as (directory, card):
         model = open_source(source)
         try:
             write_saved_model(model, directory, max_pixels)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -73,6 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         for line in f"{name}: error: {error}".split("\n"):
             say(line, sys.stderr)
+        return 2
+    except (ModuleNotFoundError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "")
+        module = (getattr(error, "name", None) or "").partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and module == backend
+        if not missing and not str(error).startswith("Unable to import backend"):
+            raise
+        hint = f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or jax or torch"
+        say(f"{name}: error: {hint} (extras [jax], [torch])", sys.stderr)
         return 2
     except KeyboardInterrupt:
         say(f"{name}: interrupted", sys.stderr)

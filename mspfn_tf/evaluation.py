@@ -279,13 +279,14 @@ def describe(scores: dict[str, Any]) -> str:
         if means:
             figures = f"{float(means['psnr']):.3f} / {means['ssim']:.4f}"
             lines.append(f"  {what:<12} {protocol:<9} {figures}")
-    same = [image["name"] for image in scores["images"] if image["psnr"] == "inf"]
-    if same:
-        shown = ", ".join(same[:5]) + (", ..." if len(same) > 5 else "")
-        lines.append(
-            f"  {len(same)} pictures equal their target, so that their PSNR and the mean are "
-            f"infinite: {shown}"
-        )
+    for key, what in (("psnr", "pictures"), ("input_psnr", "rainy pictures")):
+        same = [image["name"] for image in scores["images"] if image.get(key) == "inf"]
+        if same:
+            shown = ", ".join(same[:5]) + (", ..." if len(same) > 5 else "")
+            lines.append(
+                f"  {len(same)} {what} equal their target, so that their PSNR and the mean are "
+                f"infinite: {shown}"
+            )
     text = "\n".join(lines)
     return text.encode(errors="backslashreplace").decode()
 

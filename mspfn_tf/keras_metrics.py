@@ -38,6 +38,9 @@ class _PerImageMean(keras.metrics.Mean):
         # A NaN does not survive the rounding to levels, but must not pass for a colour either.
         broken = ops.isnan(ops.mean(ops.cast(y_pred, "float32"), axis=(1, 2, 3)))
         values = ops.where(broken, ops.full_like(values, math.nan), values)
+        if sample_weight is not None:  # what does not count may be infinite
+            weights = ops.cast(ops.convert_to_tensor(sample_weight), values.dtype)
+            values = ops.where(weights == 0, ops.zeros_like(values), values)
         return super().update_state(values, sample_weight)
 
     def _planes(self, images):

@@ -77,6 +77,9 @@ class GlobalMean(layers.Layer):
     def call(self, x: Tensor) -> Tensor:
         return ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # Keras' own fails where `dtype` was given as a policy
+
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
 class ConvLSTM(layers.Layer):
@@ -177,6 +180,9 @@ class Smooth(layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # as that of `GlobalMean`
 
 
 @dataclasses.dataclass(frozen=True)

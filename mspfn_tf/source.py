@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -69,14 +70,17 @@ class Source:
         """SHA-256 of the weights alone, the same wherever a result names the model.
 
         That of the `.weights.h5` file (for a preset the shipped one, whichever runtime runs it),
-        of the `.keras` or `.tflite` file, of the files of a SavedModel by name, or of the arrays of
-        a `keras.Model`. None for a preset without shipped weights.
+        of the `.keras` or `.tflite` file, of an `.onnx` file with those that hold its weights, of
+        the files of a SavedModel by name, or of the arrays of a `keras.Model`. None for a preset
+        without shipped weights.
         """
         if self.model is not None:
             digest = hashlib.sha256()
             for weight in self.model.get_weights():
                 digest.update(np.ascontiguousarray(weight).tobytes())
             return digest.hexdigest()
+        if self.kind == "onnx":
+            return onnx_digest(self.file)
         weights = self.weights_file
         if weights is not None:
             return sha256(weights)
@@ -113,6 +117,24 @@ class Source:
         if self.kind == "openvino":
             return self.path
         return openvino_path(self.name) if self.kind == "preset" else None
+
+
+def onnx_digest(path: Path) -> str:
+    """SHA-256 of an `.onnx` file; where weights stand in files beside it, of all of them.
+
+    Their names follow the key "location" in the file, as Protocol Buffers write a pair of texts.
+    """
+    digest, content = sha256(path), path.read_bytes()
+    found = set()
+    for match in re.finditer(rb"\x0a\x08location\x12", content):
+        length, start = content[match.end()], match.end() + 1  # no name here is longer than 127
+        name = content[start : start + length].decode(errors="replace")
+        beside = path.parent / name
+        if length < 128 and "\0" not in name and beside.is_file():
+            found.add((name, sha256(beside)))
+    if not found:
+        return digest
+    return hashlib.sha256(repr((digest, sorted(found))).encode()).hexdigest()
 
 
 ModelSource: TypeAlias = Union[str, os.PathLike, "keras.Model", Source]  # noqa: UP007

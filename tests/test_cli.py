@@ -79,6 +79,18 @@ def test_interrupted_at_any_time(monkeypatch, capsys):
     assert capsys.readouterr().err == "mspfn: interrupted\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["foo", "torch"])
+def test_a_backend_that_is_not_there(tmp_path, monkeypatch, backend):
+    command = "train --preset mspfn_nano --dataset rain800 --data_dir d --workdir w --steps 2000"
+    code = "import sys; sys.modules['torch'] = None; from mspfn_tf.cli import main; "
+    code += f"sys.exit(main({command.split()}))"
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    result = python("-c", code)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or" in result.stderr
+
+
 def test_messages_hold_no_control_characters(tmp_path, capsys):
     name = tmp_path / "a\x1b[31m.jpg"
     assert main(["restore", str(name), "--output", str(tmp_path / "out")]) == 2

@@ -228,6 +228,81 @@ def test_another_configuration_is_refused(data, segmenter, derainer, tmp_path, c
     assert "seed (there 0, now 5)" in capsys.readouterr().err
 
 
+def test_pictures_that_changed_are_another_configuration(
+    data, segmenter, derainer, tmp_path, capsys
+):
+    """Also at an equal size of their files."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for path in (data / "clean").iterdir():
+        Image.open(path).save(pictures / f"{path.stem}.bmp")
+    more = ("--pictures", pictures, "--labels", data / "masks", "--rain", "light")
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 0
+    for path in pictures.iterdir():
+        Image.fromarray(255 - read_rgb(path)).save(path)
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert "another configuration: files (there" in capsys.readouterr().err
+
+
+def test_texts_that_changed_are_another_configuration(data, segmenter, derainer, tmp_path, capsys):
+    """Those of an own adapter, of class maps and of class names."""
+    adapters = tmp_path / "adapters.py"
+    adapters.write_text(DETECTOR)
+    names, renamed = tmp_path / "names.txt", tmp_path / "renamed.json"
+    renamed.write_text("{}")
+    more = ("--labels", data / "boxes.json", "--class_map", renamed)
+
+    def again():
+        return run(
+            *("--task", "detection", "--model_for_task", segmenter, "--model", derainer),
+            *("--adapter", f"{adapters}:blocks", "--output", tmp_path / "out"),
+            *("--pictures", data / "rainy", *more),
+        )
+
+    assert again() == 0
+    renamed.write_text('{"red": null}')
+    assert again() == 2
+    assert "another configuration: class_map (there {}, now" in capsys.readouterr().err
+    renamed.write_text("{}")
+    adapters.write_text(DETECTOR + "\n# changed\n")
+    assert again() == 2
+    assert "another configuration: adapter_sha256 (there" in capsys.readouterr().err
+
+    def named():
+        options = json.dumps({"classes": str(names)})
+        return run(
+            *("--task", "segmentation", "--model_for_task", segmenter, "--model", derainer),
+            *("--adapter", "semantic", "--adapter_arguments", options, "--classes", 3),
+            *("--output", tmp_path / "named", "--pictures", data / "rainy"),
+            *("--labels", data / "masks"),
+        )
+
+    names.write_text("gray\nred\nblue\n")
+    assert named() == 0
+    names.write_text("gray\nblue\nred\n")
+    assert named() == 2
+    assert "another configuration: adapter_arguments (there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mean": [1, 2]}, "adapter semantic with {'mean': [1, 2]}: ValueError"),
+        ({"mean": "abc"}, "could not convert string to float"),
+        ({"output": "x"}, "adapter semantic with {'output': 'x'}: TypeError"),
+        ({"classes": 2.5}, "classes 2.5: expected a name"),
+    ],
+)
+def test_options_that_an_adapter_cannot_take(
+    data, segmenter, derainer, tmp_path, capsys, options, message
+):
+    more = ("--pictures", data / "rainy", "--labels", data / "masks")
+    more += ("--adapter_arguments", json.dumps(options))
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("partial.jsonl"))
+
+
 def test_a_bad_picture_is_named_and_the_rest_done(data, segmenter, derainer, tmp_path, capsys):
     folder = tmp_path / "rainy"
     folder.mkdir()

@@ -237,6 +237,9 @@ def test_infinite_scores_are_valid_json(folder):
     assert json.loads(text)["output"] == {"psnr": "inf", "ssim": 1.0}
     assert float(scores["images"][0]["psnr"]) == math.inf
     assert "7 pictures equal their target" in evaluation.describe(scores)
+    for image in scores["images"]:
+        image |= {"psnr": 30.0, "input_psnr": "inf"}
+    assert "7 rainy pictures equal their target" in evaluation.describe(scores)
 
 
 def test_unknown_protocol(folder, tmp_path):

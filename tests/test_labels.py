@@ -95,3 +95,31 @@ def test_masks_keep_their_numbers(tmp_path):
         MaskLabels(tmp_path)["four"]
     with pytest.raises(UsageError, match="1 pictures have no mask, or several:\n  five"):
         labels.check(["one", "five"])
+
+
+def test_no_two_pictures_share_a_truth(tmp_path):
+    mask = Image.fromarray(np.zeros((2, 2), np.uint8))
+    (tmp_path / "a").mkdir()
+    mask.save(tmp_path / "one.png")
+    mask.save(tmp_path / "a" / "two.png")
+    with pytest.raises(UsageError, match="a/one and b/one would share one mask"):
+        MaskLabels(tmp_path).check(["a/one", "b/one"])
+    mask.save(tmp_path / "one_label.png")
+    with pytest.raises(UsageError, match="1 pictures have no mask, or several:\n  one"):
+        MaskLabels(tmp_path).check(["one", "a/two"])
+    labels = BoxLabels(write(tmp_path / "a.json", COCO))
+    with pytest.raises(UsageError, match="a/one and b/one would share one entry"):
+        labels.check(["a/one", "b/one"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"category_id": 9}, "annotation 4 has category_id 9, which is none of the categories"),
+        ({"bbox": [0, float("nan"), 1, 1]}, "annotation 4 has the box"),
+    ],
+)
+def test_annotations_that_cannot_be(tmp_path, change, message):
+    entry = {"id": 4, "image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 3], **change}
+    with pytest.raises(UsageError, match=message):
+        BoxLabels(write(tmp_path / "a.json", {**COCO, "annotations": [entry]}))

@@ -239,6 +239,18 @@ def test_keras_metrics_weigh_images(floats):
     )
 
 
+def test_images_of_no_weight_do_not_count(floats):
+    target, image = floats
+    image = np.concatenate([image, target[:1]])  # the last one equals its target
+    target = np.concatenate([target, target[:1]])
+    metric = metrics.PSNR()
+    weights = [1.0] * (len(image) - 1) + [0.0]
+    metric.update_state(target, image, sample_weight=np.array(weights))
+    assert np.isfinite(float(metric.result()))
+    metric.update_state(target, image)
+    assert float(metric.result()) == np.inf
+
+
 def test_keras_metrics_of_identical_and_of_broken_images(floats):
     target, image = floats
     for name, perfect in (("PSNR", math.inf), ("SSIM", 1.0)):

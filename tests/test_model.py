@@ -233,6 +233,13 @@ def test_from_a_directory(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["mspfn_nano", "mspfn"])
+def test_clones(name):
+    model = MSPFN.from_preset(name, load_weights=False, blocks=1)
+    clone = keras.models.clone_model(model)
+    assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
+
+
 def test_relu_networks_start_near_the_identity():
     """From a rain layer of full size, narrow ones soon lose all their ReLUs."""
     noise = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)

@@ -353,6 +353,19 @@ def test_tars(pairs, tmp_path, suffix):
         np.testing.assert_array_equal(example["rainy"], rainy(int(example["name"])))
 
 
+def test_records_that_cannot_be_written(pairs, tmp_path, capsys, monkeypatch):
+    """The writers of records raise no OSError where the disk is full."""
+
+    def full(self, **arguments):
+        raise RuntimeError("Failed to finalize writing of split\nmore")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", full)
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 2
+    told = capsys.readouterr().err
+    assert "the records cannot be written (Failed to finalize writing of split)" in told
+    assert "MB are free there" in told and not _left_behind(tmp_path / "tfds")
+
+
 def test_progress(pairs, tmp_path):
     from mspfn_tf.datasets.preparing import prepare
 

@@ -146,20 +146,35 @@ def test_files_are_known_by_what_they_hold(tmp_path):
         (folder / "streaks").mkdir()
         (folder / "streaks/one.png").write_bytes(b"streaks")
     for field in ("teacher", "init_weights", "streaks"):
-        one, two = (of(**{field: tmp_path / name}).identity() for name in ("one", "two"))
-        assert one == two != of().identity()
+        more = {"fresh_rain": 0.5} if field == "streaks" else {}
+        one, two = (of(**more, **{field: tmp_path / name}).identity() for name in ("one", "two"))
+        assert one == two != of(**more).identity()
         assert str(tmp_path) not in json.dumps(one)
         with pytest.raises(UsageError, match="nowhere"):
-            of(**{field: tmp_path / "nowhere"}).identity()
+            of(**more, **{field: tmp_path / "nowhere"}).identity()
     file = of(teacher=str(tmp_path / "one" / "model.weights.h5")).identity()
     assert file["teacher"] == of(teacher=tmp_path / "two").identity()["teacher"]
     (tmp_path / "two/model.weights.h5").write_bytes(b"others")
     assert file["teacher"] != of(teacher=tmp_path / "two").identity()["teacher"]
     (tmp_path / "two/streaks/one.png").rename(tmp_path / "two/streaks/renamed.png")
     one, two = (
-        of(streaks=tmp_path / name / "streaks").identity()["streaks"] for name in ("one", "two")
+        of(fresh_rain=0.5, streaks=tmp_path / name / "streaks").identity()["streaks"]
+        for name in ("one", "two")
     )
     assert one != two  # which picture is drawn goes by their order
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"streaks": "folder"}, "streaks are for the fresh rain"),
+        ({"photographs": "real_rain"}, "photographs are shown in TensorBoard"),
+        ({"seed": 2**32}, "seed 4294967296: must be less than"),
+    ],
+)
+def test_what_would_have_no_effect_or_fail_later(fields, words):
+    with pytest.raises(UsageError, match=words):
+        of(**fields)
 
 
 def test_a_published_run_may_be_prolonged_and_a_cosine_not(tmp_path):

@@ -193,6 +193,16 @@ def test_another_run_is_refused_with_the_difference(tmp_path):
     assert "dataset" not in str(error.value)
 
 
+def test_pictures_count_where_both_are_known(tmp_path):
+    """Runs from before they were noted go on; what is to come does not know them at first."""
+    folder_with(tmp_path, 0, 4).check({**IDENTITY, "pictures": "a"})
+    folder = folder_with(tmp_path / "noted", 0, 4, identity={**IDENTITY, "pictures": "a"})
+    folder.check(IDENTITY)
+    folder.check({**IDENTITY, "pictures": "a"})
+    with pytest.raises(UsageError, match="pictures: 'a' there, 'b' now"):
+        folder.check({**IDENTITY, "pictures": "b"})
+
+
 @pytest.mark.parametrize("torn", [None, "", '{"recipe": ', "[]", '{"recipe": 3}', "\xff"])
 def test_a_missing_or_torn_config_is_written_again_from_a_checkpoint(tmp_path, torn):
     folder = folder_with(tmp_path, 0, 4)

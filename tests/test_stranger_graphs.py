@@ -7,8 +7,11 @@ from onnx import helper
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import export_onnx, export_openvino
+from mspfn_tf.files import sha256
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import trial
+from mspfn_tf.source import resolve
+from mspfn_tf.tasks.networks import network_digest
 from tests.export_models import PHONE, small_model, write_pairs
 from tests.hostile_graphs import endless, huge, outside, write
 from tests.mutated_models import COUNT, bounded, mutated, random_of
@@ -49,6 +52,23 @@ def test_weights_beside_the_file_are_taken_and_others_refused(tmp_path):
         write(path, nodes, [outside("half", location)])
         with pytest.raises(UsageError, match="cannot load .*a.onnx"):
             Restorer(path)
+
+
+def test_weights_beside_the_file_count_for_its_digest(tmp_path):
+    (tmp_path / "weights").write_bytes(np.float32(0.5).tobytes())
+    nodes = [helper.make_node("Mul", ["x", "half"], ["y"])]
+    path = write(tmp_path / "a.onnx", nodes, [outside("half", "weights")])
+    before, network = resolve(path).digest, network_digest(path)
+    assert network == before == resolve(path).digest
+    (tmp_path / "weights").write_bytes(np.float32(0.25).tobytes())
+    assert resolve(path).digest != before and network_digest(path) != network
+    (tmp_path / "other").write_text("no part of it")
+    assert resolve(path).digest == network_digest(path)
+
+
+def test_digests_of_files_that_hold_all_are_their_own(whole, tmp_path):
+    (tmp_path / "a.onnx").write_bytes(whole["a.onnx"])
+    assert resolve(tmp_path / "a.onnx").digest == sha256(tmp_path / "a.onnx")
 
 
 def test_graphs_that_take_all_memory_or_never_end(tmp_path, monkeypatch):

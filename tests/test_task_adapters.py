@@ -197,6 +197,14 @@ def test_an_adapter_of_ones_own(tmp_path):
     assert found.boxes[0, 2] - found.boxes[0, 0] == 9
     with pytest.raises(UsageError, match="has no option width; it has: side"):
         adapters.find_adapter("detection", f"{path}:brightest", {"width": 9})
+    net, _ = network(lambda x: [x])
+    path.write_text(OWN + "\n\ndef broken(picture, network):\n    return 1 / 0\n")
+    with pytest.raises(UsageError, match=r"own.py:broken: ZeroDivisionError: .* \(own.py, line "):
+        adapters.find_adapter("detection", f"{path}:broken")(PICTURE, net)
+    for text, message in (("def f(", "SyntaxError"), ("import nosuch", "ModuleNotFoundError")):
+        (tmp_path / "bad.py").write_text(text)
+        with pytest.raises(UsageError, match=f"bad.py cannot be imported: {message}"):
+            adapters.find_adapter("detection", f"{tmp_path}/bad.py:f")
     with pytest.raises(UsageError, match="no function darkest"):
         adapters.find_adapter("detection", f"{path}:darkest")
     with pytest.raises(UsageError, match="no such file"):

@@ -68,7 +68,9 @@ def replicas(folder):
         ({"preset": "mspfm"}, "mspfn_mobile"),
         ({"dataset": "rain999"}, "mspfn prepare rain999"),
         ({"model_arguments": {"wide": 4}}, "wide"),
+        ({"model_arguments": {**TINY, "image_size": [16, 16]}}, "image_size fixes the size"),
         ({"init_weights": "missing.weights.h5"}, "missing.weights.h5"),
+        ({"init_weights": "mspfn"}, "init_weights mspfn: expected a preset whose weights"),
         ({"teacher": "missing"}, "missing"),
     ],
 )
@@ -76,6 +78,37 @@ def test_what_cannot_work_fails_before_training(folder, fields, words):
     with pytest.raises(UsageError, match=words):
         Trainer(recipe(folder, "wrong", **fields)).start()
     assert not list(Path(folder, "wrong").rglob("*.npz"))
+
+
+def test_first_weights_are_those_of_a_preset_or_a_folder(folder):
+    fields = {"preset": "mspfn_nano", "model_arguments": {}, "init_weights": "mspfn_nano"}
+    fields["warmup_steps"] = 1
+    with Trainer(recipe(folder, "preset", **fields)).start() as run:
+        shipped = MSPFN.from_preset("mspfn_nano").get_weights()
+        for one, other in zip(run.model.get_weights(), shipped, strict=True):
+            np.testing.assert_array_equal(one, other)
+        run.model.save_weights(Path(folder, "preset", "model.weights.h5"))
+    fields["init_weights"] = str(Path(folder, "preset"))
+    with Trainer(recipe(folder, "from_folder", **fields)).start() as run:
+        for one, other in zip(run.model.get_weights(), shipped, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_other_pictures_are_another_run(folder, tmp_path):
+    """Also where the set has the same name, version and size."""
+    fields = {"preset": "mspfn", "schedule": "published", "steps": 2, "validate_every": 0}
+    assert Trainer(recipe(folder, "pictures", **fields)).run() == 0
+
+    def negative(index):
+        return [255 - half for half in smooth_pair(index)]
+
+    prepare(tmp_path, "tiny", make=negative)
+    prepare(tmp_path / "same", "tiny", make=smooth_pair)
+    fields["steps"] = 4
+    with pytest.raises(UsageError, match="pictures: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
+        Trainer(recipe(folder, "pictures", **fields, data_dir=str(tmp_path))).start()
+    same = recipe(folder, "pictures", **fields, data_dir=str(tmp_path / "same"))
+    assert Trainer(same).run() == 0
 
 
 def test_unwritable_and_full_folders_fail_before_training(folder, monkeypatch):
@@ -416,3 +449,21 @@ def test_nan(folder, monkeypatch, capsys, on_nan):
     else:
         assert status == 0 and (state["skipped"], state["step"]) == ([6], 12)
         assert run.runner.to_numpy(run.model.optimizer.iterations) == 11
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_predictions_that_are_not_finite_end_the_run(folder, monkeypatch, capsys, on_nan):
+    """Finite weights may be so large. A checkpoint that leads there again is no way back."""
+    fields = {"validate_every": 4, "checkpoint_every": 2, "on_nan": on_nan}
+    run = Trainer(recipe(folder, f"infinite_{on_nan}", **fields)).start()
+    run.close()
+    predict = type(run.runner).predict
+
+    def diverged(self, rainy):
+        return predict(self, rainy) * np.float32(np.inf)
+
+    monkeypatch.setattr(type(run.runner), "predict", diverged)
+    assert Trainer(recipe(folder, f"infinite_{on_nan}", **fields)).run() == 1
+    told = capsys.readouterr().out
+    assert "what the network makes of pictures is not finite after step 3" in told
+    assert "step-00000002.npz" in told and "tiny/train/train" in told

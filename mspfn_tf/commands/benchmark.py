@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.output is not None:
             output = stack.enter_context(atomic_write(arguments.output, arguments.overwrite))
         height, width = arguments.image_size
-        print(f"{height}x{width}, batch 1, on {machine()['processor']}, {machine()['cores']} cores")
+        where = f"{machine()['processor']}, {machine()['cores']} cores"
+        print(f"{height}x{width} (files of one size at theirs), batch 1, on {where}")
         widths = [max(12, len(name)) for name in _COLUMNS]
         widths[:2] = [24, 18]
         print(_line(_COLUMNS, widths))

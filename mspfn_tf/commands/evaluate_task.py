@@ -174,8 +174,13 @@ def _class_map(which):
         raise UsageError(
             f"--class_map {which}: neither one of {', '.join(CLASS_MAPS)} nor a JSON file ({error})"
         ) from error
-    if not isinstance(renamed, dict):
-        raise UsageError(f"--class_map {which}: expected a JSON object, label class: class")
+    named = isinstance(renamed, dict) and all(
+        name is None or isinstance(name, str) for name in renamed.values()
+    )
+    if not named:
+        raise UsageError(
+            f"--class_map {which}: expected a JSON object of label class: class, or null"
+        )
     return renamed
 
 
@@ -203,21 +208,31 @@ def _restorer(args):
     from mspfn_tf.evaluation import describe_restorer
     from mspfn_tf.partial_results import digest
     from mspfn_tf.restorer import Restorer
+    from mspfn_tf.sets.class_names import class_names
+    from mspfn_tf.tasks.networks import network_digest
 
     restorer = Restorer(model_source(args))
+    options = _json_object(args.adapter_arguments)
+    if isinstance(options.get("classes"), str):
+        options["classes"] = list(class_names(options["classes"]))  # the file may change
+    own_adapter, colon, _ = args.adapter.rpartition(":")
     configuration = {
         "task": args.task,
         **describe_restorer(restorer),
         "task_network": Path(args.model_for_task).name,
-        "task_network_sha256": digest(args.model_for_task),
+        "task_network_sha256": network_digest(args.model_for_task),
         "adapter": args.adapter.rpartition("/")[2],
-        "adapter_arguments": _json_object(args.adapter_arguments),
+        "adapter_sha256": digest(own_adapter) if colon else None,
+        "adapter_arguments": options,
         "labels": None if args.labels is None else digest(args.labels),
         "rain": args.rain,
         "seed": args.seed,
     }
     if args.task == "detection":
-        configuration |= {"score_threshold": args.score_threshold, "class_map": args.class_map}
+        configuration |= {
+            "score_threshold": args.score_threshold,
+            "class_map": _class_map(args.class_map),
+        }
     else:
         configuration |= {"classes": args.classes, "void": args.void}
     return restorer, configuration

@@ -84,9 +84,6 @@ _TEXT = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every field of `Recipe`."""
-    parser.epilog = (parser.epilog or "") + (
-        "  75 stopped by a signal or --max_minutes: saved, run again to resume\n"
-    )
     for field in dataclasses.fields(Recipe):
         help = field.metadata["help"]
         if field.type is bool:

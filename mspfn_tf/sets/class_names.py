@@ -73,6 +73,10 @@ def class_names(which: str | Sequence[str | None]) -> tuple[str | None, ...]:
         UsageError: neither a key nor a file, or a file without names.
     """
     if not isinstance(which, str):
+        if not isinstance(which, Sequence) or not all(
+            n is None or isinstance(n, str) for n in which
+        ):
+            raise UsageError(f"classes {which!r}: expected a name, a text file or a list of names")
         return tuple(which)
     if which in CLASSES:
         return CLASSES[which]

@@ -96,6 +96,8 @@ class BoxLabels:
                 self._read_coco(entries)
             else:
                 self._read_bdd(entries if isinstance(entries, list) else [entries])
+        except UsageError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"labels {path}: expected the JSON of COCO (images, annotations, categories) or "
@@ -107,9 +109,14 @@ class BoxLabels:
         classes = {entry["id"]: self._named(entry["name"]) for entry in content["categories"]}
         boxes = {entry["id"]: [] for entry in content["images"]}
         for entry in content["annotations"]:
+            if entry["category_id"] not in classes:
+                raise UsageError(
+                    f"labels {self.path}: annotation {entry.get('id')} has category_id "
+                    f"{entry['category_id']}, which is none of the categories"
+                )
             name = classes[entry["category_id"]]
             if name is not None:
-                left, top, width, height = entry["bbox"]
+                left, top, width, height = self._checked(entry["bbox"], entry.get("id"))
                 box = [left, top, left + width, top + height]
                 crowd = bool(entry.get("iscrowd", 0))
                 area = entry.get("area", width * height)
@@ -130,11 +137,17 @@ class BoxLabels:
                 name = self._named(label["category"])
                 if name is not None and label.get("box2d"):
                     box = [float(label["box2d"][side]) for side in ("x1", "y1", "x2", "y2")]
+                    self._checked(box, f"{label.get('id')} of {entry['name']}")
                     area = (box[2] - box[0]) * (box[3] - box[1])
                     boxes.append((box, name, bool(label.get("crowd", False)), area))
             found.append((entry["name"], boxes))
         self._boxes = self._by_stem(found)
         self.classes = frozenset(name for _, boxes in found for _, name, _, _ in boxes)
+
+    def _checked(self, box, label):
+        if not np.isfinite(np.asarray(box, np.float64)).all():
+            raise UsageError(f"labels {self.path}: annotation {label} has the box {box}")
+        return box
 
     def _named(self, name):
         return self._renamed.get(name, name)
@@ -152,6 +165,7 @@ class BoxLabels:
         """Raises `UsageError` that lists the pictures, of these names, without an entry."""
         missing = [name for name in names if Path(name).name not in self._boxes]
         _refuse(missing, self.path, "entry in the file (a picture without objects needs one, too)")
+        _refuse_shared(names, lambda name: Path(name).name, self.path, "entry")
 
     def __getitem__(self, name: str) -> Boxes:
         entries = self._boxes[Path(name).name]
@@ -182,21 +196,20 @@ class MaskLabels:
             name = relative.name
             for ending in _MASK_ENDINGS:
                 name = name.removesuffix(ending)
-            self._by_path[relative.with_name(name).as_posix()] = path
+            self._by_path.setdefault(relative.with_name(name).as_posix(), []).append(path)
             self._by_name.setdefault(name, []).append(path)
         if not self._by_path:
             raise UsageError(f"labels {folder}: no masks in this folder")
 
     def _find(self, name):
-        if name in self._by_path:
-            return self._by_path[name]
-        candidates = self._by_name.get(Path(name).name, [])
+        candidates = self._by_path.get(name) or self._by_name.get(Path(name).name, [])
         return candidates[0] if len(candidates) == 1 else None
 
     def check(self, names: list[str]) -> None:
         """Raises `UsageError` that lists the pictures, of these names, without a mask."""
         missing = [name for name in names if self._find(name) is None]
         _refuse(missing, self.path, "mask, or several")
+        _refuse_shared(names, self._find, self.path, "mask")
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Class numbers, integers `[H, W]`."""
@@ -223,6 +236,18 @@ def _refuse(missing, path, what):
         raise UsageError(
             f"labels {path}: {len(missing)} pictures have no {what}:\n  {listed}{more}"
         )
+
+
+def _refuse_shared(names, label_of, path, what):
+    """No two pictures may be judged by one truth."""
+    claimed = {}
+    for name in names:
+        other = claimed.setdefault(label_of(name), name)
+        if other != name:
+            raise UsageError(
+                f"labels {path}: {other} and {name} would share one {what}; expected one of each, "
+                "under names of their own"
+            )
 
 
 def _read_json(path):

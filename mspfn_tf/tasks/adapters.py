@@ -5,11 +5,11 @@ An adapter is a function `adapter(picture, network, **options)`: it makes the in
 or a map of class numbers `[H, W]`. docs/tasks.md shows how to write one.
 """
 
-import functools
 import importlib.util
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -272,7 +272,7 @@ def find_adapter(task: str, name: str, options: Mapping[str, object] | None = No
         UsageError: no such adapter or option; the message lists those there are.
     """
     known = {"detection": DETECTION, "segmentation": SEGMENTATION}[task]
-    adapter = known.get(name) or _own_adapter(name, task, known)
+    adapter: Any = known.get(name) or _own_adapter(name, task, known)
     accepted = inspect.signature(adapter).parameters
     positional = [p for p in accepted.values() if p.kind in (p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
@@ -283,7 +283,16 @@ def find_adapter(task: str, name: str, options: Mapping[str, object] | None = No
         raise UsageError(
             f"adapter {name} has no option {', '.join(sorted(unknown))}; it has: {names}"
         )
-    chosen: Any = functools.partial(adapter, **options)
+
+    def chosen(picture: np.ndarray, network: Network) -> Detections | np.ndarray:
+        try:
+            return adapter(picture, network, **options)
+        except (UsageError, MemoryError):
+            raise
+        except Exception as error:  # of options that do not fit, or of the user's own code
+            given = f" with {dict(options)}" if options else ""
+            raise UsageError(f"adapter {name}{given}: {_told(error)}") from error
+
     return chosen
 
 
@@ -301,11 +310,23 @@ def _own_adapter(name, task, known):
         raise UsageError(f"{path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # which dataclasses in the file look for
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be imported: {_told(error)}") from error
     adapter = getattr(module, function, None)
     if not callable(adapter):
         raise UsageError(f"{path} has no function {function}")
     return adapter
+
+
+def _told(error):
+    """An exception in words, with the last line of code that it came from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = last.filename, last.lineno
+    if isinstance(error, SyntaxError):
+        file, line = error.filename or file, error.lineno
+    return f"{type(error).__name__}: {error} ({Path(file).name}, line {line})"
 
 
 def _float32(values: Values) -> np.ndarray:

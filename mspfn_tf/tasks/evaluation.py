@@ -1,7 +1,6 @@
 """What deraining does for a task's network: what `mspfn evaluate-task` computes and writes."""
 
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -205,7 +204,7 @@ def evaluate_task(
     configuration = {
         **configuration,
         "pictures": len(pictures),
-        "files": zlib.crc32(repr((pictures.names, pictures.sizes())).encode()),
+        "files": pictures.fingerprint(),
         "mspfn_tf": __version__,
     }
     run = _Run(task, network, adapter, restorer, pictures)

@@ -13,8 +13,10 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import check_litert
+from mspfn_tf.partial_results import digest
 from mspfn_tf.runtimes.saved_model import load_saved_model
 from mspfn_tf.runtimes.trial import check_stranger
+from mspfn_tf.source import onnx_digest
 
 KINDS = ".tflite, .onnx, .keras, .weights.h5 of ESPNet, or a SavedModel directory"
 
@@ -79,6 +81,13 @@ class Network:
             if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
                 raise UsageError(f"{self.name} returned values that are not finite")
         return outputs
+
+
+def network_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a network's file, or of the files of a folder; of an `.onnx` file with those that
+    hold its weights."""
+    path = Path(path)
+    return onnx_digest(path) if path.suffix == ".onnx" else digest(path)
 
 
 def open_network(source: object, threads: int | None = None) -> Network:

@@ -1,11 +1,13 @@
 """The pictures that a task's network sees: rainy ones, and clean ones where they are known."""
 
+import hashlib
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import sha256
 from mspfn_tf.pictures import ImageError, find_images, read_rgb
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 from mspfn_tf.sets.pairs import pair_folders
@@ -88,6 +90,8 @@ class TaskPictures:
             )
         return picture, clean
 
-    def sizes(self) -> list[int]:
-        """Of the files, by which a changed folder is noticed."""
-        return [path.stat().st_size for path in (*self._rainy, *(self._clean or ()))]
+    def fingerprint(self) -> str:
+        """SHA-256 over the names and the contents of the files."""
+        clean = [] if self._clean is self._rainy else self._clean or []
+        facts = [self.names, *[sha256(path) for path in (*self._rainy, *clean)]]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -2,9 +2,11 @@
 
 import functools
 import inspect
+from pathlib import Path
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.model import MSPFN
+from mspfn_tf.source import resolve
 from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.patch_stream import PatchStream, open_stream
@@ -23,10 +25,32 @@ def make_model(recipe: Recipe) -> MSPFN:
     unknown = recipe.model_arguments.keys() - inspect.signature(MSPFN).parameters.keys()
     if unknown:
         raise UsageError(f"model_arguments: MSPFN has no argument {', '.join(sorted(unknown))}")
+    if recipe.model_arguments.get("image_size") is not None:
+        raise UsageError(
+            "model_arguments: image_size fixes the size of pictures, but patches and validation "
+            "crops have sizes of their own: leave it out, and give it when you export"
+        )
     model = MSPFN.from_preset(recipe.preset, load_weights=False, **recipe.model_arguments)
     if recipe.init_weights:
-        load_weights(model, recipe.init_weights)
+        load_weights(model, weights_file(recipe.init_weights))
     return model
+
+
+def weights_file(source: str) -> Path:
+    """The weights file of a preset, of the folder of a model or run, or that `source` is itself.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = resolve(source)
+    if found.kind not in ("preset", "folder", "weights") or found.weights_file is None:
+        raise UsageError(
+            f"init_weights {source}: expected a preset whose weights are shipped, the folder of a "
+            "model or of a run, or a .weights.h5 file"
+        )
+    if not found.weights_file.is_file():
+        raise UsageError(f"init_weights {source}: there is no {found.weights_file.name} in it yet")
+    return found.weights_file
 
 
 def open_task(recipe: Recipe) -> TaskLoss | None:

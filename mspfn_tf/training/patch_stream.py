@@ -9,6 +9,7 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import collections
 import functools
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -270,6 +271,11 @@ class PatchStream:
                 crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
             patches.append(turned(crop, row.transform))
         return tuple(patches)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the contents of all sources; see `PairSource.fingerprint`."""
+        facts = [source.fingerprint() for source in self.sources]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def names(self, step: int) -> list[str]:
         """The pairs of batch `step`, by name."""

@@ -243,6 +243,12 @@ class Recipe:
                 raise UsageError(f"{name} {getattr(self, name):g}: a share is at most 1")
         if (self.task == "none") == bool(self.task_model):
             raise UsageError("task and task_model go together: give both or neither")
+        if self.seed >= 2**32:
+            raise UsageError(f"seed {self.seed}: must be less than 2**32")
+        if self.streaks and not self.fresh_rain:
+            raise UsageError("streaks are for the fresh rain: give fresh_rain as well")
+        if self.photographs and not self.tensorboard:
+            raise UsageError("photographs are shown in TensorBoard: give tensorboard as well")
         if self.ssim_weight and self.loss != "psnr":
             raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
         if self.rain_mix and not self.fresh_rain:

@@ -113,6 +113,10 @@ class RunFolder:
             self._refuse(recorded, identity, f"{self.path} holds a run of another configuration")
 
     def _refuse(self, recorded: Mapping, identity: Mapping, what: str) -> None:
+        if "pictures" not in recorded:  # runs from before it was noted can be resumed
+            identity = {name: value for name, value in identity.items() if name != "pictures"}
+        elif "pictures" not in identity:  # not known yet
+            recorded = {name: value for name, value in recorded.items() if name != "pictures"}
         different = differences(recorded, identity, ("there", "now"))
         if different:
             raise UsageError(

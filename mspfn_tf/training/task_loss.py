@@ -100,7 +100,13 @@ class TaskLoss:
 
     def check(self, clean: np.ndarray) -> None:
         """Tries the network on patches `[batch, S, S, 3]`; raises `UsageError` if it fails."""
-        scores = ops.convert_to_numpy(self.scores(clean))
+        try:
+            scores = ops.convert_to_numpy(self.scores(clean))
+        except (ValueError, TypeError) as error:  # a network of one size
+            raise UsageError(
+                f"the task's network takes {list(self._looks.inputs[0].shape)}, not patches "
+                f"{list(clean.shape)}: it must take pictures of any size"
+            ) from error
         if scores.shape != (*clean.shape[:3], self.classes) or not np.isfinite(scores).all():
             raise UsageError(
                 f"the task's network makes {list(scores.shape)} of patches {list(clean.shape)}; "

@@ -118,6 +118,10 @@ class Trainer:
         with self.runner.scope():
             task = open_task(recipe)
         self.stream = open_patches(recipe, task)
+        self._identity["pictures"] = self.stream.fingerprint()
+        self.folder.check(self._identity)
+        if task is not None:
+            task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
         self._evaluators: list[Evaluator] = []
         if recipe.validate_every:
             self._evaluators = [*open_evaluators(recipe, task), *self.evaluators]
@@ -134,8 +138,6 @@ class Trainer:
         if teacher is not None:
             patches = self.stream.batch(0, recipe.patch_size[0], slice(0, 1))
             check_teacher(teacher, recipe.teacher, *patches[:2])
-        if task is not None:
-            task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
         self.runner.compile(
             self.model, optimizer, recipe.batch_size, loss, recipe.clip_norm,
             teacher, recipe.teacher_weight, task, recipe.task_weight,
@@ -274,7 +276,7 @@ class Trainer:
         with self.averaged_weights():
             logs: dict[str, float] = {}
             for evaluator in self._evaluators:
-                scores = evaluator.scores(self.runner.predict)
+                scores = evaluator.scores(self._predict)
                 if twice := logs.keys() & scores.keys():
                     raise UsageError(f"two evaluators give {', '.join(sorted(twice))}")
                 logs |= scores
@@ -285,6 +287,15 @@ class Trainer:
                     self._save_weights(self.folder.best_weights)
             epoch = self.step // self.recipe.validate_every
             self._callbacks.on_epoch_end(epoch, {"step": self.step, **logs, "best": better})
+
+    def _predict(self, rainy: np.ndarray) -> np.ndarray:
+        derained = self.runner.predict(rainy)
+        if not np.isfinite(derained).all():  # finite weights may be as large as that
+            step = max(self.step - 1, 0)
+            raise NotFiniteError(
+                step, f"what the network makes of pictures is not finite after step {step}"
+            )
+        return derained
 
     def _panels(self) -> Iterator[tuple[str, list[np.ndarray]]]:
         for evaluator in self._evaluators:
@@ -309,7 +320,8 @@ class Trainer:
             f"Batch: {', '.join(self.stream.names(error.step))}",
             flush=True,
         )
-        if self.recipe.on_nan == "stop" or len(self.skipped) >= _MOST_SKIPPED:
+        again = error.step in self.skipped  # it was not that batch: the checkpoint leads there
+        if self.recipe.on_nan == "stop" or again or len(self.skipped) >= _MOST_SKIPPED:
             return False
         self.skipped.append(error.step)
         self._resume()
