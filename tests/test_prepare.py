@@ -284,6 +284,13 @@ def test_samples_stand_beside_the_whole(tmp_path, capsys):
     assert len(tfds.data_source("rain1400", split="train", **arguments)) == 18
 
 
+def test_a_sample_of_more_than_there_are_is_said(pairs, tmp_path, capsys):
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--sample", 3) == 0
+    assert "fewer training pairs" not in capsys.readouterr().out
+    assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--sample", 99) == 0
+    assert "fewer training pairs than the 99 that" in capsys.readouterr().out
+
+
 def test_samples_of_sets_without_configurations(pairs, tmp_path):
     assert _prepare("paired_folder", pairs, tmp_path / "tfds", "--sample", 2) == 0
     assert _prepare("paired_folder", pairs, tmp_path / "tfds") == 0

@@ -58,4 +58,6 @@ def run(args: argparse.Namespace) -> int:
         )
     for line in report(prepared):
         print(line)
+    if args.sample is not None and prepared.splits["train"].pairs < args.sample:
+        print(f"fewer training pairs than the {args.sample} that were asked for: all of them")
     return 0
