@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 
 demo: $(VENV)/.installed
 	@start=$$(date +%s.%N); \
-	$(BIN)/mspfn restore mspfn_tf/sample/rainy.jpg --output demo --compare --overwrite && \
+	$(BIN)/mspfn restore mspfn_tf/sample/rainy.jpg --output demo --compare --overwrite || exit 1; \
 	end=$$(date +%s.%N); \
 	echo "clean picture: demo/rainy.jpg"; \
 	echo "before and after: demo/rainy_compare.jpg"; \

@@ -163,8 +163,7 @@ def _tflite_file(path):
             f"{path} takes pictures of any size: nothing says which to time. Export it with a "
             f"fixed size, such as {argument('image_size', '512x512')}"
         )
-    description = path.with_suffix(".json")
-    known = json.loads(description.read_text()) if description.is_file() else {}
+    known = _description(path)
     facts = {
         "model": str(path),
         "weights": "trained",
@@ -175,6 +174,19 @@ def _tflite_file(path):
         "bytes": path.stat().st_size,
     }
     return "litert", path, facts
+
+
+def _description(path):
+    """What stands beside an export of ours; nothing where there is none."""
+    stems = dict.fromkeys((path.stem, path.stem.removesuffix("_uint8")))
+    for stem in stems:
+        try:
+            known = json.loads(path.with_name(f"{stem}.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(known, dict) and known.get("format") == "litert":
+            return known
+    return {}
 
 
 def _measure(kind, path, image_size, threads):

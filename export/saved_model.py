@@ -71,6 +71,8 @@ def export_saved_model(
     import tensorflow as tf
 
     output = Path(output)
+    if not output.name:
+        output = output.resolve()
     max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     card = output.with_name(f"{output.name}.json")

@@ -84,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or jax or torch"
         say(f"{name}: error: {hint} (extras [jax], [torch])", sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of what was printed has gone, as with `| head -1`
+        with open(os.devnull, "w") as nowhere:  # Python flushes once more at the end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         say(f"{name}: interrupted", sys.stderr)
         return 130

@@ -103,6 +103,8 @@ def atomic_folder(
             it cannot be written.
     """
     path = Path(path)
+    if path.is_symlink() or not path.name:  # what a link names is replaced, not the link
+        path = path.resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: choose another output")
     if path.exists() and not overwrite:

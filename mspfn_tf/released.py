@@ -1,6 +1,7 @@
 """Released folders of a model: `metadata.json` says which files belong together."""
 
 import json
+import os
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError
@@ -8,6 +9,8 @@ from mspfn_tf.files import sha256
 
 DIGESTS = "sha256"
 """Key in `metadata.json` of a dict from file names to SHA-256."""
+
+_LONGEST_NAME = 255
 
 
 def released_files(folder: Path) -> dict[str, str]:
@@ -22,8 +25,11 @@ def released_files(folder: Path) -> dict[str, str]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         digests = found.get(DIGESTS, {})
+        for name in digests:  # the folder may be a stranger's, and is not to lead out of itself
+            if os.path.basename(name) != name or len(name) > _LONGEST_NAME:
+                raise ValueError(f"{name[:_LONGEST_NAME]!r} is no file of the folder")
         return {str(name): str(digest) for name, digest in digests.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: {error}. Fetch the model again") from error
 
 

@@ -125,12 +125,12 @@ def onnx_digest(path: Path) -> str:
     Their names follow the key "location" in the file, as Protocol Buffers write a pair of texts.
     """
     digest, content = sha256(path), path.read_bytes()
-    found = set()
-    for match in re.finditer(rb"\x0a\x08location\x12", content):
-        length, start = content[match.end()], match.end() + 1  # no name here is longer than 127
-        name = content[start : start + length].decode(errors="replace")
-        beside = path.parent / name
-        if length < 128 and "\0" not in name and beside.is_file():
+    folder, found = os.path.realpath(path.parent), set()
+    for match in re.finditer(rb"\x0a\x08location\x12([\x01-\x7f])", content):
+        name = content[match.end() : match.end() + match[1][0]].decode(errors="replace")
+        # As onnxruntime does, nothing out of the folder is taken: the file may be a stranger's.
+        beside = os.path.realpath(os.path.join(folder, name.replace("\0", "/")))
+        if os.path.commonpath([folder, beside]) == folder and os.path.isfile(beside):
             found.add((name, sha256(beside)))
     if not found:
         return digest

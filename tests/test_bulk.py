@@ -131,6 +131,22 @@ def test_resume_does_what_is_missing(archive, tmp_path):
     assert {row["status"] for row in after.values()} == {"restored"}
 
 
+def test_other_files_of_the_same_names_are_restored(archive, tmp_path):
+    restore_archive(archive, tmp_path / "out", MODEL)
+    shutil.copytree(archive, tmp_path / "other")
+    (tmp_path / "other/gray.png").write_bytes(encoded(9))
+    again = restore_archive(tmp_path / "other", tmp_path / "out", MODEL, resume=True)
+    assert (again.skipped, again.restored) == (0, 6)
+    assert manifest(tmp_path / "out")["gray.png"]["source"] == str(tmp_path / "other/gray.png")
+
+
+@pytest.mark.parametrize("options", [{"image_key": "rainy"}, {"pixels": 5}])
+def test_results_of_other_options_are_not_mixed(archive, tmp_path, options):
+    restore_archive(archive, tmp_path / "out", MODEL)
+    with pytest.raises(UsageError, match="another configuration"):
+        restore_archive(archive, tmp_path / "out", MODEL, resume=True, **options)
+
+
 def test_results_of_two_models_are_not_mixed(archive, tmp_path):
     restore_archive(archive, tmp_path / "out", MODEL)
     other = workers.Model(PRESET, {"strength": 0.5})
@@ -300,6 +316,49 @@ def test_manifests_of_paths(archive, tmp_path, suffix):
     assert (summary.restored, summary.failed) == (2, 1)
     assert sorted(restored(tmp_path / "out")) == ["one.jpg", "two/gray.png"]
     assert "no such file" in manifest(tmp_path / "out")["three.png"]["error"]
+
+
+def listed(tmp_path, text):
+    (tmp_path / "list.csv").write_text(text)
+    return inputs.find(tmp_path / "list.csv").rows
+
+
+def test_names_in_manifests_are_texts(archive, tmp_path):
+    rows = listed(tmp_path, "path,name\nin/a.jpg,0001\nin/gray.png,0002\nin/q?1.png,1e5\n")
+    assert rows["name"].to_pylist() == ["0001", "0002", "1e5"]
+    assert rows["source"].to_pylist()[2] == str(tmp_path / "in/q?1.png")
+    assert listed(tmp_path, "path\nin/q?1.png\n")["name"].to_pylist() == ["in/q?1.png"]
+    for text in ("path,name\nin/a.jpg,\n", "path,name\n,a\n"):
+        with pytest.raises(UsageError, match="row 1 has the (name|path) '?(None)?'?; expected a"):
+            listed(tmp_path, text)
+
+
+@pytest.mark.parametrize("names", [("o.png", "./o.png"), ("o.png", "a/./o.png"), ("o", "o.png")])
+def test_two_pictures_never_become_one_file(archive, tmp_path, names):
+    text = f"path,name\nin/a.jpg,{names[0]}\nin/gray.png,{names[1]}\n"
+    with pytest.raises(UsageError, match="another spelling|may become one file"):
+        listed(tmp_path, text)
+
+
+def test_what_a_tar_or_a_folder_holds_besides_is_named(tmp_path):
+    picture = tmp_path / "in" / "a.png"
+    picture.parent.mkdir()
+    picture.write_bytes(encoded(1))
+    (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    found = inputs.find(tmp_path / "in")
+    assert found.rows["name"].to_pylist() == ["a.png"] and found.left_out == 2
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(picture, "a.png")
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.png"
+        archive.addfile(link)
+        sparse = tarfile.TarInfo("c.png")
+        sparse.type = tarfile.GNUTYPE_SPARSE
+        archive.addfile(sparse)
+    found = inputs.find(tmp_path / "a.tar")
+    assert found.rows["name"].to_pylist() == ["a/a.png"]
+    assert [reason for _, reason in found.named] == ["(a link or device)", "(a sparse file)"]
 
 
 def test_records(tmp_path):

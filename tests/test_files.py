@@ -99,3 +99,22 @@ def test_a_folder_takes_its_place_whole(tmp_path):
     with files.atomic_folder(target, overwrite=True) as folder:
         (folder / "b").write_text("3")
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "b"]
+
+
+def test_what_a_link_names_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").touch()
+    (tmp_path / "link").symlink_to("real")
+    with files.atomic_folder(tmp_path / "link", overwrite=True) as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_the_working_directory_has_a_name(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with files.atomic_folder(".", overwrite=True) as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "here" / "new").exists()

@@ -16,6 +16,7 @@ from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
+from mspfn_tf.released import check_released
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.source import resolve
 from mspfn_tf.weights_file import save_weights
@@ -135,7 +136,22 @@ def test_refuses_to_replace_other_folders(released, tmp_path, capsys):
     assert main(["release", str(tmp_path / "new"), "--preset", "mspfn_giant"]) == 2
     assert main(["release", str(tmp_path / "new"), "--card", str(tmp_path / "no.json")]) == 2
     assert "cannot read" in capsys.readouterr().err
+    for card in ("[]", '{"training": "x"}', '{"scores": {"a": {}}}'):
+        (tmp_path / "card.json").write_text(card)
+        command = ["release", str(tmp_path / "new"), "--card", str(tmp_path / "card.json")]
+        assert main(command) == 2
+        assert "expected a JSON object with `training`" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../secret", "a/b", "x" * 300])
+def test_released_folders_do_not_lead_out_of_themselves(tmp_path, name):
+    (tmp_path / "metadata.json").write_text(json.dumps({"sha256": {name: "0"}}))
+    with pytest.raises(UsageError, match="metadata.json is damaged: .* is no file of the folder"):
+        check_released(tmp_path)
+    (tmp_path / "metadata.json").write_text("[" * 200_000)
+    with pytest.raises(UsageError, match="metadata.json is damaged"):
+        check_released(tmp_path)
 
 
 def test_from_the_hub(released, online):

@@ -10,7 +10,7 @@ from mspfn_tf.export import export_onnx, export_openvino
 from mspfn_tf.files import sha256
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import trial
-from mspfn_tf.source import resolve
+from mspfn_tf.source import onnx_digest, resolve
 from mspfn_tf.tasks.networks import network_digest
 from tests.export_models import PHONE, small_model, write_pairs
 from tests.hostile_graphs import endless, huge, outside, write
@@ -64,6 +64,17 @@ def test_weights_beside_the_file_count_for_its_digest(tmp_path):
     assert resolve(path).digest != before and network_digest(path) != network
     (tmp_path / "other").write_text("no part of it")
     assert resolve(path).digest == network_digest(path)
+
+
+def test_digests_read_nothing_out_of_the_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "folder/link").symlink_to(tmp_path / "secret")
+    for name in ("../secret", str(tmp_path / "secret"), "link", "/proc/self/pagemap", "a\0b"):
+        content = b"\x0a\x08location\x12" + bytes([len(name)]) + name.encode()
+        for cut in (content, content[:-3], content[:12], content[:11]):
+            (tmp_path / "folder/a.onnx").write_bytes(cut)
+            assert onnx_digest(tmp_path / "folder/a.onnx") == sha256(tmp_path / "folder/a.onnx")
 
 
 def test_digests_of_files_that_hold_all_are_their_own(whole, tmp_path):

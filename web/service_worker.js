@@ -12,7 +12,8 @@ const worker = /** @type {ServiceWorkerGlobalScope & {SITE: Site}} */ (
   /** @type {unknown} */ (self)
 );
 const {version, files} = worker.SITE;
-const PREFIX = 'mspfn-';
+// Caches belong to the whole origin, where other copies of the page may stand in other folders.
+const PREFIX = `mspfn-${new URL('.', location.href).pathname}-`;
 const NAME = PREFIX + version;
 
 worker.addEventListener('install', (event) => {

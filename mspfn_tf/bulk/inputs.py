@@ -93,7 +93,7 @@ def find(address: str | os.PathLike) -> Listing:
     elif _suffix(place) in MANIFEST_SUFFIXES:
         rows = _manifest(place)
     else:
-        name = PurePosixPath(place.address.partition("?")[0]).name
+        name = PurePosixPath(_plain(place.address)).name
         rows = _file(place, name, listing)
     listing.rows = _table(rows)
     if not listing.rows.num_rows:
@@ -129,6 +129,19 @@ def _check_names(names):
     if pc.any(bad).as_py():
         name = names.filter(bad)[0].as_py()
         raise UsageError(f"the name {name!r} leads out of the output: give another one")
+    # What is written gets a suffix where its name has none of a picture, and has no "." in its way.
+    texts = names.to_pylist()
+    if any("//" in name or name.startswith("./") or "/./" in name for name in texts):
+        name = next(n for n in texts if "//" in n or n.startswith("./") or "/./" in n)
+        raise UsageError(f"the name {name!r} has another spelling: give it as {_normal(name)!r}")
+    known = set(texts)
+    for name in texts:
+        if _suffix_of_name(name) not in PICTURE_SUFFIXES:
+            other = next((name + s for s in PICTURE_SUFFIXES if name + s in known), None)
+            if other is not None:
+                raise UsageError(
+                    f"the names {name!r} and {other!r} may become one file: give them others"
+                )
     counts = names.value_counts()
     twice = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1))
     if len(twice):
@@ -136,6 +149,10 @@ def _check_names(names):
             f"{len(twice)} names stand for several pictures, such as "
             f"{twice[0].as_py()['values']!r}: give each a name of its own"
         )
+
+
+def _normal(name):
+    return PurePosixPath(name).as_posix()
 
 
 def _folder(place, listing, prefix="", visited=()):
@@ -152,6 +169,8 @@ def _folder(place, listing, prefix="", visited=()):
     except UsageError as error:
         listing.unreadable.append((str(place), f"cannot be read ({error})"))
         return
+    for name in place.others():
+        listing.leave_out(place.at(name), "(a link to nothing, a pipe or a device)")
     for name, is_folder, _ in entries:
         if not _is_text(name):
             listing.unreadable.append((str(place.at(name)), "has a name that is no UTF-8"))
@@ -201,7 +220,11 @@ def _tar(place, prefix, listing):
         for member in archive:
             name = PurePosixPath(member.name).as_posix().removeprefix("/")
             archive.members = []  # or it remembers all of them
-            if not member.isreg():
+            if member.isdir():
+                continue
+            if not member.isreg() or member.issparse():
+                what = "(a sparse file)" if member.issparse() else "(a link or device)"
+                listing.leave_out(f"{place}!{name}", what)
                 continue
             if PurePosixPath(name).name.startswith("."):
                 listing.leave_out(f"{place}!{name}", "(hidden)")
@@ -248,7 +271,9 @@ def _manifest(place):
         if _suffix(place) == ".parquet":
             table = pyarrow.parquet.read_table(content)
         else:
-            table = pyarrow.csv.read_csv(content)
+            texts = {"path": pa.string(), "name": pa.string()}  # or 0001 would be a number
+            options = pyarrow.csv.ConvertOptions(column_types=texts)
+            table = pyarrow.csv.read_csv(content, convert_options=options)
     except (pa.ArrowException, ValueError) as error:
         raise UsageError(f"{place}: not a manifest that can be read ({error})") from error
     if "path" not in table.column_names:
@@ -258,12 +283,18 @@ def _manifest(place):
     named = "name" in table.column_names
     address, mark, options = place.address.partition("?")
     folder = Place(address.rpartition("/")[0] + mark + options if "/" in address else ".")
-    for row in table.select(["path", "name"] if named else ["path"]).to_pylist():
-        path = str(row["path"])
+    rows = table.select(["path", "name"] if named else ["path"]).to_pylist()
+    for number, row in enumerate(rows, 1):
+        for column, value in row.items():
+            if not isinstance(value, str) or not value:
+                raise UsageError(
+                    f"{place}: row {number} has the {column} {value!r}; expected a text"
+                )
+        path = row["path"]
         absolute = "://" in path or os.path.isabs(path)
         source = path if absolute else folder.at(path).address
-        name = row["name"] if named else path.partition("?")[0].rpartition("://")[2].lstrip("/")
-        yield str(name), source, "file", 0, -1
+        name = row["name"] if named else _plain(path).rpartition("://")[2].lstrip("/")
+        yield name, source, "file", 0, -1
 
 
 def content_of(row: dict, image_key: str | None = None) -> bytes:
@@ -334,7 +365,12 @@ def _is_text(name):
 
 
 def _suffix(place):
-    return _suffix_of_name(place.address.partition("?")[0])
+    return _suffix_of_name(_plain(place.address))
+
+
+def _plain(address):
+    """Without the options of a URI; in a path, a question mark is a letter as any other."""
+    return address.partition("?")[0] if "://" in address else address
 
 
 def _suffix_of_name(name):

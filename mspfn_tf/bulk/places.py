@@ -109,6 +109,14 @@ class Place:
                 (one.name, one.is_dir(), 0) for one in found if one.is_dir() or one.is_file()
             )
 
+    def others(self) -> list[str]:
+        """Names of what is neither file nor folder in a local folder: links to nothing, pipes,
+        devices."""
+        if self.local is None or not self.local.exists():
+            return []
+        with self._naming(), os.scandir(self.local) as found:
+            return sorted(one.name for one in found if not one.is_dir() and not one.is_file())
+
     def have(self, names: list[str]) -> Iterator[bool]:
         """Whether there are files of these names below, and with something in them."""
         filesystem, path = self._opened

@@ -93,14 +93,14 @@ class Book:
     def trying(self, run: str, batch: str) -> Place:
         return self._trying.at(f"{run}-{batch}.json")
 
-    def restored(self) -> dict[str, str]:
-        """What earlier runs restored, and did not fail at later: the output of each name."""
+    def restored(self) -> dict[str, tuple[str, str]]:
+        """What earlier runs restored, and did not fail at later: (output, source) of each name."""
+        columns = ["name", "output", "source", "status"]
         return {
-            name: name if output == name else output
-            for table in self._tables(["name", "output", "status"])
-            for name, output, status in zip(
-                *(table[column].to_pylist() for column in ("name", "output", "status")),
-                strict=True,
+            name: (name if output == name else output, source)
+            for table in self._tables(columns)
+            for name, output, source, status in zip(
+                *(table[column].to_pylist() for column in columns), strict=True
             )
             if status == "restored"
         }

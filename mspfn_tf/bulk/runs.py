@@ -104,7 +104,7 @@ def restore_archive(
         )
     target.check_writable()
     with _alone(target):
-        book.begin(_about(model, digest))
+        book.begin(_about(model, digest, image_key, pixels))
         todo = _todo(listing.rows, book, target) if resume else listing.rows
         summary = Summary(listing=listing, manifest=str(book.manifest))
         summary.skipped = listing.rows.num_rows - todo.num_rows
@@ -189,12 +189,18 @@ def _handed_out(
 
 
 def _todo(rows, book, target):
-    """The rows that have no record of being restored, or whose output is gone."""
+    """The rows without a record of being restored from that file, or whose output is gone."""
     restored = book.restored()
-    names = rows["name"].to_pylist()
-    done = [name in restored for name in names]
-    kept = [name for name, is_done in zip(names, done, strict=True) if is_done]
-    there = target.have([restored[name] for name in kept])
+    found = zip(
+        rows["name"].to_pylist(), _absolute_sources(rows), rows["kind"].to_pylist(), strict=True
+    )
+    known = [
+        (restored.get(name), inputs.location({"name": name, "source": source, "kind": kind}))
+        for name, source, kind in found
+    ]
+    done = [record is not None and record[1] == place for record, place in known]
+    kept = [record[0] for (record, _), is_done in zip(known, done, strict=True) if is_done]
+    there = target.have(kept)
     return rows.filter(pa.array([not (is_done and next(there)) for is_done in done], pa.bool_()))
 
 
@@ -209,11 +215,13 @@ def _digest(model):
     return digest
 
 
-def _about(model, digest):
+def _about(model, digest, image_key, pixels):
+    chosen = {"image_key": image_key, "limit_pixels": pixels}
     return {
         "weights_sha256": digest,
         "runtime": model.runtime or "default",
         **dict(sorted(model.options.items())),
+        **{name: value for name, value in chosen.items() if value is not None},
     }
 
 
@@ -230,12 +238,15 @@ def _with_absolute_sources(rows):
     """Workers may have another working directory."""
     if not rows.num_rows:
         return rows
+    return rows.set_column(1, "source", pa.array(_absolute_sources(rows), pa.string()))
+
+
+def _absolute_sources(rows):
     here = os.getcwd()
-    sources = [
+    return [
         one if "://" in one or os.path.isabs(one) else os.path.join(here, one)
         for one in rows["source"].to_pylist()
     ]
-    return rows.set_column(1, "source", pa.array(sources, pa.string()))
 
 
 def _check_apart(source, target):

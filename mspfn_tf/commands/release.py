@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             card = json.loads(Path(arguments.card).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {arguments.card}: {error}") from error
+        _check_card(card, arguments.card)
     from mspfn_tf.export import VerificationError
     from mspfn_tf.export.release import write_release
 
@@ -63,3 +64,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{digest}  {Path(arguments.folder) / name}")
     print(f"upload it with: hf upload OWNER/NAME {arguments.folder}")
     return 0
+
+
+def _check_card(card, path):
+    """What the model card takes of it: `training` by name, and `scores` of sets."""
+    parts = (
+        [card.get(name, {}) for name in ("training", "scores")] if isinstance(card, dict) else []
+    )
+    fits = len(parts) == 2 and all(isinstance(part, dict) for part in parts)
+    if fits:
+        fits = all(
+            isinstance(score, dict) and {"count", "psnr", "ssim", "input"} <= score.keys()
+            for score in parts[1].values()
+        )
+    if not fits:
+        raise UsageError(
+            f"{path}: expected a JSON object with `training` (texts by name) and `scores` (by set: "
+            "count, psnr, ssim, input), as in mspfn_tf/weights/*.json"
+        )
