@@ -15,7 +15,7 @@ from mspfn_tf.export import litert_file, quantization
 from mspfn_tf.export.accelerators import accelerators
 from mspfn_tf.export.calibration import SAMPLE, Patch, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import outputs
+from mspfn_tf.export.outputs import card_path, outputs
 from mspfn_tf.export.verification import check_litert, verdict
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
@@ -98,8 +98,8 @@ def export_litert(
     patches = read_patches(SAMPLE if calibration is None else calibration, image_size)
 
     uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
-    finals = (output, uint8_output, output.with_suffix(".json"))
-    with outputs(*finals, format="litert", overwrite=overwrite) as paths:
+    finals = (output, uint8_output, card_path(output, "litert"))
+    with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
         # Other pieces are checked than calibrate, unless there are too few.
         enough = len(patches) >= 8

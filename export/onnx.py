@@ -13,7 +13,7 @@ from typing import Any
 from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import outputs
+from mspfn_tf.export.outputs import card_path, outputs
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import sha256
@@ -65,8 +65,8 @@ def export_onnx(
     for module in ("tf2onnx", "onnxruntime"):
         require(module, "onnx")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    finals = (output, output.with_suffix(".json"))
-    with outputs(*finals, format="onnx", overwrite=overwrite) as (path, card):
+    finals = (output, card_path(output, "onnx"))
+    with outputs(*finals, overwrite=overwrite) as (path, card):
         model = open_source(source)
         path.write_bytes(convert(model, layout, quantize, source))
         parity = check_graph(model, path, quantize, patches)

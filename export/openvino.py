@@ -11,7 +11,7 @@ from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.onnx import CHECK_SIZE
-from mspfn_tf.export.outputs import outputs
+from mspfn_tf.export.outputs import card_path, outputs
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import sha256
@@ -55,8 +55,8 @@ def export_openvino(
     graphs.check_options(output, ".xml", layout, quantize)
     require("openvino", "openvino")
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    finals = [output, output.with_suffix(".bin"), output.with_suffix(".json")]
-    with outputs(*finals, format="openvino", overwrite=overwrite) as paths:
+    finals = [output, output.with_suffix(".bin"), card_path(output, "openvino")]
+    with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder, "model.xml")

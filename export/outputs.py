@@ -5,17 +5,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, locked, writing
 
 
 @contextlib.contextmanager
 def outputs(
-    *files: Path,
-    format: str,
-    overwrite: bool,
-    folder: Path | None = None,
-    mark: str | None = None,
+    *files: Path, overwrite: bool, folder: Path | None = None, mark: str | None = None
 ) -> Iterator[list[Path]]:
     """Yields temporary paths that take the places of `folder` and `files` when the block succeeds.
 
@@ -23,17 +18,15 @@ def outputs(
     processes left there.
 
     Args:
-        files: what is written, all in one folder; the description, a `.json` file, comes last.
-        format: the kind of export, which the description tells.
+        files: what is written, all in one folder.
         overwrite: whether what is there may be replaced.
         folder: a folder that is written beside them; it comes first among the paths.
         mark: of such folders; see `atomic_folder`.
 
     Raises:
         UsageError: one exists and `overwrite` is false, cannot be written, or another process
-            exports to the same folder; or the description is that of an export of another kind.
+            exports to the same folder.
     """
-    _check_description(files[-1], format)
     parent = files[0].parent
     with locked(parent, "export"), contextlib.ExitStack() as stack:
         clear_leftovers(parent)
@@ -45,13 +38,19 @@ def outputs(
             yield [*folders, *paths]
 
 
-def _check_description(path, format):
-    """Two exports of one name would share it, and one would tell of the other's files."""
+def card_path(output: Path, format: str) -> Path:
+    """Where the description of an export goes: `<name>.json`, or, where an export of another format
+    has that name already, `<name>.<suffix>.json`, so that neither tells of the other's files.
+
+    Args:
+        output: the file or folder that is exported.
+        format: the kind of export, which the description tells.
+    """
+    name = output.name if format == "saved_model" else output.stem  # folders have no suffix
+    path = output.with_name(f"{name}.json")
     try:
         found = json.loads(path.read_text())["format"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # there is none, or something else: see `atomic_write`
-    if found != format:
-        raise UsageError(
-            f"{path} describes an export of the format {found}: choose another name for this one"
-        )
+        return path  # there is none, or something else: see `atomic_write`
+    kind = format if format == "saved_model" else output.suffix[1:]
+    return path if found == format else output.with_name(f"{name}.{kind}.json")

@@ -10,7 +10,7 @@ from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import outputs
+from mspfn_tf.export.outputs import card_path, outputs
 from mspfn_tf.export.verification import check_saved_model, verdict
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
@@ -75,10 +75,11 @@ def export_saved_model(
         output = output.resolve()
     max_pixels = check_int("max_pixels", max_pixels, minimum=math.prod(CHECK_SIZE))
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
-    card = output.with_name(f"{output.name}.json")
-    with outputs(
-        card, format="saved_model", overwrite=overwrite, folder=output, mark="saved_model.pb"
-    ) as (directory, card):
+    card = card_path(output, "saved_model")
+    with outputs(card, overwrite=overwrite, folder=output, mark="saved_model.pb") as (
+        directory,
+        card,
+    ):
         model = open_source(source)
         try:
             write_saved_model(model, directory, max_pixels)
