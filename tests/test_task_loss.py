@@ -116,6 +116,10 @@ def test_networks_that_do_not_fit_are_refused(tmp_path):
     small = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs))
     with pytest.raises(UsageError, match=r"makes \[2, 8, 12, 3\] of patches"):
         TaskLoss(small).check(CLEAN)
+    one_size = keras.Input(CLEAN.shape[1:])
+    fixed = keras.Model(one_size, keras.layers.Conv2D(3, 3, padding="same")(one_size))
+    with pytest.raises(UsageError, match="expected one for pictures of any size"):
+        TaskLoss(fixed).check(CLEAN)
 
 
 def test_networks_are_found(tmp_path):

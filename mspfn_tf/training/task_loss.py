@@ -100,13 +100,12 @@ class TaskLoss:
 
     def check(self, clean: np.ndarray) -> None:
         """Tries the network on patches `[batch, S, S, 3]`; raises `UsageError` if it fails."""
-        try:
-            scores = ops.convert_to_numpy(self.scores(clean))
-        except (ValueError, TypeError) as error:  # a network of one size
+        taken = self._looks.inputs[0].shape
+        if any(side is not None for side in taken[1:3]):  # patches, and pictures to validate on
             raise UsageError(
-                f"the task's network takes {list(self._looks.inputs[0].shape)}, not patches "
-                f"{list(clean.shape)}: it must take pictures of any size"
-            ) from error
+                f"the task's network takes {list(taken)}; expected one for pictures of any size"
+            )
+        scores = ops.convert_to_numpy(self.scores(clean))
         if scores.shape != (*clean.shape[:3], self.classes) or not np.isfinite(scores).all():
             raise UsageError(
                 f"the task's network makes {list(scores.shape)} of patches {list(clean.shape)}; "
