@@ -16,9 +16,9 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.video import restore_video, video_target
+from mspfn_tf.video.encoding import check_encoding
 from mspfn_tf.video.formats import VIDEO_SUFFIXES
 from mspfn_tf.video.reader import VideoReader
-from mspfn_tf.video.writer import check_encoding
 
 av = pytest.importorskip("av")
 

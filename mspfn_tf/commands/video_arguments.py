@@ -71,8 +71,8 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
         return {}
+    from mspfn_tf.video.encoding import check_encoding
     from mspfn_tf.video.reader import check_part
-    from mspfn_tf.video.writer import check_encoding
 
     check_part(args.start, args.duration)
     temporal = args.temporal is not False
