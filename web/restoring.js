@@ -27,6 +27,8 @@ import {inWords} from './problems.js';
  * ten seconds or so.
  */
 const PATIENCE = 120_000;
+/** The milliseconds are counted in steps: a step in which the phone slept counts as one, however long. */
+const STEP = 1_000;
 
 export class Restoring {
   /**
@@ -38,7 +40,7 @@ export class Restoring {
     this.onNews = onNews;
     /** @type {{id: number, file: File, attempts: number, cancelled: boolean} | null} in work */
     this.working = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    /** @type {ReturnType<typeof setInterval> | undefined} */
     this.silence = undefined;
     /** @type {Extract<Order, {type: 'prepare'}> | null} */
     this.preparation = null;
@@ -116,15 +118,21 @@ export class Restoring {
 
   /** Waits for the next word about the picture in work. */
   listen() {
-    clearTimeout(this.silence);
+    clearInterval(this.silence);
     if (this.working !== null) {
-      this.silence = setTimeout(() => this.replaceStuck(), PATIENCE);
+      let waited = 0;
+      this.silence = setInterval(() => {
+        waited += STEP;
+        if (waited >= PATIENCE) {
+          this.replaceStuck();
+        }
+      }, STEP);
     }
   }
 
   /** No picture is in work any more. */
   rest() {
-    clearTimeout(this.silence);
+    clearInterval(this.silence);
     const {working} = this;
     this.working = null;
     return working;

@@ -350,6 +350,29 @@ describe('the page', () => {
     });
   });
 
+  test('a phone that sleeps in the middle goes on where it was', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      await page.clock.install();
+      await page.evaluate(() => {
+        const {postMessage} = Worker.prototype;
+        Worker.prototype.postMessage = function (message, ...rest) {
+          if (message.type === 'restore') {
+            globalThis.wake = () => postMessage.call(this, message, ...rest);
+          } else {
+            postMessage.call(this, message, ...rest);
+          }
+        };
+      });
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'working');
+      await page.clock.fastForward('30:00'); // the time that has passed, not the timers in it
+      const workers = page.workers().length;
+      await page.evaluate(() => globalThis.wake());
+      await card(page, 'done');
+      assert.equal(page.workers().length, workers);
+    });
+  });
+
   test('without a network', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
