@@ -53,7 +53,7 @@ export class Restoring {
     worker.addEventListener('message', ({data}) => this.receive(/** @type {Answer} */ (data)));
     worker.addEventListener('error', (event) => {
       event.preventDefault();
-      this.fail(event.message || 'the worker could not start');
+      this.fail(event.message || 'failed to fetch the worker');
     });
     return worker;
   }

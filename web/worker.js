@@ -2,7 +2,8 @@
  * The worker: everything that takes time, so that the page never waits.
  *
  * A classic script, because LiteRT loads its own script with `importScripts`; the modules come by
- * `import()`. Messages are described in restoring.js.
+ * `import()`, all of them before the first picture: later the network may be gone. Messages are
+ * described in restoring.js.
  */
 
 /**
@@ -12,6 +13,9 @@
 
 /** Pictures whose end was asked for. */
 const cancelled = new Set();
+
+/** @type {ReturnType<typeof loadModules> | undefined} once they were asked for */
+let modules;
 
 /** @type {Promise<{threads: number}> | undefined} the runtime, once it was asked for */
 let loaded;
@@ -31,6 +35,23 @@ self.addEventListener('message', ({data}) => {
   queue = queue.then(() => (order.type === 'prepare' ? prepare(order) : restore(order)));
 });
 
+// The page hears of errors alone, not of promises that fail, as where a module cannot be loaded.
+self.addEventListener('unhandledrejection', (event) => {
+  event.preventDefault();
+  throw event.reason;
+});
+
+async function loadModules() {
+  const [problems, runtime, webgpu, restorer, files] = await Promise.all([
+    import('./problems.js'),
+    import('./runtime.js'),
+    import('./webgpu.js'),
+    import('./restorer.js'),
+    import('./picture_file.js'),
+  ]);
+  return {problems, runtime, webgpu, restorer, files};
+}
+
 /** @param {Answer} report */
 function tell(report) {
   self.postMessage(report);
@@ -38,9 +59,12 @@ function tell(report) {
 
 /** @param {Extract<Order, {type: 'prepare'}>} order */
 async function prepare({url, webgpu}) {
-  const {inWords, Problem} = await import('./problems.js');
+  const {
+    problems: {inWords, Problem},
+    runtime: {loadRuntime, CompiledFile},
+    webgpu: {compileForWebGpu},
+  } = await (modules ??= loadModules());
   try {
-    const {loadRuntime, CompiledFile} = await import('./runtime.js');
     const {threads} = await (loaded ??= loadRuntime());
     const response = await fetch(url);
     if (!response.ok) {
@@ -52,7 +76,6 @@ async function prepare({url, webgpu}) {
     compiled.push({model: reference, delete: () => reference.delete()});
     let note = '';
     if (webgpu) {
-      const {compileForWebGpu} = await import('./webgpu.js');
       const {model, reason} = await compileForWebGpu(bytes, reference);
       note = reason;
       if (model !== null) {
@@ -68,9 +91,11 @@ async function prepare({url, webgpu}) {
 
 /** @param {Extract<Order, {type: 'restore'}>} order */
 async function restore({id, file}) {
-  const {inWords, Problem} = await import('./problems.js');
-  const {Cancelled, restore: restorePixels} = await import('./restorer.js');
-  const {nameFor, pngOf, readPicture, writePicture} = await import('./picture_file.js');
+  const {
+    problems: {inWords, Problem},
+    restorer: {Cancelled, restore: restorePixels},
+    files: {nameFor, pngOf, readPicture, writePicture},
+  } = await (modules ??= loadModules());
   try {
     if (compiled.length === 0) {
       throw new Problem('The model could not be loaded, so that nothing can be restored.');

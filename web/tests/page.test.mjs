@@ -497,6 +497,31 @@ describe('the page', () => {
     await context.close();
   });
 
+  for (const missing of ['worker.js', 'problems.js', 'restorer.js', 'litert_wasm_threaded_internal.js']) {
+    test(`a network that goes away before ${missing} is loaded`, async (browser) => {
+      const context = await browser.newContext({serviceWorkers: 'block'});
+      const page = await context.newPage();
+      let ofPage = missing === 'problems.js'; // which is loaded there before it is in the worker
+      await context.route(`**/${missing}`, (route) => {
+        if (ofPage) {
+          ofPage = false;
+          return route.continue();
+        }
+        return route.abort();
+      });
+      await page.goto(SITE);
+      await page.getByRole('alert').filter({hasText: 'could not be loaded. Check the conn'}).waitFor();
+      await context.unroute(`**/${missing}`);
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+      // Whatever a picture needs is there by now.
+      await context.setOffline(true);
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done', 1);
+      await context.close();
+    });
+  }
+
   test('WebGPU is asked for, and there is none', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.check('#webgpu');
