@@ -62,7 +62,10 @@ export class Card {
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     this.state = state;
     this.element.dataset.state = state;
-    this.part('status').textContent = text;
+    const earlier = this.after !== null && (state === 'cancelled' || state === 'failed');
+    this.part('status').textContent = earlier
+      ? `${text.replace(/\.?$/, '.')} The earlier result is still here.`
+      : text;
     const active = state === 'waiting' || state === 'working';
     this.progress.hidden = !active;
     if (state === 'waiting') {
@@ -70,7 +73,7 @@ export class Card {
     }
     this.part('cancel').hidden = !active;
     this.part('remove').hidden = active;
-    this.part('download').hidden = state !== 'done';
+    this.part('download').hidden = active || this.after === null;
     this.part('again').hidden = state !== 'cancelled' && state !== 'failed';
     if (focused instanceof HTMLElement && focused.hidden) {
       // The button that had the focus is gone: the keyboard goes on with what stands in its place.

@@ -215,12 +215,17 @@ function remove(card) {
   (neighbour?.firstAction() ?? element('choose', HTMLInputElement)).focus();
 }
 
+/** Those with a result to download, which may be an earlier one. */
+function restored() {
+  return cards.filter(({after}) => after !== null);
+}
+
 function showSeveral() {
-  several.hidden = cards.filter(({state}) => state === 'done').length < 2;
+  several.hidden = restored().length < 2;
 }
 
 element('download-all', HTMLButtonElement).addEventListener('click', async () => {
-  for (const card of cards.filter(({state}) => state === 'done')) {
+  for (const card of restored()) {
     card.part('download').click();
     // Browsers drop downloads that follow one another at once.
     await new Promise((resolve) => setTimeout(resolve, 300));

@@ -272,6 +272,23 @@ describe('the page', () => {
     });
   });
 
+  test('a result stays when another run is cancelled', async (browser) => {
+    await onPage(browser, SHIPPED_SITE, async (page) => {
+      await page.selectOption('#model', {index: 1}); // the faster one
+      await page.setInputFiles('#choose', LARGE);
+      const found = await card(page, 'done');
+      const folder = `${RESULTS}/earlier`;
+      const name = await download(page, found, folder);
+      await page.selectOption('#model', {index: 0});
+      await found.getByRole('button', {name: 'Restore again'}).click();
+      assert.equal(await found.getByRole('link', {name: 'Download'}).isHidden(), true);
+      await found.getByRole('button', {name: 'Cancel'}).click();
+      await card(page, 'cancelled');
+      assert.match((await found.textContent()) ?? '', /Cancelled\. The earlier result is still here\./);
+      assert.equal(await download(page, found, folder), name);
+    });
+  });
+
   test('what cannot be restored is said in words', async (browser) => {
     await onPage(browser, NARROW_SITE, async (page) => {
       const files = ['broken.jpg', 'small.png', 'notes.txt', 'tiny.png'];
