@@ -89,6 +89,7 @@ def pictures(tmp_path_factory):
     picture.save(folder / "turned.png", exif=exif)
     coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
     coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(folder / "large.png")
+    Image.new("RGB", (70_000, 8), "gray").save(folder / "long.png")
     tile = np.asarray(picture.crop((0, 0, TILE, TILE)), np.float32) / 255
     tile.tofile(folder / "tile.f32")
     (folder / "broken.jpg").write_bytes((folder / "turned.jpg").read_bytes()[:100])

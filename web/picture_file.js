@@ -153,8 +153,24 @@ function canvasOf(pixels) {
 function contextOf(width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', {willReadFrequently: true});
-  if (context === null) {
-    throw new Problem('This browser has no room for a picture of this size.');
+  if (context === null || !hasPixels(context)) {
+    throw new Problem(
+      `This browser has no room for a picture of ${width} × ${height} pixels. The command line takes ` +
+        'larger ones.',
+    );
   }
   return context;
+}
+
+/**
+ * Whether a new canvas can be drawn on: one that is too large, or too long, has no pixels, and the
+ * browser says nothing.
+ * @param {OffscreenCanvasRenderingContext2D} context
+ */
+function hasPixels(context) {
+  const last = /** @type {const} */ ([context.canvas.width - 1, context.canvas.height - 1, 1, 1]);
+  context.fillRect(...last);
+  const drawn = context.getImageData(...last).data[3] === 255;
+  context.clearRect(...last);
+  return drawn;
 }

@@ -302,6 +302,15 @@ describe('the page', () => {
     });
   });
 
+  test('pictures that are longer than a canvas can be', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      await page.setInputFiles('#choose', [`${PICTURES}/long.png`, SMALL]);
+      const found = await card(page, 'failed', 0);
+      assert.match((await found.textContent()) ?? '', /no room for a picture of 70000 × 8 pixels/);
+      await card(page, 'done', 1);
+    });
+  });
+
   test('a browser without SIMD', async (browser) => {
     const context = await browser.newContext({serviceWorkers: 'block'});
     const page = await context.newPage();
