@@ -1,6 +1,6 @@
 /** How pictures come in: chosen, photographed, dropped, pasted. */
 
-/** @param {(files: File[]) => void} onFiles */
+/** @param {(files: File[]) => void} onFiles none where something else was dropped, as a link */
 export function takeIn(onFiles) {
   for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
     document.querySelectorAll('input[type="file"]')
@@ -32,9 +32,6 @@ export function takeIn(onFiles) {
   document.addEventListener('drop', (event) => {
     event.preventDefault();
     body.classList.remove('dropping');
-    const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length > 0) {
-      onFiles(files);
-    }
+    onFiles([...(event.dataTransfer?.files ?? [])]);
   });
 }

@@ -159,7 +159,9 @@ function add(files) {
   showProblem('');
   const pictures = files.filter((file) => file.type === '' || file.type.startsWith('image/'));
   const others = files.filter((file) => !pictures.includes(file));
-  if (others.length > 0) {
+  if (files.length === 0) {
+    showProblem('What was dropped is no file. Save the picture first, then choose its file.');
+  } else if (others.length > 0) {
     showProblem(`Not a picture: ${others.map(({name}) => name).join(', ')}`);
   }
   for (const file of pictures) {
@@ -235,6 +237,9 @@ element('download-all', HTMLButtonElement).addEventListener('click', async () =>
 element('sample', HTMLButtonElement).addEventListener('click', async () => {
   try {
     const response = await fetch('sample.jpg');
+    if (!response.ok) {
+      throw new Error('failed to fetch the sample');
+    }
     add([new File([await response.blob()], 'sample.jpg', {type: 'image/jpeg'})]);
   } catch (error) {
     showProblem(inWords(error));

@@ -45,7 +45,7 @@ const TURNS = {
  * @returns {Promise<Picture>}
  */
 export async function readPicture(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = await contentOf(file);
   const kind = kindOf(bytes);
   const exif = findExif(bytes);
   // All browsers turn JPEG files. Not all turn PNG and WebP: these are decoded as they are stored.
@@ -58,6 +58,22 @@ export async function readPicture(file) {
     return {pixels, kind, exif: exif && forUprightPicture(exif, width, height), turned};
   } finally {
     bitmap.close();
+  }
+}
+
+/** @param {File} file */
+async function contentOf(file) {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    if (!(error instanceof DOMException)) {
+      throw error;
+    }
+    throw new Problem(
+      'This cannot be read: it is a folder, or a file that has been changed, moved or deleted since ' +
+        'it was chosen. Choose the picture itself, once more.',
+      {cause: error},
+    );
   }
 }
 

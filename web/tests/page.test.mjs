@@ -302,6 +302,33 @@ describe('the page', () => {
     });
   });
 
+  test('a folder, a link and a sample that is not there', async (browser) => {
+    const context = await browser.newContext({serviceWorkers: 'block'});
+    await context.route('**/sample.jpg', (route) => route.fulfill({status: 404, body: 'missing'}));
+    const page = await context.newPage();
+    await page.goto(SITE);
+    await ready(page);
+    const workers = page.workers().length;
+    const devtools = await context.newCDPSession(page);
+    const data = {items: [], files: [PICTURES], dragOperationsMask: 1};
+    for (const type of /** @type {const} */ (['dragEnter', 'dragOver', 'drop'])) {
+      await devtools.send('Input.dispatchDragEvent', {type, x: 300, y: 200, data});
+    }
+    const found = await card(page, 'failed');
+    assert.match((await found.textContent()) ?? '', /it is a folder, or a file that has been changed/);
+    assert.equal(page.workers().length, workers, 'a worker that is well is kept');
+    await page.evaluate(() => {
+      const data = new DataTransfer();
+      data.setData('text/uri-list', 'https://example.org/picture.jpg');
+      document.dispatchEvent(new DragEvent('drop', {cancelable: true, dataTransfer: data}));
+    });
+    await page.getByRole('alert').filter({hasText: 'What was dropped is no file'}).waitFor();
+    await page.getByRole('button', {name: 'Try a sample'}).click();
+    await page.getByRole('alert').filter({hasText: 'could not be loaded'}).waitFor();
+    assert.equal(await page.locator('.card').count(), 1);
+    await context.close();
+  });
+
   test('pictures that are longer than a canvas can be', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.setInputFiles('#choose', [`${PICTURES}/long.png`, SMALL]);
