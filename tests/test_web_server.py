@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -106,6 +107,32 @@ def test_the_command_serves_until_it_is_ended():
         try:
             url = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
             assert b"Take the rain out" in get(url)[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=10)
+            finally:
+                process.kill()  # if it is still there
+    assert process.returncode == 0
+
+
+def test_a_text_browser_that_is_waited_for_gets_the_page(tmp_path):
+    got = tmp_path / "got.html"
+    browser = tmp_path / "browser.py"
+    browser.write_text(
+        "import sys, urllib.request\n"
+        f"open({str(got)!r}, 'wb').write(urllib.request.urlopen(sys.argv[1], timeout=20).read())\n"
+    )
+    command = [sys.executable, "-m", "mspfn_tf", "app", "--port", "0"]
+    environment = {**os.environ, "BROWSER": f"{sys.executable} {browser} %s"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=WEB.parent, env=environment
+    ) as process:
+        try:
+            deadline = time.monotonic() + 10
+            while not (got.exists() and got.stat().st_size) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert b"Take the rain out" in got.read_bytes()
         finally:
             process.send_signal(signal.SIGINT)
             try:

@@ -36,9 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"the page: {server.url}  (Ctrl-C ends it)")
         sys.stdout.flush()
         if not arguments.no_browser:
+            import threading
             import webbrowser
 
-            webbrowser.open(server.url)
+            # Beside the server: a text browser in this terminal is waited for until it ends.
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
