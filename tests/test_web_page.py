@@ -85,6 +85,8 @@ def pictures(tmp_path_factory):
     alpha.save(folder / "alpha.png")
     exif = _exif_with_thumbnail(picture)
     picture.save(folder / "turned.jpg", quality=97, exif=exif)
+    turned = (folder / "turned.jpg").read_bytes()
+    (folder / "filled.jpg").write_bytes(turned[:2] + b"\xff\xff" + turned[2:])  # as JPEG allows
     picture.save(folder / "turned.webp", quality=97, exif=exif)
     picture.save(folder / "turned.png", exif=exif)
     coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
@@ -109,7 +111,7 @@ def _exif_with_thumbnail(picture):
 
     maker = b"Rainmaker\0"
     main_at = 8
-    maker_at = main_at + 2 + 3 * 12 + 4
+    maker_at = main_at + 2 + 5 * 12 + 4
     details_at = maker_at + len(maker)
     small_at = details_at + 2 + 2 * 12 + 4
     thumbnail_at = small_at + 2 + 3 * 12 + 4
@@ -117,7 +119,8 @@ def _exif_with_thumbnail(picture):
         (
             b"Exif\0\0II*\0" + struct.pack("<I", main_at),
             directory(
-                [(0x010F, 2, len(maker), maker_at), (0x0112, 3, 1, ORIENTED)]
+                [(0x0100, 4, 1, picture.width), (0x0101, 4, 1, picture.height)]
+                + [(0x010F, 2, len(maker), maker_at), (0x0112, 3, 1, ORIENTED)]
                 + [(0x8769, 4, 1, details_at)],
                 small_at,
             ),
@@ -258,7 +261,7 @@ def test_alpha_is_kept(results, pictures):
     assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
-@pytest.mark.parametrize("name", ["turned.jpg", "turned.webp", "turned.png"])
+@pytest.mark.parametrize("name", ["turned.jpg", "filled.jpg", "turned.webp", "turned.png"])
 def test_metadata_is_kept_and_orientation_applied(results, pictures, small_model_file, name):
     before, after = _read(pictures / name), _read(results / name)
     assert after.format == before.format
@@ -269,6 +272,7 @@ def test_metadata_is_kept_and_orientation_applied(results, pictures, small_model
     assert exif[ExifTags.Base.Orientation] == 1
     details = exif.get_ifd(ExifTags.IFD.Exif)
     assert (details[ExifTags.Base.ExifImageWidth], details[0xA003]) == after.size
+    assert (exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength]) == after.size
     assert exif.get_ifd(ExifTags.IFD.IFD1) == {}
     # The thumbnail is gone: no JPEG stands inside the block.
     assert b"\xff\xd8\xff" in before.info["exif"]

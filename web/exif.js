@@ -9,8 +9,9 @@ const ORIENTATION = 0x0112;
 const THUMBNAIL_OFFSET = 0x0201;
 const THUMBNAIL_LENGTH = 0x0202;
 const EXIF_DIRECTORY = 0x8769;
-const WIDTH = 0xa002;
-const HEIGHT = 0xa003;
+/** Width and height stand in the directory of EXIF, and some phones write them into the main one, too. */
+const MAIN_SIZE = [0x0100, 0x0101];
+const EXIF_SIZE = [0xa002, 0xa003];
 const LITTLE_ENDIAN = 0x4949;
 const ENTRY_BYTES = 12;
 const SHORT = 3;
@@ -50,15 +51,11 @@ export function forUprightPicture(block, width, height) {
     if (orientation !== undefined) {
       writeNumber(view, orientation, 1, little);
     }
+    writeSize(view, main.entries, MAIN_SIZE, [width, height], little);
     const details = main.entries.get(EXIF_DIRECTORY);
     if (details !== undefined) {
       const {entries} = directory(view, view.getUint32(details + 8, little), little);
-      for (const [tag, value] of [[WIDTH, width], [HEIGHT, height]]) {
-        const entry = entries.get(tag);
-        if (entry !== undefined) {
-          writeNumber(view, entry, value, little);
-        }
-      }
+      writeSize(view, entries, EXIF_SIZE, [width, height], little);
     }
     return withoutThumbnail(copy, view, main.next, little);
   } catch (error) {
@@ -84,6 +81,22 @@ function directory(view, start, little) {
     entries.set(view.getUint16(entry, little), entry);
   }
   return {entries, next: start + 2 + count * ENTRY_BYTES};
+}
+
+/**
+ * @param {DataView} view
+ * @param {Map<number, number>} entries of a directory
+ * @param {number[]} tags of width and height, written where they are there
+ * @param {number[]} size
+ * @param {boolean} little
+ */
+function writeSize(view, entries, tags, size, little) {
+  for (const [index, tag] of tags.entries()) {
+    const entry = entries.get(tag);
+    if (entry !== undefined) {
+      writeNumber(view, entry, size[index], little);
+    }
+  }
 }
 
 /**

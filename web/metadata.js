@@ -81,6 +81,10 @@ function inJpeg(file) {
   const view = viewOf(file);
   for (let place = 2; place + 4 <= file.length && file[place] === 0xff; ) {
     const marker = file[place + 1];
+    if (marker === 0xff) {
+      place += 1; // a marker may begin with any number of these
+      continue;
+    }
     if (marker === 0xda) {
       return null; // the picture itself begins
     }

@@ -104,7 +104,7 @@ describe('the page', () => {
 
   test('several files, restored and downloaded under their names', async (browser) => {
     await onPage(browser, SITE, async (page) => {
-      const names = ['small.png', 'gray.png', 'tiny.png', 'alpha.png', 'turned.jpg', 'turned.webp', 'turned.png'];
+      const names = ['small.png', 'gray.png', 'tiny.png', 'alpha.png', 'turned.jpg', 'filled.jpg', 'turned.webp', 'turned.png'];
       await page.setInputFiles('#choose', names.map((name) => `${PICTURES}/${name}`));
       for (const [index, name] of names.entries()) {
         assert.equal(await download(page, await card(page, 'done', index), RESULTS), name);
