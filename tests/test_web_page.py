@@ -154,6 +154,8 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
     )
     below = tmp_path_factory.mktemp("host")
     write_site(below / "some" / "where", models={"small": small_model_file})
+    changing = write_site(below / "changing", models={"small": small_model_file})
+    incomplete = {name: content for name, content in small.items() if name != "sample.jpg"}
     with ExitStack() as stack:
         urls = {
             name: stack.enter_context(serving(PageServer(files, port=0))).url
@@ -164,10 +166,13 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
                 ("STRICT_SITE", strict),
                 ("BROKEN_SITE", broken),
                 ("HASTY_SITE", hasty),
+                ("INCOMPLETE_SITE", incomplete),
             )
         }
         plain = stack.enter_context(serving(plain_server(below)))
         urls["PLAIN_SITE"] = f"http://127.0.0.1:{plain.server_port}/some/where/"
+        urls["CHANGING_SITE"] = f"http://127.0.0.1:{plain.server_port}/changing/"
+        urls["CHANGING_FOLDER"] = str(changing)
         told = tmp_path_factory.mktemp("browser") / "told.txt"
         command = ["node", "--test", "--test-force-exit", "--test-reporter=spec"]
         environment = {**os.environ, **urls, "CHROMIUM": chromium(), "PICTURES": str(pictures)}

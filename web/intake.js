@@ -1,11 +1,22 @@
 /** How pictures come in: chosen, photographed, dropped, pasted. */
 
-/** @param {(files: File[]) => void} onFiles none where something else was dropped, as a link */
+/**
+ * @param {(files: File[]) => void} onFiles none where something else was dropped, as a link
+ * @returns {() => boolean} whether somebody is choosing, or taking a photograph, right now
+ */
 export function takeIn(onFiles) {
+  let choosing = false;
   for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
     document.querySelectorAll('input[type="file"]')
   )) {
+    input.addEventListener('click', () => {
+      choosing = true;
+    });
+    input.addEventListener('cancel', () => {
+      choosing = false;
+    });
     input.addEventListener('change', () => {
+      choosing = false;
       onFiles([...(input.files ?? [])]);
       input.value = ''; // the same file may be chosen again
     });
@@ -34,4 +45,5 @@ export function takeIn(onFiles) {
     body.classList.remove('dropping');
     onFiles([...(event.dataTransfer?.files ?? [])]);
   });
+  return () => choosing;
 }

@@ -10,12 +10,16 @@ const RELOADED = 'reloaded for isolation';
  * @returns {Promise<string>} what it means for the visitor, in words
  */
 export async function keepForOffline(idle) {
+  if (!self.isSecureContext) {
+    return 'This address has no HTTPS: the page cannot be kept for use without a network, and is slower.';
+  }
   if (!('serviceWorker' in navigator)) {
     return 'This browser cannot keep the page for use without a network.';
   }
   try {
-    await navigator.serviceWorker.register('service_worker.js');
-    await navigator.serviceWorker.ready;
+    const registration = await navigator.serviceWorker.register('service_worker.js');
+    await activeIn(registration);
+    changeOver(registration, idle);
   } catch (error) {
     console.debug('no service worker:', error);
     return 'The page could not be kept for use without a network.';
@@ -25,4 +29,51 @@ export async function keepForOffline(idle) {
     location.reload();
   }
   return 'Kept on this device: works without a network.';
+}
+
+/**
+ * Waits until there is an active worker; `ready` of the browser never comes where a file is missing
+ * or there is no room for it.
+ * @param {ServiceWorkerRegistration} registration
+ * @returns {Promise<void>}
+ */
+function activeIn(registration) {
+  const coming = registration.installing ?? registration.waiting;
+  if (registration.active !== null || coming === null) {
+    return Promise.resolve();
+  }
+  return new Promise((resolve, reject) => {
+    coming.addEventListener('statechange', () => {
+      if (coming.state === 'activated') {
+        resolve();
+      } else if (coming.state === 'redundant') {
+        reject(new Error('a file could not be kept'));
+      }
+    });
+  });
+}
+
+/**
+ * A page of one version must get no files of another. So a new version waits until this page can be
+ * loaded once more, with all of its files.
+ * @param {ServiceWorkerRegistration} registration
+ * @param {() => boolean} idle
+ */
+function changeOver(registration, idle) {
+  const {serviceWorker} = navigator;
+  const ofVersion = serviceWorker.controller;
+  const ask = () => {
+    if (registration.waiting !== null && idle()) {
+      registration.waiting.postMessage('take over');
+    }
+  };
+  const follow = () => registration.installing?.addEventListener('statechange', ask);
+  registration.addEventListener('updatefound', follow);
+  follow();
+  ask();
+  serviceWorker.addEventListener('controllerchange', () => {
+    if (ofVersion !== null && idle()) {
+      location.reload();
+    }
+  });
 }

@@ -252,10 +252,12 @@ for (const choice of [modelChoice, webGpuChoice]) {
     prepare();
   });
 }
-takeIn(add);
+const choosing = takeIn(add);
 element('webgpu-field', HTMLElement).hidden = !hasWebGpu();
 // A camera at the back stands behind this on devices that are held in the hand.
 element('camera', HTMLElement).hidden = navigator.maxTouchPoints === 0;
 
 prepare();
-element('offline', HTMLElement).textContent = await keepForOffline(() => cards.length === 0);
+element('offline', HTMLElement).textContent = await keepForOffline(
+  () => cards.length === 0 && !choosing(),
+);

@@ -20,9 +20,23 @@ worker.addEventListener('install', (event) => {
   const all = async () => {
     const cache = await caches.open(NAME);
     await cache.addAll(files.map((file) => new Request(file, {cache: 'reload'})));
-    await worker.skipWaiting();
   };
   event.waitUntil(all());
+});
+
+// A page that is open goes on with the files of its own version: a new one waits until the only page
+// there is asks for it, or all are closed.
+worker.addEventListener('message', (event) => {
+  const ifAlone = async () => {
+    const pages = await worker.clients.matchAll({type: 'window', includeUncontrolled: true});
+    const own = pages.filter(({url}) => url.startsWith(worker.registration.scope));
+    if (own.length < 2) {
+      await worker.skipWaiting();
+    }
+  };
+  if (event.data === 'take over') {
+    event.waitUntil(ifAlone());
+  }
 });
 
 worker.addEventListener('activate', (event) => {

@@ -5,7 +5,13 @@ import {after, before, test} from 'node:test';
 import {chromium} from 'playwright-core';
 
 const executablePath = process.env.CHROMIUM;
-const PLAIN = ['--no-sandbox', '--disable-dev-shm-usage'];
+/** A name of this machine that is no secure context, as its address in a home network is none. */
+export const PHONE_HOST = 'phone.test';
+const PLAIN = [
+  '--no-sandbox',
+  '--disable-dev-shm-usage',
+  `--host-resolver-rules=MAP ${PHONE_HOST} 127.0.0.1`,
+];
 /** WebGPU on the processor: slow, but real. */
 export const WITH_WEBGPU = [
   '--enable-unsafe-webgpu',

@@ -6,9 +6,10 @@
 import assert from 'node:assert/strict';
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {describe} from 'node:test';
-import {browserTests, card, download, onPage, ready, WITH_WEBGPU} from './browsers.mjs';
+import {browserTests, card, download, onPage, PHONE_HOST, ready, WITH_WEBGPU} from './browsers.mjs';
 
-const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, PICTURES} = process.env;
+const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE} = process.env;
+const {CHANGING_SITE, INCOMPLETE_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
 /** A few seconds of work for the small model, long enough to be cancelled for those that are shipped. */
@@ -448,6 +449,78 @@ describe('the page', () => {
       await page.context().setOffline(true);
       await page.reload();
       await ready(page);
+      await page.setInputFiles('#choose', SMALL);
+      await card(page, 'done');
+    }, KEPT);
+  });
+
+  test('a new version comes with all of its files, when nothing is lost', async (browser) => {
+    const files = process.env.CHANGING_FOLDER;
+    const publish = (/** @type {string} */ version) => {
+      const change = (name, old, fresh) =>
+        writeFileSync(`${files}/${name}`, readFileSync(`${files}/${name}`, 'utf8').replace(old, fresh));
+      change('index.html', /<h1>.*<\/h1>/, `<h1>${version}</h1>`);
+      // What one file takes from another gets another name.
+      change('restorer.js', /export async function \w+\(/, `export async function restore${version}(`);
+      change('worker.js', /restore\w*: restorePixels/, `restore${version}: restorePixels`);
+      change('service_worker.js', /"version": "\w+"/, `"version": "${version}"`);
+    };
+    const context = await browser.newContext();
+    const settled = async (page) => {
+      await ready(page);
+      await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
+    };
+    publish('First');
+    let page = await context.newPage();
+    await page.goto(CHANGING_SITE);
+    await page.waitForFunction(() => self.crossOriginIsolated);
+    await settled(page);
+    await page.reload();
+    await settled(page);
+    assert.equal(await page.locator('h1').textContent(), 'First');
+    await page.close();
+
+    // A page in use goes on as it is, also while another one is opened.
+    page = await context.newPage();
+    await page.goto(CHANGING_SITE);
+    await settled(page);
+    await page.setInputFiles('#choose', SMALL);
+    await card(page, 'done', 0);
+    publish('Second');
+    await page.evaluate(async () => {
+      const registration = await navigator.serviceWorker.getRegistration();
+      await registration?.update();
+      for (let wait = 0; wait < 100 && !registration?.waiting; wait++) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    });
+    const other = await context.newPage();
+    await other.goto(CHANGING_SITE);
+    await settled(other);
+    await page.setInputFiles('#choose', SMALL);
+    await card(page, 'done', 1);
+    const later = await page.evaluate(async () => (await fetch('restorer.js')).text());
+    assert.match(later, /function restoreFirst\(/);
+    await page.close();
+
+    // The next one that is opened alone is the new version.
+    await other.reload();
+    await other.locator('h1', {hasText: 'Second'}).waitFor();
+    await settled(other);
+    await other.setInputFiles('#choose', SMALL);
+    await card(other, 'done');
+    await context.close();
+  });
+
+  test('what cannot be kept for later is said', async (browser) => {
+    await onPage(browser, INCOMPLETE_SITE, async (page) => {
+      await page.locator('#offline', {hasText: 'could not be kept'}).waitFor();
+    }, KEPT);
+  });
+
+  test('an address without HTTPS', async (browser) => {
+    await onPage(browser, PLAIN_SITE.replace('127.0.0.1', PHONE_HOST), async (page) => {
+      await page.locator('#offline', {hasText: 'no HTTPS'}).waitFor();
       await page.setInputFiles('#choose', SMALL);
       await card(page, 'done');
     }, KEPT);
