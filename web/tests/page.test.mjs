@@ -352,6 +352,13 @@ describe('the page', () => {
     await context.close();
   });
 
+  test('opened as a file, the page says that it has to be served', async (browser) => {
+    const page = await browser.newPage();
+    await page.goto(`file://${process.env.CHANGING_FOLDER}/index.html`);
+    await page.getByText('opened as a file it does not').waitFor();
+    await page.close();
+  });
+
   test('a worker that dies is replaced', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.evaluate(() => {
