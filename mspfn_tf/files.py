@@ -53,9 +53,11 @@ def atomic_write(path: str | os.PathLike, overwrite: bool = False) -> Iterator[P
         overwrite: whether a file that exists may be replaced.
 
     Raises:
-        UsageError: `path` exists and `overwrite` is false, or it cannot be written.
+        UsageError: `path` exists and `overwrite` is false, is a folder, or cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: choose another output")
     if path.exists() and not overwrite:
         raise UsageError(
             f"{path} exists already: choose another output or pass {argument('overwrite')}"
