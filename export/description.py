@@ -14,19 +14,27 @@ from mspfn_tf.source import ModelSource, resolve
 
 def open_source(source: ModelSource) -> MSPFN:
     """The `MSPFN` of a preset name, directory of a model, `.keras` or `.weights.h5` file, or of an
-    `MSPFN` itself.
+    `MSPFN` itself: of free size, in float32, whatever it was trained in.
 
     Raises:
-        UsageError: none of these.
+        UsageError: none of these, or Keras runs on another backend than TensorFlow.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"exports need Keras on TensorFlow; KERAS_BACKEND is {keras.backend.backend()}: set "
+            "KERAS_BACKEND=tensorflow. Weights files and .keras files are the same on all backends"
+        )
     model = load_model(source)
     if not isinstance(model, MSPFN):
         raise UsageError(f"expected an MSPFN; {source} is a {type(model).__name__}")
-    if model.image_size is None:
+    # No converter takes the casts of mixed precision.
+    config = model.get_config()
+    plain = {**config, "image_size": None, "dtype": "float32"}
+    if plain == config:
         return model
-    free = MSPFN.from_config({**model.get_config(), "image_size": None})
-    free.set_weights(model.get_weights())
-    return free
+    opened = type(model).from_config(plain)
+    opened.set_weights(model.get_weights())
+    return opened
 
 
 def describe_source(

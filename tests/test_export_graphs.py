@@ -3,6 +3,7 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,6 +12,7 @@ import pytest
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import VerificationError, export_onnx, export_openvino, verification
+from mspfn_tf.export.description import open_source
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.runtimes import Runtime, open_runtime
 from mspfn_tf.weights_file import save_weights
@@ -128,6 +130,22 @@ def test_by_the_command(pairs, tmp_path, monkeypatch, capsys):
     assert main([*command, "--format", "onnx", "--output", "new.onnx"]) == 1
     assert "max_error" in capsys.readouterr().err
     assert not (tmp_path / "new.onnx").exists()
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float64"])
+def test_what_was_trained_in_another_precision_is_exported_in_float32(dtype):
+    model = small_model(**PHONE, dtype=dtype)
+    opened = open_source(model)
+    assert {weight.dtype for weight in opened.weights} == {"float32"}
+    assert opened.get_config() == {**model.get_config(), "dtype": "float32"}
+    for weight, other in zip(opened.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other.astype(np.float32))
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UsageError, match="KERAS_BACKEND is jax: set KERAS_BACKEND=tensorflow"):
+        open_source("mspfn_nano")
 
 
 def test_a_wrong_layout_is_refused():
