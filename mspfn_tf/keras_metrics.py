@@ -40,7 +40,10 @@ class _PerImageMean(keras.metrics.Mean):
         values = ops.where(broken, ops.full_like(values, math.nan), values)
         if sample_weight is not None:  # what does not count may be infinite
             weights = ops.cast(ops.convert_to_tensor(sample_weight), values.dtype)
+            if len(weights.shape) == 2 and weights.shape[1] == 1:  # Keras' losses take these, too
+                weights = ops.squeeze(weights, axis=1)
             values = ops.where(weights == 0, ops.zeros_like(values), values)
+            sample_weight = weights
         return super().update_state(values, sample_weight)
 
     def _planes(self, images):

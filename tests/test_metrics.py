@@ -239,6 +239,18 @@ def test_keras_metrics_weigh_images(floats):
     )
 
 
+def test_weights_in_a_column_are_those_of_the_images(floats):
+    target, image = floats
+    weights = np.array([1, 0, 0, 0, 3], np.float32)
+    for measure in (metrics.PSNR, metrics.SSIM):
+        found = []
+        for given in (weights, weights[:, None]):
+            metric = measure()
+            metric.update_state(target, image, sample_weight=given)
+            found.append(float(metric.result()))
+        assert found[0] == found[1]
+
+
 def test_images_of_no_weight_do_not_count(floats):
     target, image = floats
     image = np.concatenate([image, target[:1]])  # the last one equals its target
