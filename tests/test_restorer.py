@@ -381,6 +381,13 @@ def test_models_of_other_shapes_are_refused(tmp_path):
     image = keras.Input((None, None, 3))
     with pytest.raises(UsageError, match="2 inputs"):
         Restorer(keras.Model([image, flat], keras.layers.Rescaling(1.0)(image)))
+    same = keras.layers.Rescaling(1.0)(image)
+    for outputs in ([same, image], {"rain": same, "derained": image}):
+        with pytest.raises(UsageError, match="2 outputs; expected one"):
+            Restorer(keras.Model(image, outputs))
+    levels = keras.Input((None, None, 3), dtype="uint8")
+    with pytest.raises(UsageError, match="dtype uint8; expected floating point"):
+        Restorer(keras.Model(levels, keras.layers.Rescaling(1 / 255)(levels)))
     with pytest.raises(UsageError, match="expected the same shape"):
         Restorer(keras.Model(image, keras.layers.MaxPool2D()(image)))(picture((8, 8)))
     module = tf.Module()

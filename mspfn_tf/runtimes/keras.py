@@ -30,6 +30,16 @@ class KerasRuntime(Runtime):
         inputs = getattr(model, "inputs", None) or []
         if len(inputs) != 1:
             raise UsageError(f"{model.name} has {len(inputs)} inputs; expected a model of one")
+        if len(model.outputs) != 1:
+            raise UsageError(
+                f"{model.name} has {len(model.outputs)} outputs; expected one, the derained "
+                "picture: keras.Model(model.inputs, that output)"
+            )
+        if not keras.backend.is_float_dtype(inputs[0].dtype):
+            raise UsageError(
+                f"{model.name} takes pictures of dtype {inputs[0].dtype}; expected floating point, "
+                "in [0, 1]"
+            )
         self.source = source
         self.model = model
         self.sizes = sizes_of(inputs[0].shape, model.name)
