@@ -123,6 +123,8 @@ class Restorer:
         if not 0 <= strength <= 1:
             raise UsageError(f"strength must lie in [0, 1]; received {strength!r}")
         self.runtime: Runtime = open_runtime(source, runtime)
+        if self.runtime.source.model is None:
+            _ = self.digest  # of the files that were opened, which training may replace meanwhile
         self.sizes: Sizes = self.runtime.sizes
         fixed = self.sizes.fixed
         if tile is not None and fixed not in (None, (tile, tile)):

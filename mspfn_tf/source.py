@@ -65,24 +65,30 @@ class Source:
             raise UsageError(f"{self.name} is a model of kind {self.kind} without a file")
         return self.path
 
-    @functools.cached_property
+    @property
     def digest(self) -> str | None:
         """SHA-256 of the weights alone, the same wherever a result names the model.
 
         That of the `.weights.h5` file (for a preset the shipped one, whichever runtime runs it),
         of the `.keras` or `.tflite` file, of an `.onnx` file with those that hold its weights, of
-        the files of a SavedModel by name, or of the arrays of a `keras.Model`. None for a preset
-        without shipped weights.
+        the files of a SavedModel by name, or of the arrays that a `keras.Model` has now. None for a
+        preset without shipped weights. Files are read the first time only.
         """
-        if self.model is not None:
+        if self.model is not None:  # it may be trained meanwhile
             digest = hashlib.sha256()
             for weight in self.model.get_weights():
                 digest.update(np.ascontiguousarray(weight).tobytes())
             return digest.hexdigest()
+        return self._digest_of_files
+
+    @functools.cached_property
+    def _digest_of_files(self) -> str | None:
         if self.kind == "onnx":
             return onnx_digest(self.file)
         weights = self.weights_file
         if weights is not None:
+            if self.kind == "folder" and not weights.is_file():  # its model.tflite runs without
+                return released_files(weights.parent).get(weights.name)
             return sha256(weights)
         if self.path is None:
             return None

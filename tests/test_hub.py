@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -152,6 +153,15 @@ def test_released_folders_do_not_lead_out_of_themselves(tmp_path, name):
     (tmp_path / "metadata.json").write_text("[" * 200_000)
     with pytest.raises(UsageError, match="metadata.json is damaged"):
         check_released(tmp_path)
+
+
+def test_a_released_folder_without_its_weights_has_their_digest(released, tmp_path):
+    _, folder = released
+    for name in ("config.json", "metadata.json", "model.tflite"):
+        shutil.copyfile(folder / name, tmp_path / name)
+    restorer = Restorer(tmp_path)
+    assert restorer.runtime.kind == "litert"
+    assert restorer.digest == sha256(folder / "model.weights.h5")
 
 
 def test_from_the_hub(released, online):

@@ -405,3 +405,17 @@ def test_values_that_are_not_finite_are_never_written():
     restorer = Restorer(keras.Model(image, keras.layers.Lambda(lambda x: x / 0.0)(image)))
     with pytest.raises(UsageError, match="not finite"):
         restorer(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_the_digest_is_that_of_the_weights_in_use(tmp_path):
+    path = tmp_path / "net.keras"
+    residual_model(seed=1).save(path)
+    opened = Restorer(path)
+    before = Restorer(path).digest
+    other = residual_model(seed=2)
+    other.save(path)
+    assert opened.digest == before != Restorer(path).digest
+    trained = Restorer(other)
+    before = trained.digest
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    assert trained.digest == Restorer(other).digest != before
