@@ -5,6 +5,7 @@ restore through `Restorer`.
 """
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,7 +119,7 @@ class Restorer:
                 raise UsageError(f"tile must be a multiple of {MULTIPLE_OF}; received {tile}")
         if ensemble not in (1, symmetries.COUNT):
             raise UsageError(f"ensemble must be 1 or {symmetries.COUNT}; received {ensemble!r}")
-        if isinstance(strength, bool) or not isinstance(strength, int | float | np.floating):
+        if isinstance(strength, bool) or not isinstance(strength, numbers.Real):
             raise UsageError(f"strength must be a number in [0, 1]; received {strength!r}")
         if not 0 <= strength <= 1:
             raise UsageError(f"strength must lie in [0, 1]; received {strength!r}")

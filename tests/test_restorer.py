@@ -419,3 +419,11 @@ def test_the_digest_is_that_of_the_weights_in_use(tmp_path):
     before = trained.digest
     other.set_weights([weight + 1 for weight in other.get_weights()])
     assert trained.digest == Restorer(other).digest != before
+
+
+def test_strength_is_any_number():
+    image = picture((16, 16))
+    for strength in (np.int64(1), np.float32(1), 1):
+        np.testing.assert_array_equal(
+            Restorer("mspfn_nano", strength=strength)(image), Restorer("mspfn_nano")(image)
+        )
