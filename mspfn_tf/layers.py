@@ -128,6 +128,7 @@ class ConvLSTM(layers.Layer):
             use_bias=use_bias,
             kernel_initializer=self.kernel_initializer.clone(),
             dtype=self.dtype_policy,
+            trainable=self.trainable,  # set later, Keras passes it on; given at once, it does not
             name=name,
         )
 

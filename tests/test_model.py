@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
 from mspfn_tf.complexity import multiply_adds
-from mspfn_tf.layers import Blocks
+from mspfn_tf.layers import Blocks, ConvLSTM
 from mspfn_tf.losses import DerainLoss, EdgeLoss
 from mspfn_tf.weights_file import save_weights
 from tests.reference_recipe import variables, write_checkpoint
@@ -230,6 +230,17 @@ def test_from_a_directory(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="config.json"):
         MSPFN.from_preset(tmp_path)
+
+
+def test_a_frozen_convlstm_does_not_train():
+    layer = ConvLSTM(4)
+    layer.trainable = False
+    copy = ConvLSTM.from_config(layer.get_config())
+    copy.build((None, 8, 8, 3))
+    assert len(copy.weights) == 6
+    assert not any(weight.trainable for weight in copy.weights)
+    copy.trainable = True
+    assert all(weight.trainable for weight in copy.weights)
 
 
 @pytest.mark.slow
