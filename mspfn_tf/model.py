@@ -196,9 +196,12 @@ class MSPFN(keras.Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Self:
-        unknown = config.keys() - inspect.signature(cls).parameters.keys()
+        # A subclass may take the arguments of this class as **kwargs.
+        classes = [base for base in cls.__mro__ if issubclass(base, MSPFN)]
+        known = {name for base in classes for name in inspect.signature(base).parameters}
+        unknown = config.keys() - known
         if unknown:
-            raise UsageError(f"MSPFN has no argument {', '.join(sorted(unknown))}")
+            raise UsageError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}")
         return cls(**config)
 
     def call(

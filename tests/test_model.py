@@ -232,6 +232,27 @@ def test_from_a_directory(tmp_path):
         MSPFN.from_preset(tmp_path)
 
 
+class Weighted(MSPFN):
+    """A network of a user, with an argument of its own."""
+
+    def __init__(self, *args, share=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.share = share
+
+    def get_config(self):
+        return {**super().get_config(), "share": self.share}
+
+
+def test_a_subclass_with_an_argument_of_its_own_is_loaded(tmp_path):
+    model = Weighted(**TINY, share=0.5)
+    model.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras", {"Weighted": Weighted})
+    assert type(loaded) is Weighted and loaded.share == 0.5
+    np.testing.assert_array_equal(loaded(picture()), model(picture()))
+    with pytest.raises(ValueError, match="Weighted has no argument depth"):
+        Weighted.from_config({**model.get_config(), "depth": 3})
+
+
 def test_a_frozen_convlstm_does_not_train():
     layer = ConvLSTM(4)
     layer.trainable = False
