@@ -175,6 +175,8 @@ class MSPFN(keras.Model):
             self.trainable = False
 
     def get_config(self) -> dict[str, Any]:
+        # Single layers may be frozen while the model is not.
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
         return {
             "width": self.width,
             "blocks": self.blocks,
@@ -190,19 +192,25 @@ class MSPFN(keras.Model):
             "dtype": self.policy.name,
             "trainable": self.trainable,
             "name": self.name,
+            **({"frozen": frozen} if frozen and self.trainable else {}),
         }
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Self:
+        config = dict(config)
+        frozen = config.pop("frozen", ())
         # A subclass may take the arguments of this class as **kwargs.
         classes = [base for base in cls.__mro__ if issubclass(base, MSPFN)]
         known = {name for base in classes for name in inspect.signature(base).parameters}
         unknown = config.keys() - known
         if unknown:
             raise UsageError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}")
-        return cls(**config)
+        model = cls(**config)
+        for name in frozen:
+            model.get_layer(name).trainable = False
+        return model
 
     def call(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
@@ -308,7 +316,8 @@ def arguments_in(config_file: os.PathLike) -> dict[str, Any]:
     arguments = config.get("model", config.get("config", config)) if isinstance(config, dict) else 0
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise UsageError(f"{config_file} holds no arguments of MSPFN: expected a JSON object")
-    return {key: value for key, value in arguments.items() if key not in ("dtype", "trainable")}
+    without = ("dtype", "trainable", "frozen")
+    return {key: value for key, value in arguments.items() if key not in without}
 
 
 def _coarse_fusion(make, shallow, width, hidden, steps):

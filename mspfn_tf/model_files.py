@@ -51,7 +51,7 @@ def _network_of(path: Path) -> MSPFN:
     contents = inspect_weights(path)
     if contents.config:
         arguments = dict(contents.config)
-        for key in ("dtype", "trainable"):
+        for key in ("dtype", "trainable", "frozen"):
             arguments.pop(key, None)
         return MSPFN.from_config(arguments)
     for name, preset in PRESETS.items():

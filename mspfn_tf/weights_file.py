@@ -25,7 +25,7 @@ from mspfn_tf.presets import check_shipped_bytes
 
 CONFIG_ATTRIBUTE = "mspfn_config"
 # What of a model's configuration its weights do not depend on.
-_NOT_OF_WEIGHTS = ("name", "image_size", "dtype", "trainable")
+_NOT_OF_WEIGHTS = ("name", "image_size", "dtype", "trainable", "frozen")
 
 # A file may be compressed, but weights hardly can be: more than this is no file of weights.
 _MOST_EXPANSION = 4

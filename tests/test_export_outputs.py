@@ -91,9 +91,11 @@ def test_all_or_none_where_one_cannot_take_its_place(tmp_path, monkeypatch, fail
 def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
     (tmp_path / "a").mkdir()
     for overwrite in (False, True):
-        with pytest.raises(UsageError, match="a is a folder: choose"):
-            with outputs(tmp_path / "a", tmp_path / "b", overwrite=overwrite):
-                pytest.fail("begun")
+        with (
+            pytest.raises(UsageError, match="a is a folder: choose"),
+            outputs(tmp_path / "a", tmp_path / "b", overwrite=overwrite),
+        ):
+            pytest.fail("begun")
     assert names(tmp_path) == {"a"}
 
 

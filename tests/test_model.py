@@ -15,7 +15,8 @@ from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
 from mspfn_tf.complexity import multiply_adds
 from mspfn_tf.layers import Blocks, ConvLSTM
 from mspfn_tf.losses import DerainLoss, EdgeLoss
-from mspfn_tf.weights_file import save_weights
+from mspfn_tf.model_files import load_model
+from mspfn_tf.weights_file import load_weights, save_weights
 from tests.reference_recipe import variables, write_checkpoint
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
@@ -262,6 +263,23 @@ def test_a_frozen_convlstm_does_not_train():
     assert not any(weight.trainable for weight in copy.weights)
     copy.trainable = True
     assert all(weight.trainable for weight in copy.weights)
+
+
+def test_frozen_layers_stay_frozen_in_a_saved_model(tmp_path):
+    model = MSPFN(**TINY)
+    for layer in model.layers[:-8]:
+        layer.trainable = False
+    model.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    expected = [weight.trainable for weight in model.weights]
+    assert len(set(expected)) == 2
+    assert [weight.trainable for weight in loaded.weights] == expected
+    model.trainable = False
+    assert "frozen" not in model.get_config()
+    # Weights are to be trained anew, as those of a model that is frozen as a whole.
+    save_weights(loaded, tmp_path / "net.weights.h5")
+    assert all(weight.trainable for weight in load_model(tmp_path / "net.weights.h5").weights)
+    load_weights(MSPFN(**TINY), tmp_path / "net.weights.h5")
 
 
 @pytest.mark.slow

@@ -393,7 +393,8 @@ def _preset_arguments(preset: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
         arguments = config.get("model", config)
-        return {key: arguments[key] for key in arguments if key not in ("dtype", "trainable")}
+        without = ("dtype", "trainable", "frozen")
+        return {key: arguments[key] for key in arguments if key not in without}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(
             f"preset {preset!r}: neither one of {', '.join(PRESETS)} nor a folder with the "
