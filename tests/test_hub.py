@@ -14,6 +14,7 @@ from huggingface_hub import constants
 
 from mspfn_tf import hub
 from mspfn_tf.cli import main
+from mspfn_tf.commands import release
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
@@ -142,6 +143,20 @@ def test_refuses_to_replace_other_folders(released, tmp_path, capsys):
         command = ["release", str(tmp_path / "new"), "--card", str(tmp_path / "card.json")]
         assert main(command) == 2
         assert "expected a JSON object with `training`" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"input": None}, {"input": {"psnr": 1.0}}, {"psnr": None}, {"psnr": "?"}, {"ssim": "x"}],
+)
+def test_scores_of_a_card_are_numbers(tmp_path, capsys, wrong):
+    score = {"count": 1, "psnr": 30.0, "ssim": 0.9, "input": {"psnr": "inf", "ssim": 1}}
+    release._check_card({"scores": {"a": score}}, "card.json")
+    (tmp_path / "card.json").write_text(json.dumps({"scores": {"a": {**score, **wrong}}}))
+    command = ["release", str(tmp_path / "new"), "--card", str(tmp_path / "card.json")]
+    assert main(command) == 2
+    assert "expected a JSON object with `training`" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

@@ -74,11 +74,19 @@ def _check_card(card, path):
     fits = len(parts) == 2 and all(isinstance(part, dict) for part in parts)
     if fits:
         fits = all(
-            isinstance(score, dict) and {"count", "psnr", "ssim", "input"} <= score.keys()
+            _is_score(score) and "count" in score and _is_score(score.get("input"))
             for score in parts[1].values()
         )
     if not fits:
         raise UsageError(
             f"{path}: expected a JSON object with `training` (texts by name) and `scores` (by set: "
-            "count, psnr, ssim, input), as in mspfn_tf/weights/*.json"
+            "count, psnr, ssim, input with psnr and ssim), as in mspfn_tf/weights/*.json"
         )
+
+
+def _is_score(score):
+    """Whether it has both figures; as JSON has no infinity, a PSNR may be the text inf."""
+    if not isinstance(score, dict):
+        return False
+    psnr, ssim = score.get("psnr"), score.get("ssim")
+    return isinstance(ssim, int | float) and (psnr == "inf" or isinstance(psnr, int | float))
