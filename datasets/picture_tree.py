@@ -33,7 +33,9 @@ _MOST_LINKS = 16  # ways to reach one folder through links
 
 def natural_order(name: str) -> list[tuple[int, str]]:
     """Sorting key that puts `2.png` before `10.png`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    # Not `isdigit`, which also takes what `int` does not, such as a circled one.
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 class PictureTree:

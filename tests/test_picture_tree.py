@@ -23,6 +23,13 @@ def test_natural_order():
     ]
 
 
+def test_digits_that_are_no_numbers_have_an_order():
+    assert sorted(["1①2.png", "1①1.png", "x1²0.png"], key=natural_order)[:2] == [
+        "1①1.png",
+        "1①2.png",
+    ]
+
+
 def test_folder(tmp_path):
     write(tmp_path, {"a/10.png": clean(1), "a/2.JPG": clean(2), "b.png": clean(3)})
     write(tmp_path, {".hidden/1.png": clean(1), "__MACOSX/1.png": clean(1), "._b.png": clean(1)})
