@@ -42,7 +42,8 @@ class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
     What `sets/a.zip` or `sets/a.tar.gz` holds is listed as `sets/a/...`, unless such a file is
-    there. Hidden files and `__MACOSX` are left out, links to folders are followed.
+    there. Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are
+    not UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
 
     Args:
         root: a folder, or one archive (see `archives.py`).
@@ -105,7 +106,7 @@ class PictureTree:
         for path in files:
             relative = path.relative_to(self.root).as_posix()
             if _is_picture(relative):
-                self._sources[relative] = path
+                self._sources[_text(relative)] = path
         for path in files:
             if _hidden(path.relative_to(self.root)):
                 continue
@@ -119,7 +120,7 @@ class PictureTree:
         archive = open_archive(path, _is_picture, self._new_folder, self._progress)
         self._archives.append(archive)
         for name in archive.names:
-            self._sources.setdefault((folder / name).as_posix(), (archive, name))
+            self._sources.setdefault(_text((folder / name).as_posix()), (archive, name))
 
     def _new_folder(self):
         if self._scratch is not None:
@@ -193,6 +194,11 @@ def _refuse_deep(image: Image.Image) -> None:
     """Raises `ValueError` on more than 8 bits per channel, which would be cut without a word."""
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile.args) for tile in image.tile):
         raise ValueError("more than 8 bits per channel; convert it to 8 bits first")
+
+
+def _text(path: str) -> str:
+    """A path that can be written into records, whatever its bytes."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def _is_picture(path: str) -> bool:

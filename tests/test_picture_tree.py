@@ -1,5 +1,7 @@
 import io
+import os
 import struct
+import tarfile
 import zipfile
 import zlib
 
@@ -39,6 +41,19 @@ def test_folder(tmp_path):
     assert tree.top == ""
     assert tree.where("a/10.png") == str(tmp_path / "a/10.png")
     np.testing.assert_array_equal(tree.open("b.png")[0], clean(3))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_names_that_are_not_utf8_stand_as_escapes(tmp_path, archived):
+    write(tmp_path, {"set/input/1.png": clean(1)})
+    latin = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "set/input/1.png").rename(tmp_path / "set/input" / latin)
+    if archived:
+        with tarfile.open(tmp_path / "set.tar", "w") as archive:
+            archive.add(tmp_path / "set/input" / latin, f"input/{latin}")
+    tree = PictureTree(tmp_path / ("set.tar" if archived else "set"))
+    assert tree.paths == [r"input/caf\udce9.png"]
+    np.testing.assert_array_equal(tree.open(tree.paths[0])[0], clean(1))
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
