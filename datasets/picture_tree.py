@@ -221,7 +221,8 @@ def _files(root: Path) -> Iterator[Path]:
                 f"{root}: links lead to {real} in more than {_MOST_LINKS} ways; remove some"
             )
         for path in folder.iterdir():
-            if path.is_file():
+            # A link to nothing is told as a file that cannot be read, not left out without a word.
+            if path.is_file() or (path.is_symlink() and not path.exists()):
                 yield path
             elif path.is_dir() and path.resolve() not in (*above, real):
                 yield from files(path, (*above, real))

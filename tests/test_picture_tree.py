@@ -64,6 +64,15 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert PictureTree(tmp_path / "set").paths == ["input/a.png"]
 
 
+def test_links_to_nothing_are_told(tmp_path):
+    write(tmp_path, {"input/a.png": clean(1)})
+    (tmp_path / "input/b.png").symlink_to(tmp_path / "not there.png")
+    tree = PictureTree(tmp_path)
+    assert tree.paths == ["input/a.png", "input/b.png"]
+    with pytest.raises(UsageError, match=r"input/b\.png: cannot be read .*No such file"):
+        tree.open("input/b.png")
+
+
 @pytest.mark.parametrize("inner", ["", "top/"])
 def test_archive(tmp_path, inner):
     write(tmp_path, {"a.png": clean(1)})
