@@ -212,6 +212,14 @@ def test_pairs_that_fail_are_named_and_counted(pairs, model, tmp_path, capsys):
     assert read(tmp_path / "out")["count"] == 2
 
 
+def test_a_pair_that_is_a_link_to_nothing_fails_alone(pairs, model, tmp_path, capsys):
+    os.remove(pairs / "input/rain-001.png")
+    (pairs / "input/rain-001.png").symlink_to(tmp_path / "not there.png")
+    assert evaluate("--pairs", pairs, "--model", model, "--output", tmp_path / "out") == 1
+    assert "input/rain-001.png: no such file" in capsys.readouterr().err
+    assert [failure["name"] for failure in read(tmp_path / "out")["failed"]] == ["rain-001"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -196,5 +196,13 @@ class FolderPairs:
 
     def fingerprint(self) -> str:
         """SHA-256 over names and contents, by which a changed folder is noticed."""
-        facts = [(name, *(sha256(path) for path in paths)) for name, *paths in self._pairs]
+        facts = [(name, *map(_digest, paths)) for name, *paths in self._pairs]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None of one that cannot be read, which is told where it is wanted."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
