@@ -9,7 +9,7 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image, ImageOps
 
@@ -42,7 +42,7 @@ class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
     What `sets/a.zip` or `sets/a.tar.gz` holds is listed as `sets/a/...`, unless such a file is
-    there. Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are
+    there; where all of it lies in a folder of the archive's own name, `a/`, that counts once. Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are
     not UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
 
     Args:
@@ -119,8 +119,12 @@ class PictureTree:
     def _add_archive(self, path, folder):
         archive = open_archive(path, _is_picture, self._new_folder, self._progress)
         self._archives.append(archive)
-        for name in archive.names:
-            self._sources.setdefault(_text((folder / name).as_posix()), (archive, name))
+        # `input.zip` that holds `input/` lies beside what `target.zip` holds, as if unpacked there.
+        members = {name: PurePosixPath(name) for name in archive.names}
+        if all(member.parts[0].lower() == folder.name.lower() for member in members.values()):
+            folder = folder.parent
+        for name, member in members.items():
+            self._sources.setdefault(_text((folder / member).as_posix()), (archive, name))
 
     def _new_folder(self):
         if self._scratch is not None:

@@ -91,6 +91,19 @@ def test_archive(tmp_path, inner):
     np.testing.assert_array_equal(alone.open(alone.paths[0])[0], clean(1))
 
 
+def test_a_folder_of_the_name_of_its_archive_counts_once(tmp_path):
+    write(tmp_path, {"Input/a.png": clean(1), "target/a.png": clean(2)})
+    for name, top in (("input", "Input"), ("target", "target")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.write(tmp_path / f"{top}/a.png", f"{top}/a.png")
+    assert PictureTree(tmp_path).paths == ["Input/a.png", "target/a.png"]
+    (tmp_path / "Input/a.png").unlink()
+    (tmp_path / "target/a.png").unlink()
+    tree = PictureTree(tmp_path)
+    assert tree.paths == ["Input/a.png", "target/a.png"]
+    np.testing.assert_array_equal(tree.open("target/a.png")[0], clean(2))
+
+
 def test_extracted_files_hide_those_of_the_archive(tmp_path):
     write(tmp_path, {"set/a.png": clean(1)})
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
