@@ -28,6 +28,8 @@ from mspfn_tf.pictures import IMAGE_SUFFIXES
 _ORIENTATION = 0x0112  # EXIF tag
 # Only these decoders are ever given a file: Pillow knows many more, and some start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+# What Google Drive appends to the name of a folder, in each of the archives that it makes of one.
+_DRIVE = re.compile(r"-\d{8}T\d{6}Z(-\d+)+$")
 _MOST_LINKS = 16  # ways to reach one folder through links
 
 
@@ -42,8 +44,10 @@ class PictureTree:
     """Every picture file below `root`, by its POSIX path relative to `root`.
 
     What `sets/a.zip` or `sets/a.tar.gz` holds is listed as `sets/a/...`, unless such a file is
-    there; where all of it lies in a folder of the archive's own name, `a/`, that counts once. Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are
-    not UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
+    there; where all of it lies in a folder of the archive's own name, `a/`, that counts once. The
+    parts `a-20240131T235959Z-001.zip` ... of a download from Google Drive count as one `a.zip`.
+    Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are not
+    UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
 
     Args:
         root: a folder, or one archive (see `archives.py`).
@@ -59,7 +63,8 @@ class PictureTree:
 
     Raises:
         UsageError: `root` does not exist or is no archive that is read here; an archive is damaged
-            or refused; links lead to one folder in more than 16 ways.
+            or refused; two archives hold one picture; links lead to one folder in more than 16
+            ways.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class PictureTree:
             if _hidden(path.relative_to(self.root)):
                 continue
             if (stem := archive_stem(path)) is not None:
-                folder = path.relative_to(self.root).with_name(stem)
+                folder = path.relative_to(self.root).with_name(_DRIVE.sub("", stem) or stem)
                 self._add_archive(path, folder)
             elif advice := unpacking_advice(path):
                 self.notes.append(advice)
@@ -124,7 +129,12 @@ class PictureTree:
         if all(member.parts[0].lower() == folder.name.lower() for member in members.values()):
             folder = folder.parent
         for name, member in members.items():
-            self._sources.setdefault(_text((folder / member).as_posix()), (archive, name))
+            key = _text((folder / member).as_posix())
+            other = self._sources.setdefault(key, (archive, name))
+            if not isinstance(other, Path) and other[0] is not archive:
+                raise UsageError(
+                    f"{self.where(key)} and {path}:{name} share a name: remove one of the archives"
+                )
 
     def _new_folder(self):
         if self._scratch is not None:

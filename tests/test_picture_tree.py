@@ -1,5 +1,6 @@
 import io
 import os
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -102,6 +103,22 @@ def test_a_folder_of_the_name_of_its_archive_counts_once(tmp_path):
     tree = PictureTree(tmp_path)
     assert tree.paths == ["Input/a.png", "target/a.png"]
     np.testing.assert_array_equal(tree.open("target/a.png")[0], clean(2))
+
+
+def test_the_parts_of_a_download_from_google_drive_are_one(tmp_path):
+    write(tmp_path, {"a.png": clean(1)})
+    for part, name in enumerate(("input/1.png", "target/2.png", "input/2.png", "target/1.png"), 1):
+        file = f"pairs-20240131T235959Z-1-00{part}.zip"
+        with zipfile.ZipFile(tmp_path / file, "w") as archive:
+            archive.write(tmp_path / "a.png", f"pairs/{name}")
+    (tmp_path / "a.png").unlink()
+    tree = PictureTree(tmp_path)
+    names = ("input/1", "input/2", "target/1", "target/2")
+    assert tree.paths == [f"pairs/{name}.png" for name in names]
+
+    shutil.copy(tmp_path / file, tmp_path / "pairs.zip")
+    with pytest.raises(UsageError, match="-004.zip:pairs/target/1.png and .*share a name"):
+        PictureTree(tmp_path)
 
 
 def test_extracted_files_hide_those_of_the_archive(tmp_path):
