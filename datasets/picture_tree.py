@@ -122,7 +122,13 @@ class PictureTree:
                 self.notes.append(advice)
 
     def _add_archive(self, path, folder):
-        archive = open_archive(path, _is_picture, self._new_folder, self._progress)
+        def wanted(name):
+            inner = Path(name)
+            if (archive_stem(inner) or unpacking_advice(inner)) and not _hidden(inner):
+                self.notes.append(f"{path} holds the archive {name}: unpack {path.name} first")
+            return _is_picture(name)
+
+        archive = open_archive(path, wanted, self._new_folder, self._progress)
         self._archives.append(archive)
         # `input.zip` that holds `input/` lies beside what `target.zip` holds, as if unpacked there.
         members = {name: PurePosixPath(name) for name in archive.names}

@@ -246,6 +246,21 @@ def test_other_archives_are_told_what_to_do(tmp_path, suffix, command):
     assert len(tree.notes) == 1 and command in tree.notes[0]
 
 
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+def test_archives_within_archives_are_named(tmp_path, suffix):
+    members = [("1.png", _png(1)), ("inner/train.zip", b"-"), ("__MACOSX/._train.zip", b"-")]
+    if suffix == "zip":
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name, data in members:
+                archive.writestr(name, data)
+    else:
+        _tar(tmp_path / f"set.{suffix}", members, "w:gz" if suffix == "tar.gz" else "w")
+    path = tmp_path / f"set.{suffix}"
+    for source in (path, tmp_path):
+        (note,) = PictureTree(source, tmp_path / "scratch").notes
+        assert note == f"{path} holds the archive inner/train.zip: unpack {path.name} first"
+
+
 def test_neither_folder_nor_archive(tmp_path):
     (tmp_path / "a.txt").write_text("-")
     with pytest.raises(UsageError, match=r"a\.txt: neither a folder nor an archive"):
