@@ -30,6 +30,8 @@ _ORIENTATION = 0x0112  # EXIF tag
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # What Google Drive appends to the name of a folder, in each of the archives that it makes of one.
 _DRIVE = re.compile(r"-\d{8}T\d{6}Z(-\d+)+$")
+# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
+_FOREIGN = ("__MACOSX", "@eaDir")
 _MOST_LINKS = 16  # ways to reach one folder through links
 
 
@@ -46,8 +48,8 @@ class PictureTree:
     What `sets/a.zip` or `sets/a.tar.gz` holds is listed as `sets/a/...`, unless such a file is
     there; where all of it lies in a folder of the archive's own name, `a/`, that counts once. The
     parts `a-20240131T235959Z-001.zip` ... of a download from Google Drive count as one `a.zip`.
-    Hidden files and `__MACOSX` are left out, links to folders are followed. In names that are not
-    UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
+    Hidden files, `__MACOSX` and `@eaDir` are left out, links to folders are followed. In names that
+    are not UTF-8, as archives from elsewhere have them, the bytes that are none stand as escapes.
 
     Args:
         root: a folder, or one archive (see `archives.py`).
@@ -226,7 +228,7 @@ def _is_picture(path: str) -> bool:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return any(part.startswith(".") or part in _FOREIGN for part in path.parts)
 
 
 def _files(root: Path) -> Iterator[Path]:

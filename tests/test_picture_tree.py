@@ -36,6 +36,7 @@ def test_digits_that_are_no_numbers_have_an_order():
 def test_folder(tmp_path):
     write(tmp_path, {"a/10.png": clean(1), "a/2.JPG": clean(2), "b.png": clean(3)})
     write(tmp_path, {".hidden/1.png": clean(1), "__MACOSX/1.png": clean(1), "._b.png": clean(1)})
+    write(tmp_path, {"a/@eaDir/10.png/SYNOPHOTO_THUMB_M.jpg": clean(1)})
     (tmp_path / "notes.txt").write_text("no picture")
     tree = PictureTree(tmp_path)
     assert tree.paths == ["a/2.JPG", "a/10.png", "b.png"]
