@@ -49,6 +49,12 @@ def test_the_newest_version(data_dir):
     assert prepared_folder("tiny", data_dir).name == "1.10.0"
 
 
+def test_the_home_folder_is_that_of_prepare(whole, monkeypatch):
+    monkeypatch.setenv("HOME", str(whole))
+    assert prepared_folder("tiny", "~") == whole / "tiny/1.0.0"
+    assert len(Examples("tiny", "train", "~/../" + whole.name)) == 10
+
+
 def test_what_is_not_there(whole):
     with pytest.raises(UsageError, match="dataset 'none' is not prepared in .*run mspfn prepare"):
         Examples("none", "train", whole)

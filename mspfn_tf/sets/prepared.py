@@ -21,7 +21,7 @@ def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
     Raises:
         UsageError: the set is not prepared there, or `name` leaves the configuration open.
     """
-    folder = Path(data_dir, name)
+    folder = Path(data_dir).expanduser() / name  # `prepare` takes it so
 
     def infos(pattern):
         found = folder.glob(f"{pattern}/dataset_info.json")
