@@ -10,7 +10,7 @@ from mspfn_tf.training.evaluators import Photographs, ValidationSet
 from mspfn_tf.training.pair_source import PairSource
 from tests.pair_sets import prepare, smooth_pair
 from tests.rain_pictures import rainy as rainy_picture
-from tests.rain_pictures import write
+from tests.rain_pictures import same_names, write
 
 
 def dark_pair(index):
@@ -24,6 +24,13 @@ def data_dir(tmp_path_factory):
     prepare(folder, "tiny", make=smooth_pair)
     prepare(folder, "dark", make=dark_pair)
     return folder
+
+
+def test_what_to_do_without_a_validation_split_is_told(tmp_path):
+    write(tmp_path / "pairs", same_names("", (1, 2)))
+    build("paired_folder", tmp_path / "pairs", tmp_path)
+    with pytest.raises(UsageError, match=r"only: train\. .*validate_every=0 trains without"):
+        ValidationSet("paired_folder", tmp_path, count=9, size=16)
 
 
 def test_the_derained_picture_is_scored_and_not_the_rainy_one(data_dir):

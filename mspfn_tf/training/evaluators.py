@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from mspfn_tf import metrics
-from mspfn_tf.errors import UsageError
-from mspfn_tf.sets.prepared import Examples
+from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.sets.prepared import Examples, splits
 from mspfn_tf.training.pair_source import PairSource, check_mixture, decoded
 
 _PANELS = 4
@@ -55,6 +55,12 @@ class ValidationSet:
     ):
         self.names, pairs, weights = [], [], []
         for name in check_mixture(dataset):
+            if "validation" not in (there := splits(name, data_dir)):
+                raise UsageError(
+                    f"dataset '{name}' has no split 'validation', only: {', '.join(there)}. "
+                    f"{argument('validation_dataset', 'NAME')} validates on a set that has one; "
+                    f"{argument('validate_every', 0)} trains without"
+                )
             source = PairSource(name, "validation", data_dir)
             chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
             weights += [1 / len(chosen)] * len(chosen)
