@@ -4,7 +4,7 @@ import functools
 import inspect
 from pathlib import Path
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.model import MSPFN
 from mspfn_tf.source import resolve
 from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
@@ -25,6 +25,14 @@ def make_model(recipe: Recipe) -> MSPFN:
     unknown = recipe.model_arguments.keys() - inspect.signature(MSPFN).parameters.keys()
     if unknown:
         raise UsageError(f"model_arguments: MSPFN has no argument {', '.join(sorted(unknown))}")
+    # What Keras takes besides: a dtype of its own breaks the step, and what is not trained stays as
+    # it was, without a word.
+    for name in ("dtype", "name", "trainable"):
+        if name in recipe.model_arguments:
+            raise UsageError(
+                f"model_arguments: {name} is no argument of the network: leave it out"
+                + (f", and give {argument('precision', 'bfloat16')}" if name == "dtype" else "")
+            )
     if recipe.model_arguments.get("image_size") is not None:
         raise UsageError(
             "model_arguments: image_size fixes the size of pictures, but patches and validation "
