@@ -194,6 +194,26 @@ def test_folders_below_and_archives_are_found(manual_dir, tmp_path):
     assert {"scene0_0", "town/scene0_0"} <= names
 
 
+@pytest.mark.parametrize("folders", ["Backgrounds Streaks", "a/b/backgrounds a/b/STREAKS"])
+def test_neither_case_nor_folders_above_matter(manual_dir, tmp_path, folders):
+    whole = prepare(manual_dir, tmp_path / "whole")
+    for folder, to in zip(("backgrounds", "streaks"), folders.split(), strict=True):
+        (tmp_path / "other" / to).parent.mkdir(parents=True, exist_ok=True)
+        (manual_dir / folder).rename(tmp_path / "other" / to)
+    other = prepare(tmp_path / "other", tmp_path)
+    assert other.found[0] == "10 backgrounds, 12 streak pictures"
+    assert other.hashes == whole.hashes and other.scenes == whole.scenes
+
+
+def test_backgrounds_in_two_places(manual_dir, tmp_path):
+    for folder in ("a", "b"):
+        shutil.copytree(manual_dir / "backgrounds", tmp_path / "two" / folder / "backgrounds")
+    with pytest.raises(UsageError, match="backgrounds are there more than once"):
+        prepare(tmp_path / "two", tmp_path)
+    write_scene(tmp_path / "two/backgrounds/scene0.png", 0)  # the one at the root counts
+    assert len(prepare(tmp_path / "two", tmp_path).hashes["train"]) == 4
+
+
 @pytest.mark.parametrize("name", [TRAIN[0], VALIDATION[0]])
 def test_a_single_background_trains(tmp_path, name):
     write_scene(tmp_path / "manual" / "backgrounds" / f"{name}.png", 0)

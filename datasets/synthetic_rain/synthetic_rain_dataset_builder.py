@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
 from mspfn_tf.datasets.synthetic_rain.rain import rain
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import IMAGE_SUFFIXES
+
+_BACKGROUND = re.compile(r"((?:[^/]+/){0,2}?)backgrounds/", re.IGNORECASE)
 
 
 @dataclasses.dataclass(eq=False)
@@ -76,13 +79,14 @@ class Builder(PairsBuilder):
     ]
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        tree = self._pictures(dl_manager)
+        tree = _Rooted(self._pictures(dl_manager))
         backgrounds = [path for path in tree.paths if path.startswith("backgrounds/")]
         streaks = [path for path in tree.paths if path.startswith("streaks/")]
         if not backgrounds:
             raise UsageError(
                 f"{self.name}: no clean pictures at {tree.root}/backgrounds/ or in "
-                f"{tree.root}/backgrounds.zip; expected {', '.join(sorted(IMAGE_SUFFIXES))} files "
+                f"{tree.root}/backgrounds.zip (or up to two folders below); expected "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))} files "
                 f"there, and optional gray pictures of streaks at {tree.root}/streaks/"
                 + "".join(f"\n{note}" for note in tree.notes)
             )
@@ -99,7 +103,7 @@ class Builder(PairsBuilder):
 
     def _generate_examples(
         self,
-        tree: PictureTree,
+        tree: "_Rooted",
         split: str,
         paths: Sequence[str],
         scenes: Mapping[str, str],
@@ -133,6 +137,42 @@ class Builder(PairsBuilder):
                         "scene": scenes[path],
                     },
                 )
+
+
+class _Rooted:
+    """A tree as seen from the folder that holds `backgrounds/`: the root of the tree, or up to two
+    folders further down. Upper and lower case of `backgrounds/` and `streaks/` do not matter.
+
+    Raises:
+        UsageError: there is more than one such folder.
+    """
+
+    def __init__(self, tree: PictureTree):
+        self.root, self.notes, self._tree = tree.root, tree.notes, tree
+        matches = [_BACKGROUND.match(path) for path in tree.paths]
+        roots = sorted({match[1] for match in matches if match}, key=lambda root: root.count("/"))
+        if len(roots) > 1 and roots[0]:
+            places = [str(tree.root / root / "backgrounds") for root in roots]
+            raise UsageError(listing("backgrounds are there more than once, keep one:", places))
+        top = roots[0] if roots else ""
+        self._paths: dict[str, str] = {}
+        for path in tree.paths:
+            folder, slash, rest = path.removeprefix(top).partition("/")
+            if path.startswith(top) and slash:
+                other = self._paths.setdefault(f"{folder.lower()}/{rest}", path)
+                if other != path:
+                    raise UsageError(
+                        f"{tree.where(other)} and {tree.where(path)} share a name: remove one"
+                    )
+        self.paths = list(self._paths)
+
+    def where(self, path: str) -> str:
+        """See `PictureTree`."""
+        return self._tree.where(self._paths[path])
+
+    def open(self, path: str) -> tuple[Image.Image, bytes | None]:
+        """See `PictureTree`."""
+        return self._tree.open(self._paths[path])
 
 
 def _name(path):
