@@ -12,6 +12,7 @@ common.
 import dataclasses
 import re
 import string
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -105,12 +106,14 @@ class Folders:
         shared_fields = _fields(self.shared)
         found = {}
         for root in all_rainy.keys() & (all_clean.keys() | all_shared.keys()):
-            clean_pictures, shared = all_clean.get(root, {}), all_shared.get(root, {})
-            found[root], single, unused = [], [], {*clean_pictures.values(), *shared.values()}
+            clean_pictures = _composed(all_clean.get(root, {}))
+            shared = _composed(all_shared.get(root, {}))
+            found[root], single = [], []
+            unused = {*all_clean.get(root, {}).values(), *all_shared.get(root, {}).values()}
             for values, path in all_rainy[root].items():
                 named = dict(zip(fields, values, strict=True))
-                clean = clean_pictures.get(_pick(named, clean_fields))
-                clean = clean or shared.get(_pick(named, shared_fields))
+                clean = clean_pictures.get(_as_composed(_pick(named, clean_fields)))
+                clean = clean or shared.get(_as_composed(_pick(named, shared_fields)))
                 if clean is None:
                     single.append(path)
                     continue
@@ -273,6 +276,15 @@ def _matches(template, tree):
                     f"{tree.where(other)} and {tree.where(path)} share a name: remove one"
                 )
     return roots
+
+
+def _composed(pictures):
+    """The same with accents as parts of their letters: macOS may spell them apart in one half."""
+    return {_as_composed(values): path for values, path in pictures.items()}
+
+
+def _as_composed(values):
+    return tuple(unicodedata.normalize("NFC", value) for value in values)
 
 
 def _pick(named, fields):

@@ -115,6 +115,14 @@ def test_unpaired_pictures_are_named(tmp_path):
     assert f"{tmp_path}/target/3.png" in str(error.value)
 
 
+def test_accents_that_one_half_spells_apart(tmp_path):
+    tree = _tree(tmp_path, "input/e\u0301.png", "target/\u00e9.png")
+    (pair,) = SameNames("/").find(tree)[""]
+    assert (pair.rainy.path, pair.clean.path) == ("input/e\u0301.png", "target/\u00e9.png")
+    with pytest.raises(UsageError, match="1 pictures miss their counterpart"):
+        SameNames("/").find(_tree(tmp_path, "target/e\u0301.png"))
+
+
 def test_two_files_of_one_name_are_refused(tmp_path):
     tree = _tree(tmp_path, "input/1.png", "input/1.jpg", "target/1.png")
     with pytest.raises(UsageError, match=r"1\.jpg and .*1\.png share a name"):

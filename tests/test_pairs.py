@@ -38,6 +38,7 @@ def matched(pairing):
         ("1_1.jpg", "1.jpg"),
         ("901_14.png", "901.jpg"),
         ("street.png", "street.png"),
+        ("e\u0301te\u0301.png", "\u00e9t\u00e9.png"),
         ("street_2.png", "street_2.png"),
     ],
 )

@@ -5,7 +5,8 @@ picture the first rule that finds a target decides:
 
 1. the same path below the folder, but for the suffix: `a/12.png` and `a/12.jpg`;
 2. the same after dropping `rain-` or `norain-` before a number, `x2` after it (both from
-   Rain100H/L), and leading zeros, in lower case: `rain-001` and `norain-1x2`;
+   Rain100H/L), and leading zeros, in lower case: `rain-001` and `norain-1x2`; accents that one
+   system spells apart from their letters and another does not are the same;
 3. as 2, but also without the number of the rain pattern that some sets append: `7_12` and `7`.
    Only by this rule may several pictures share a target.
 
@@ -15,6 +16,7 @@ Two candidates, or two pictures for one target except by rule 3, are ambiguous. 
 import hashlib
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +87,11 @@ def pair_folders(
 def _keys(folder, path):
     """The name of `path` under each rule."""
     relative = path.relative_to(folder).with_suffix("")
-    plain = re.sub(r"^(no)?rain[-_]?(?=\d)", "", relative.name.lower())
+    composed = Path(unicodedata.normalize("NFC", str(relative)))
+    plain = re.sub(r"^(no)?rain[-_]?(?=\d)", "", composed.name.lower())
     plain = re.sub(r"(?<=\d)x2$", "", plain)
     without_pattern = re.sub(r"_\d+$", "", plain)
-    parent = relative.parent
+    parent = composed.parent
     return (
         relative.as_posix(),
         (parent / _without_zeros(plain)).as_posix(),
