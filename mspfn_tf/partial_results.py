@@ -14,6 +14,7 @@ from typing import Any
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.pictures import find_images
 
 _LIBRARIES = {
     "numpy": "numpy",
@@ -99,8 +100,9 @@ def digest(path: str | os.PathLike) -> str:
     path = Path(path)
     if path.is_file():
         return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in files]
+    # `rglob` does not follow links to folders, as what reads the pictures does.
+    files = {file for file in path.rglob("*") if file.is_file()} | set(find_images(path))
+    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in sorted(files)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

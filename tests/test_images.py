@@ -586,6 +586,39 @@ def test_find_images_is_recursive_sorted_and_leaves_out_hidden_files(tmp_path):
         find_images(tmp_path / "a.png")
 
 
+def test_find_images_follows_links_to_folders(tmp_path):
+    for name in ("set/a.png", "elsewhere/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "set/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
+    (tmp_path / "set/round").symlink_to(".")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path / "set")]
+    assert found == ["set/a.png", "set/linked/b.png"]
+
+    for n in range(40):
+        (tmp_path / str(n)).mkdir()
+        for name in "ab":
+            (tmp_path / str(n) / name).symlink_to(f"../{n + 1}")
+    (tmp_path / "40").mkdir()
+    with pytest.raises(ImageError, match="in more than 16 ways"):
+        find_images(tmp_path / "0")
+
+
+def test_find_images_tells_what_it_cannot_read(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+
+    def scandir(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return own(path)
+
+    own = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ImageError, match=r"deep: cannot be read \(Permission denied\)"):
+        find_images(tmp_path)
+
+
 def test_side_by_side(rgb):
     sheet = side_by_side([rgb, rgb[:10, :7]], gap=4)
     assert sheet.shape == (20, 41, 3) and sheet.dtype == np.uint8

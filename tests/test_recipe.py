@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.partial_results import digest
 from mspfn_tf.training import Recipe
 from mspfn_tf.training.recipe import differences
 from tests.tiny_recipe import recipe
@@ -162,6 +163,16 @@ def test_files_are_known_by_what_they_hold(tmp_path):
         for name in ("one", "two")
     )
     assert one != two  # which picture is drawn goes by their order
+    # Those in folders that a link leads to are read, and so count.
+    (tmp_path / "one/streaks/linked").symlink_to(tmp_path / "two/streaks")
+    streaks = tmp_path / "one/streaks"
+    linked, linked_digest = (
+        of(fresh_rain=0.5, streaks=streaks).identity()["streaks"],
+        digest(streaks),
+    )
+    (tmp_path / "two/streaks/renamed.png").write_bytes(b"other streaks")
+    assert one != linked != of(fresh_rain=0.5, streaks=streaks).identity()["streaks"]
+    assert digest(streaks) != linked_digest
 
 
 @pytest.mark.parametrize(

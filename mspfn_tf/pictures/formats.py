@@ -1,6 +1,7 @@
 """The formats of picture files: how they are told, what they hold, what they need."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,7 @@ PICTURE_SUFFIXES = frozenset(FORMATS)
 """Suffixes of the picture files that are read and written."""
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Suffixes of still pictures, as data sets use them."""
+_MOST_LINKS = 16  # ways to reach one folder through links
 _SUFFIX_OF = {  # of a file whose content alone tells what it is
     "AVIF": ".avif",
     "BMP": ".bmp",
@@ -192,18 +194,43 @@ def check_writable(
 def find_images(folder: str | os.PathLike) -> list[Path]:
     """Returns the picture files (by suffix) in `folder` and below, sorted, without hidden ones.
 
+    Links to folders are followed, but not round in circles.
+
     Raises:
-        ImageError: `folder` is no folder.
+        ImageError: `folder` is no folder, one below it cannot be read, or links lead to one in more
+            than 16 ways.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(f"{folder}: not a folder")
-    found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+
+    def unreadable(error):
+        raise ImageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    found, visits = [], Counter()
+    for root, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(root)
+        visits[real] += 1
+        if visits[real] > _MOST_LINKS:
+            raise ImageError(
+                f"{folder}: links lead to {real} in more than {_MOST_LINKS} ways; remove some"
+            )
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not _leads_back(Path(root, name))
+        ]
         found += [
             Path(root, name)
             for name in files
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     return sorted(found)
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a folder is a link to one of those that it lies in."""
+    if not path.is_symlink():
+        return False
+    real = os.path.realpath(path)
+    return any(os.path.realpath(above) == real for above in path.parents)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
+from mspfn_tf.pictures import find_images
 from mspfn_tf.presets import PRESETS
 from mspfn_tf.source import resolve
 from mspfn_tf.training.pair_source import check_mixture
@@ -418,6 +419,8 @@ def _folder_digest(folder: str) -> str:
     if not root.is_dir():
         raise UsageError(f"streaks {folder}: no such folder")
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    # `rglob` does not follow links to folders, as what reads the pictures does.
+    files = {path for path in root.rglob("*") if path.is_file()} | set(find_images(root))
+    for path in sorted(files):
         digest.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
