@@ -299,6 +299,44 @@ def test_tar_files(tmp_path):
     }
 
 
+def tar_of(names, encoding="utf-8"):
+    content = io.BytesIO()
+    with tarfile.open(
+        fileobj=content, mode="w", format=tarfile.USTAR_FORMAT, encoding=encoding
+    ) as archive:
+        for seed, name in enumerate(names):
+            info, picture = tarfile.TarInfo(name), encoded(seed)
+            info.size = len(picture)
+            archive.addfile(info, io.BytesIO(picture))
+    return content.getvalue()
+
+
+def test_the_end_of_a_tar_is_no_damaged_header(tmp_path):
+    whole = tar_of(["a.png", "b.png"])
+    second = whole.index(b"b.png\0")
+    contents = {
+        "cut within a header": whole[: second + 100],
+        "cut before a header": whole[:second],
+        "damaged header": whole[:second] + b"?" * 512 + whole[second + 512 :],
+        "joined": tar_of(["a.png"]) + tar_of(["b.png"]),
+    }
+    for content in contents.values():
+        (tmp_path / "x.tar").write_bytes(content)
+        found = inputs.find(tmp_path / "x.tar")
+        assert found.rows["name"].to_pylist() == ["x/a.png"]
+        ((address, reason),) = found.unreadable
+        assert address == str(tmp_path / "x.tar") and "cannot be read to its end" in reason
+    (tmp_path / "x.tar").write_bytes(whole)
+    assert inputs.find(tmp_path / "x.tar").unreadable == []
+
+
+def test_names_in_tars_that_are_no_utf_8_are_named(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar_of(["a.png", "é.png"], "latin-1"))
+    found = inputs.find(tmp_path / "x.tar")
+    assert found.rows["name"].to_pylist() == ["x/a.png"]
+    assert found.unreadable == [(f"{tmp_path}/x.tar!\udce9.png", "has a name that is no UTF-8")]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_manifests_of_paths(archive, tmp_path, suffix):
     table = pa.table(

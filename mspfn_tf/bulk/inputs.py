@@ -32,6 +32,7 @@ ROW = pa.schema(
 )
 MANIFEST_SUFFIXES = (".parquet", ".csv")
 _CHUNK = 10_000
+_READ = 2**20  # bytes
 _LEFT_OUT = 20  # that are named
 _TAR_SUFFIX = ".tar"
 _RECORD_SUFFIXES = {
@@ -216,11 +217,14 @@ def _guarded(rows, place, listing):
 
 def _tar(place, prefix, listing):
     # Pictures stand in a tar file as they are, so that one can be read without the others.
-    with place.open() as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with place.open() as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as archive:
         for member in archive:
             name = PurePosixPath(member.name).as_posix().removeprefix("/")
             archive.members = []  # or it remembers all of them
             if member.isdir():
+                continue
+            if not _is_text(name):
+                listing.unreadable.append((f"{place}!{name}", "has a name that is no UTF-8"))
                 continue
             if not member.isreg() or member.issparse():
                 what = "(a sparse file)" if member.issparse() else "(a link or device)"
@@ -233,6 +237,25 @@ def _tar(place, prefix, listing):
                 listing.leave_out(f"{place}!{name}", "(no picture by its name)")
                 continue
             yield f"{prefix}/{name}", place.address, "part", member.offset_data, member.size
+        file.seek(archive.offset)  # of the mark of its end
+        while content := file.read(_READ):
+            if content.strip(b"\0"):
+                raise UsageError(
+                    "more follows its end, as where tar files were joined: give each as a file"
+                )
+
+
+class _Member(tarfile.TarInfo):
+    """A header of a tar file; `tarfile` would take a damaged one, or none, for the end."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged, or cut short: {error}") from error
 
 
 def _examples(place, prefix):
