@@ -371,6 +371,13 @@ def test_names_in_manifests_are_texts(archive, tmp_path):
             listed(tmp_path, text)
 
 
+def test_manifests_that_are_no_utf_8_are_refused(tmp_path):
+    for text in ("path\nin/a.jpg\n".encode("utf-16"), "path\nin/é.jpg\n".encode("latin-1")):
+        (tmp_path / "list.csv").write_bytes(text)
+        with pytest.raises(UsageError, match="list.csv: not a manifest.*CSV in UTF-8"):
+            inputs.find(tmp_path / "list.csv")
+
+
 @pytest.mark.parametrize("names", [("o.png", "./o.png"), ("o.png", "a/./o.png"), ("o", "o.png")])
 def test_two_pictures_never_become_one_file(archive, tmp_path, names):
     text = f"path,name\nin/a.jpg,{names[0]}\nin/gray.png,{names[1]}\n"

@@ -297,13 +297,16 @@ def _manifest(place):
             texts = {"path": pa.string(), "name": pa.string()}  # or 0001 would be a number
             options = pyarrow.csv.ConvertOptions(column_types=texts)
             table = pyarrow.csv.read_csv(content, convert_options=options)
+        columns = table.column_names  # raises where the text is no UTF-8
     except (pa.ArrowException, ValueError) as error:
-        raise UsageError(f"{place}: not a manifest that can be read ({error})") from error
-    if "path" not in table.column_names:
         raise UsageError(
-            f"{place}: a manifest has a column 'path'; this one has {', '.join(table.column_names)}"
+            f"{place}: not a manifest that can be read ({error}); expected parquet, or CSV in UTF-8"
+        ) from error
+    if "path" not in columns:
+        raise UsageError(
+            f"{place}: a manifest has a column 'path'; this one has {', '.join(columns)}"
         )
-    named = "name" in table.column_names
+    named = "name" in columns
     address, mark, options = place.address.partition("?")
     folder = Place(address.rpartition("/")[0] + mark + options if "/" in address else ".")
     rows = table.select(["path", "name"] if named else ["path"]).to_pylist()
