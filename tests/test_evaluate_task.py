@@ -386,7 +386,8 @@ def test_a_command_that_was_wrong_may_be_put_right(data, segmenter, derainer, tm
 def test_values_outside_the_classes_are_an_error(data, segmenter, derainer, tmp_path, capsys):
     more = ("--pictures", data / "rainy", "--labels", data / "masks", "--void", 7)
     assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
-    assert "hold the value 255; expected classes 0 to 2" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "picture 0: true labels hold the value 255; expected classes 0 to 2" in told
 
 
 def test_a_missing_label_is_named(data, segmenter, derainer, tmp_path, capsys):
@@ -399,19 +400,29 @@ def test_a_missing_label_is_named(data, segmenter, derainer, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [("picture[..., 0]", "returned uint8 [40, 56]; expected Detections"), ("3", "returned int")],
+    [
+        ("picture[..., 0]", "returned ndarray; expected Detections"),
+        ("3", "returned int; expected Detections"),
+        ("D([[1, 1, 9, 9]], [float('nan')], ['red'])", "scores that are not finite"),
+        ("D([[1, 1, 9, 9]], [17], ['red'], ['red'])", "the score 17; expected 0 to 1"),
+        ("D([[1, 1, 9, 9]], [0.9], [picture[0, 0, 0]])", "expected a name"),
+    ],
 )
 def test_what_an_adapter_returns_is_checked(
     data, segmenter, derainer, tmp_path, capsys, answer, message
 ):
-    Path(tmp_path / "own.py").write_text(f"def f(picture, network):\n    return {answer}\n")
+    Path(tmp_path / "own.py").write_text(
+        "from mspfn_tf.tasks.detection import Detections as D\n"
+        f"def f(picture, network):\n    return {answer}\n"
+    )
     code = run(
         *("--task", "detection", "--model_for_task", segmenter, "--model", derainer),
         *("--adapter", f"{tmp_path / 'own.py'}:f", "--output", tmp_path / "out"),
         *("--pictures", data / "rainy", "--labels", data / "boxes.json"),
     )
     assert code == 2
-    assert "expected Detections" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "error: picture 0: the adapter" in told and message in told
 
 
 def test_every_write_that_fails_is_told_and_the_run_goes_on(

@@ -99,6 +99,13 @@ def test_ssd_reads_four_outputs(order):
     adapters.ssd(PICTURE, uint8, outputs=order)
     assert seen[0].dtype == np.uint8
     assert seen[0].max() > 200
+    with pytest.raises(UsageError, match="the score 2; expected 0 to 1"):
+        adapters.ssd(PICTURE, net, outputs=swapped(order, "classes", "scores"))
+
+
+def swapped(order, one, other):
+    other_of = {one: other, other: one}
+    return [other_of.get(name, name) for name in order]
 
 
 def test_coco_numbers_have_gaps():

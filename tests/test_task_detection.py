@@ -184,3 +184,27 @@ def test_detections_must_be_consistent():
         Detections([SQUARE], [0.5, 0.4], ("car",))
     with pytest.raises(UsageError, match=r"boxes must be \[N, 4\]"):
         Detections([[1, 2, 3]], [0.5], ("car",))
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "class_name", "reason"),
+    [
+        (SQUARE, np.nan, "car", "not finite"),
+        ([0, 0, 10, np.inf], 0.9, "car", "not finite"),
+        (SQUARE, 17.0, "car", "the score 17; expected 0 to 1. Are .* in another order"),
+        (SQUARE, -2.5, "car", "the score -2.5; expected 0 to 1"),
+        (SQUARE, 0.9, 2, "the class 2; expected a name, one of car, dog"),
+        (SQUARE, 0.9, None, "the class None; expected a name, one of car, dog"),
+        (SQUARE, 0.9, "cat", "the class 'cat'; expected a name, one of car, dog"),
+    ],
+)
+def test_what_is_no_detection_is_refused(box, score, class_name, reason):
+    with pytest.raises(UsageError, match=reason):
+        Detections([box], [score], (class_name,), ("car", None, "dog"))
+
+
+def test_classes_are_names_also_where_none_are_known():
+    with pytest.raises(UsageError, match="the class 2; expected a name$"):
+        Detections([SQUARE], [0.9], (2,))
+    found = Detections([SQUARE], np.float16([1.05]), np.array(["car"]))  # rounded, and quantised
+    assert found.classes == ("car",)

@@ -20,6 +20,7 @@ from mspfn_tf.sets.labels import Boxes, as_boxes, box_areas
 
 SCORE_THRESHOLD = 0.6
 MATCH_IOU = 0.5
+_SCORE_SLACK = 0.1  # what quantised networks may round beyond 0 and 1
 _COCO_FIGURES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
 
 
@@ -31,7 +32,11 @@ class Detections:
         boxes: `float32 [N, 4]`: left, top, right, bottom in pixels of the picture.
         scores: `float32 [N]` in [0, 1].
         classes: N class names.
-        known: every class name that the detector can say.
+        known: every class name that the detector can say; empty where that is not told.
+
+    Raises:
+        UsageError: these are not as many of each, not finite, scores outside [0, 1], or classes
+            that are no names or not among those `known`.
     """
 
     boxes: np.ndarray
@@ -43,11 +48,28 @@ class Detections:
         object.__setattr__(self, "boxes", as_boxes(self.boxes))
         object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(-1))
         object.__setattr__(self, "classes", tuple(self.classes))
+        known = tuple(name for name in self.known if name is not None)  # a number without a class
+        object.__setattr__(self, "known", known)
         counts = len(self.boxes), len(self.scores), len(self.classes)
         if len(set(counts)) > 1:
             raise UsageError(
                 "detections need as many boxes as scores and classes; the adapter returned "
                 "{} boxes, {} scores, {} classes".format(*counts)
+            )
+        if not np.isfinite(self.boxes).all() or not np.isfinite(self.scores).all():
+            raise UsageError("the adapter returned boxes or scores that are not finite")
+        wrong = self.scores[np.abs(self.scores - 0.5) > 0.5 + _SCORE_SLACK]
+        if wrong.size:
+            raise UsageError(
+                f"the adapter returned the score {wrong[0]:g}; expected 0 to 1. Are the network's "
+                "outputs in another order, or scores before the sigmoid?"
+            )
+        named = set(self.classes)
+        strange = [n for n in named if not isinstance(n, str)] or (known and named - set(known))
+        if strange:
+            raise UsageError(
+                f"the adapter returned the class {next(iter(strange))!r}; expected a name"
+                + (f", one of {', '.join(known)}" if known else "")
             )
 
     def chosen(self, keep: np.ndarray) -> "Detections":

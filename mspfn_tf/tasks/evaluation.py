@@ -241,6 +241,8 @@ def _add_records(run, partial, done, failed):
                 record = run.record(index)
             except ImageError as error:  # one bad file; anything else would fail for all
                 failed.append({"name": pictures.names[index], "error": str(error)})
+            except UsageError as error:
+                raise UsageError(f"picture {pictures.names[index]}: {error}") from error
             except MemoryError as error:
                 message = f"not enough memory ({error}): give a smaller tile"
                 failed.append({"name": pictures.names[index], "error": message})
