@@ -98,6 +98,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
             if self.has_masks:
                 example["mask"] = checked_mask(labels[name], (height, width), name)
             else:
+                labels.check_size(name, (height, width))
                 example["objects"] = _objects(labels[name], height, width)
             yield name, example
 

@@ -425,6 +425,19 @@ def test_what_an_adapter_returns_is_checked(
     assert "error: picture 0: the adapter" in told and message in told
 
 
+def test_boxes_of_pictures_of_another_size_fail_by_name(
+    data, segmenter, derainer, tmp_path, capsys
+):
+    content = json.loads((data / "boxes.json").read_text())
+    content["images"][1] |= {"width": 112, "height": 80}
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    more = ("--labels", tmp_path / "boxes.json")
+    assert detection(data, segmenter, derainer, tmp_path / "out", *more) == 1
+    assert "the labels are for 112x80 pixels" in capsys.readouterr().err
+    (failure,) = read(tmp_path / "out")["failed"]
+    assert failure["name"] == "1"
+
+
 def test_every_write_that_fails_is_told_and_the_run_goes_on(
     data, segmenter, derainer, tmp_path, monkeypatch, capsys
 ):

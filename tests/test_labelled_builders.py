@@ -1,5 +1,6 @@
 """The sets with boxes or masks, on their dummy data and on wrong folders."""
 
+import json
 import shutil
 
 import numpy as np
@@ -98,4 +99,15 @@ def test_unknown_classes_are_named(tmp_path):
     text = (folder / "annotations.json").read_text()
     (folder / "annotations.json").write_text(text.replace('"car"', '"carriage"'))
     with pytest.raises(UsageError, match="unknown classes carriage; expected those of coco80"):
+        _examples("coco_rain", tmp_path, folder)
+
+
+def test_boxes_of_pictures_of_another_size_are_refused(tmp_path):
+    folder = tmp_path / "pictures"
+    shutil.copytree(DATASETS / "coco_rain/dummy_data", folder)
+    content = json.loads((folder / "annotations.json").read_text())
+    for entry in content["images"]:
+        entry |= {"width": 320, "height": 240}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="labels are for 320x240 pixels, the picture has 32x24"):
         _examples("coco_rain", tmp_path, folder)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.pictures import ImageError
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 
 COCO = {
@@ -116,10 +117,47 @@ def test_no_two_pictures_share_a_truth(tmp_path):
     "change, message",
     [
         ({"category_id": 9}, "annotation 4 has category_id 9, which is none of the categories"),
+        ({"image_id": 6}, "annotation 4 has image_id 6, which is none of the images"),
         ({"bbox": [0, float("nan"), 1, 1]}, "annotation 4 has the box"),
+        ({"bbox": [0, 0, 1e39, 1]}, "annotation 4 has the box"),
+        ({"bbox": [9, 9, -2, 3]}, r"annotation 4 has the box \[9, 9, -2, 3\], whose right or"),
+        ({"area": float("nan")}, "annotation 4 has the area nan"),
+        ({"area": "large"}, "expected the JSON of COCO"),
     ],
 )
 def test_annotations_that_cannot_be(tmp_path, change, message):
     entry = {"id": 4, "image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 3], **change}
     with pytest.raises(UsageError, match=message):
         BoxLabels(write(tmp_path / "a.json", {**COCO, "annotations": [entry]}))
+
+
+def test_boxes_of_bdd_that_end_before_they_begin_are_refused(tmp_path):
+    label = {"id": 3, "category": "car", "box2d": {**BOX, "x2": 0}}
+    with pytest.raises(UsageError, match="annotation 3 of x.jpg has the box"):
+        BoxLabels(write(tmp_path / "a.json", [{"name": "x.jpg", "labels": [label]}]))
+
+
+def test_numbers_of_coco_may_be_texts_and_areas_missing(tmp_path):
+    entry = {"image_id": 5, "category_id": 1, "bbox": ["1", "2", "3", "4"], "area": None}
+    (tmp_path / "a.json").write_text(
+        json.dumps({**COCO, "annotations": [entry]}), encoding="utf-8-sig"
+    )
+    truth = BoxLabels(tmp_path / "a.json")["one"]
+    assert truth.boxes.tolist() == [[1, 2, 4, 6]] and truth.area.tolist() == [12]
+
+
+@pytest.mark.parametrize("part", ["images", "categories"])
+def test_ids_that_stand_twice_are_refused(tmp_path, part):
+    twice = {**COCO[part][1], "id": COCO[part][0]["id"]}
+    content = {**COCO, part: [COCO[part][0], twice]}
+    with pytest.raises(UsageError, match=f"two of the {part} have the id {twice['id']}"):
+        BoxLabels(write(tmp_path / "a.json", content))
+
+
+def test_boxes_of_pictures_of_another_size_are_refused(tmp_path):
+    one = {**COCO["images"][0], "width": 40, "height": 30}
+    labels = BoxLabels(write(tmp_path / "a.json", {**COCO, "images": [one, COCO["images"][1]]}))
+    labels.check_size("sub/one", (30, 40))
+    labels.check_size("two", (1, 1))  # the file does not tell it
+    with pytest.raises(ImageError, match="one: the labels are for 40x30 pixels.* 20x15"):
+        labels.check_size("one", (15, 20))

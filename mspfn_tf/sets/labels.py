@@ -1,6 +1,7 @@
 """The truth about pictures: boxes in the files of COCO and BDD100K, masks in folders."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import ImageError, find_images
 
 _LISTED = 20
+_LARGEST = 1e9  # of pixels and areas that can be meant
 # What sets append to the name of a picture for that of its mask.
 _MASK_ENDINGS = ("_L", "_label", "_labels", "_mask", "_train_id", "_labelTrainIds", "_labelIds")
 
@@ -65,7 +67,8 @@ class BoxLabels:
     Read are the JSON file of COCO (`images`, `annotations`, `categories`), that of BDD100K (a list
     of `name` and `labels` with `category` and `box2d`), and a folder of BDD100K's files for single
     pictures (`name`, `frames`, `objects`). Labels of BDD100K without `box2d`, such as lanes, are
-    left out. Pictures are found by name without folders and suffix.
+    left out. Pictures are found by name without folders and suffix. Boxes that end before they
+    begin, and ids of COCO that stand twice, are refused.
 
     Args:
         path: the file or folder.
@@ -84,6 +87,7 @@ class BoxLabels:
         if not self.path.exists():
             raise UsageError(f"labels {path}: no such file or folder")
         self._renamed = dict(renamed or {})
+        self._sizes = {}
         if self.path.is_dir():
             files = sorted(self.path.rglob("*.json"))
             if not files:
@@ -106,24 +110,37 @@ class BoxLabels:
             ) from error
 
     def _read_coco(self, content):
+        for part in ("images", "categories"):
+            _refuse_equal_ids(content[part], self.path, part)
         classes = {entry["id"]: self._named(entry["name"]) for entry in content["categories"]}
         boxes = {entry["id"]: [] for entry in content["images"]}
         for entry in content["annotations"]:
-            if entry["category_id"] not in classes:
-                raise UsageError(
-                    f"labels {self.path}: annotation {entry.get('id')} has category_id "
-                    f"{entry['category_id']}, which is none of the categories"
-                )
+            known = (("category_id", classes, "categories"), ("image_id", boxes, "images"))
+            for key, ids, part in known:
+                if entry[key] not in ids:
+                    raise UsageError(
+                        f"labels {self.path}: annotation {entry.get('id')} has {key} "
+                        f"{entry[key]}, which is none of the {part}"
+                    )
             name = classes[entry["category_id"]]
             if name is not None:
-                left, top, width, height = self._checked(entry["bbox"], entry.get("id"))
+                self._check_finite(entry["bbox"], "box", entry.get("id"))
+                left, top, width, height = map(float, entry["bbox"])
                 box = [left, top, left + width, top + height]
+                self._check_sides(box, entry["bbox"], entry.get("id"))
                 crowd = bool(entry.get("iscrowd", 0))
-                area = entry.get("area", width * height)
-                boxes[entry["image_id"]].append((box, name, crowd, area))
+                area = entry.get("area")
+                if area is None:
+                    area = width * height
+                self._check_finite(area, "area", entry.get("id"))
+                boxes[entry["image_id"]].append((box, name, crowd, float(area)))
         self._boxes = self._by_stem(
             (entry["file_name"], boxes[entry["id"]]) for entry in content["images"]
         )
+        for entry in content["images"]:
+            if entry.get("width") and entry.get("height"):  # some tools leave them out, or 0
+                size = int(entry["height"]), int(entry["width"])
+                self._sizes[Path(entry["file_name"]).stem] = size
         self.classes = frozenset(name for name in classes.values() if name is not None)
 
     def _read_bdd(self, entries):
@@ -137,17 +154,25 @@ class BoxLabels:
                 name = self._named(label["category"])
                 if name is not None and label.get("box2d"):
                     box = [float(label["box2d"][side]) for side in ("x1", "y1", "x2", "y2")]
-                    self._checked(box, f"{label.get('id')} of {entry['name']}")
+                    which = f"{label.get('id')} of {entry['name']}"
+                    self._check_finite(box, "box", which)
+                    self._check_sides(box, label["box2d"], which)
                     area = (box[2] - box[0]) * (box[3] - box[1])
                     boxes.append((box, name, bool(label.get("crowd", False)), area))
             found.append((entry["name"], boxes))
         self._boxes = self._by_stem(found)
         self.classes = frozenset(name for _, boxes in found for _, name, _, _ in boxes)
 
-    def _checked(self, box, label):
-        if not np.isfinite(np.asarray(box, np.float64)).all():
-            raise UsageError(f"labels {self.path}: annotation {label} has the box {box}")
-        return box
+    def _check_finite(self, value, what, label):
+        if not (np.abs(np.asarray(value, np.float64)) < _LARGEST).all():
+            raise UsageError(f"labels {self.path}: annotation {label} has the {what} {value}")
+
+    def _check_sides(self, box, given, label):
+        if box[2] < box[0] or box[3] < box[1]:
+            raise UsageError(
+                f"labels {self.path}: annotation {label} has the box {given}, whose right or "
+                "bottom side is before the other: put it right or leave it out"
+            )
 
     def _named(self, name):
         return self._renamed.get(name, name)
@@ -166,6 +191,16 @@ class BoxLabels:
         missing = [name for name in names if Path(name).name not in self._boxes]
         _refuse(missing, self.path, "entry in the file (a picture without objects needs one, too)")
         _refuse_shared(names, lambda name: Path(name).name, self.path, "entry")
+
+    def check_size(self, name: str, size: tuple[int, int]) -> None:
+        """Raises `ImageError` if the boxes are those of a picture of another size (H, W), where the
+        file tells it."""
+        height, width = self._sizes.get(Path(name).name, size)
+        if (height, width) != tuple(size):
+            raise ImageError(
+                f"{name}: the labels are for {width}x{height} pixels, the picture has "
+                f"{size[1]}x{size[0]} (upright, by its EXIF); expected equal sizes"
+            )
 
     def __getitem__(self, name: str) -> Boxes:
         entries = self._boxes[Path(name).name]
@@ -238,6 +273,16 @@ def _refuse(missing, path, what):
         )
 
 
+def _refuse_equal_ids(entries, path, part):
+    """Files that were joined may have them: the boxes of one picture would be those of another."""
+    counts = Counter(entry["id"] for entry in entries)
+    twice = next((number for number, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"labels {path}: two of the {part} have the id {twice}: give each one of its own"
+        )
+
+
 def _refuse_shared(names, label_of, path, what):
     """No two pictures may be judged by one truth."""
     claimed = {}
@@ -252,6 +297,6 @@ def _refuse_shared(names, label_of, path, what):
 
 def _read_json(path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a JSON file that can be read ({error})") from error

@@ -64,6 +64,8 @@ class _Run:
         labels = self.pictures.labels
         if labels is None:
             return None
+        if self.detects:
+            labels.check_size(self.pictures.names[index], shape[:2])
         truth = labels[self.pictures.names[index]]
         if not self.detects and truth.shape != shape[:2]:
             raise ImageError(
