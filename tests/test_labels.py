@@ -8,6 +8,7 @@ from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import ImageError
+from mspfn_tf.sets.class_names import class_names
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 
 COCO = {
@@ -161,3 +162,11 @@ def test_boxes_of_pictures_of_another_size_are_refused(tmp_path):
     labels.check_size("two", (1, 1))  # the file does not tell it
     with pytest.raises(ImageError, match="one: the labels are for 40x30 pixels.* 20x15"):
         labels.check_size("one", (15, 20))
+
+
+def test_files_of_class_names_are_utf_8(tmp_path):
+    (tmp_path / "names.txt").write_text("café\ncar\n", encoding="utf-8-sig")
+    assert class_names(str(tmp_path / "names.txt")) == ("café", "car")
+    (tmp_path / "names.txt").write_text("café\n", encoding="latin-1")
+    with pytest.raises(UsageError, match="names.txt: no text in UTF-8"):
+        class_names(str(tmp_path / "names.txt"))

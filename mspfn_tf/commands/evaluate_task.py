@@ -169,7 +169,7 @@ def _class_map(which):
     if which in CLASS_MAPS:
         return CLASS_MAPS[which]
     try:
-        renamed = json.loads(Path(which).read_text(encoding="utf-8"))
+        renamed = json.loads(Path(which).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"--class_map {which}: neither one of {', '.join(CLASS_MAPS)} nor a JSON file ({error})"

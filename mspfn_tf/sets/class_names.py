@@ -86,7 +86,11 @@ def class_names(which: str | Sequence[str | None]) -> tuple[str | None, ...]:
             f"classes '{which}': neither one of {', '.join(CLASSES)}, nor a text file with one "
             "name per line"
         )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"classes {path}: no text in UTF-8 that can be read ({error})") from error
+    lines = [line.strip() for line in text.splitlines()]
     # An empty line, or one of question marks (as in the label files of LiteRT), keeps a number.
     names = tuple(line if line.strip("?-") else None for line in lines)
     if not any(names):
