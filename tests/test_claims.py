@@ -88,3 +88,11 @@ def test_without_locks_there_is_a_warning(tmp_path, monkeypatch):
     with claims, claims.claim("a.png") as is_ours:
         assert is_ours
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_hidden_file_may_go_away_while_it_is_opened(tmp_path, monkeypatch):
+    """The last process before this one removes it after it was seen."""
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    with Claims(tmp_path / "out") as claims, claims.claim("a.png") as is_ours:
+        assert is_ours
+    assert list((tmp_path / "out").iterdir()) == []

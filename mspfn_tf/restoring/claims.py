@@ -38,7 +38,7 @@ class _Handle:
         if fcntl is None:
             return
         while True:
-            file = open(self.path, "r+b" if self.path.exists() else "w+b")  # noqa: SIM115
+            file = open(self.path, "a+b")  # noqa: SIM115 the last process may just remove it
             try:
                 fcntl.lockf(file, fcntl.LOCK_SH, 1, _EVERYBODY)
             except OSError as error:
