@@ -6,6 +6,7 @@ what no living process owns (`clear_leftovers`).
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import secrets
 import shutil
 import socket
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,8 @@ _LEFTOVER = re.compile(r"\.partial-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?"
 _ABANDONED = 24 * 3600.0  # seconds after which another machine's leftovers count as abandoned
 LOCK = ".mspfn.lock"
 """The hidden file of a folder that one process holds for itself."""
+HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
+"""What locks are refused with where another process has them; anything else: there are none."""
 
 
 @contextlib.contextmanager
@@ -176,7 +180,8 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
 
     The lock is `flock(2)` on a hidden file, which is removed at the end: it ends with the process,
     however that ends. It holds between machines where the file system says so (NFS version 4 does;
-    many others do not), and does nothing on Windows.
+    many others do not). Where the file system knows no locks (Lustre without its option flock),
+    there is a warning, and nothing is held; nor is it on Windows.
 
     Args:
         folder: the folder; made if it is missing.
@@ -219,6 +224,13 @@ def _lock(file, folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno not in HELD_BY_ANOTHER:
+            warnings.warn(
+                f"{folder} cannot be locked ({error.strerror}): see to it that no second process "
+                "works there",
+                stacklevel=4,
+            )
+            return
         raise UsageError(
             f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose another folder"
         ) from error

@@ -1,5 +1,6 @@
 """Atomic writing, leftovers, locks."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -84,6 +85,16 @@ def test_a_folder_is_held_by_one_process(tmp_path):
         refused = other()
     assert f"in use by mspfn train, process {os.getpid()}" in refused.stderr
     assert other().stdout == "held\n"
+
+
+def test_a_file_system_without_locks_is_told_from_a_folder_in_use(tmp_path, monkeypatch):
+    def refusing(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refusing)
+    with pytest.warns(UserWarning, match="cannot be locked"), files.locked(tmp_path, "train"):
+        (tmp_path / "result").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
 def test_a_folder_takes_its_place_whole(tmp_path):

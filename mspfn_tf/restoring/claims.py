@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mspfn_tf.errors import argument
-from mspfn_tf.files import is_at
+from mspfn_tf.files import HELD_BY_ANOTHER, is_at
 
 try:
     import fcntl
@@ -20,7 +20,6 @@ except ImportError:  # Windows: nothing is claimed there
 _FILE = ".mspfn.claims"
 _EVERYBODY = 0  # the byte that each process on the folder holds
 _NOT_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-_HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 
 # Closing any handle of a file ends all record locks that the process holds on it. So a process has
 # one handle for each folder, whatever its threads open.
@@ -112,7 +111,7 @@ class Claims:
                 try:
                     fcntl.lockf(handle.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
                 except OSError as error:
-                    if error.errno not in _HELD_BY_ANOTHER:
+                    if error.errno not in HELD_BY_ANOTHER:
                         raise
                     return False
             handle.held.add(place)
@@ -155,5 +154,5 @@ def in_use(folder: str | os.PathLike) -> bool:
             with open(path, "r+b") as file:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _EVERYBODY)
         except OSError as error:
-            return error.errno in _HELD_BY_ANOTHER
+            return error.errno in HELD_BY_ANOTHER
         return False
