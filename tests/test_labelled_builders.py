@@ -111,3 +111,12 @@ def test_boxes_of_pictures_of_another_size_are_refused(tmp_path):
     (folder / "annotations.json").write_text(json.dumps(content))
     with pytest.raises(UsageError, match="labels are for 320x240 pixels, the picture has 32x24"):
         _examples("coco_rain", tmp_path, folder)
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    folder = tmp_path / "pictures"
+    shutil.copytree(DATASETS / "camvid/dummy_data", folder)
+    with Image.open(folder / "train/0001TP_006690.png") as picture:
+        picture.save(folder / "train/0001TP_006690.jpg")
+    with pytest.raises(UsageError, match="0001TP_006690.jpg and .*.png would be one example"):
+        _examples("camvid", tmp_path, folder)

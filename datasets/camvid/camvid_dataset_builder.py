@@ -79,7 +79,13 @@ class Builder(PairsBuilder):
         }
 
     def _generate_examples(self, split, tree, labels):
-        names = {path.rpartition(".")[0]: path for path in tree.paths}
+        names = {}
+        for path in tree.paths:
+            other = names.setdefault(path.rpartition(".")[0], path)
+            if other != path:
+                raise UsageError(
+                    f"{tree.root}: {other} and {path} would be one example: rename or remove one"
+                )
         labels.check(list(names))
         hashes = self.hashes[split] = {}
         # The frames of a sequence show one drive: `0016E5_07959` belongs to the scene `0016E5`.
