@@ -140,6 +140,15 @@ def test_other_files_of_the_same_names_are_restored(archive, tmp_path):
     assert manifest(tmp_path / "out")["gray.png"]["source"] == str(tmp_path / "other/gray.png")
 
 
+def test_a_folder_that_is_spelled_otherwise_is_the_same(archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    restore_archive("./in", "out", MODEL)
+    os.symlink("in", "link")
+    for spelling in ("in", archive, "in/../in/", "link"):
+        summary = restore_archive(spelling, "out", MODEL, resume=True)
+        assert (summary.restored, summary.skipped) == (0, 6)
+
+
 @pytest.mark.parametrize("options", [{"image_key": "rainy"}, {"pixels": 5}])
 def test_results_of_other_options_are_not_mixed(archive, tmp_path, options):
     restore_archive(archive, tmp_path / "out", MODEL)

@@ -1,6 +1,7 @@
 """A whole run: list, leave out what is done, hand out, write the manifest."""
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -191,6 +192,15 @@ def _handed_out(
 def _todo(rows, book, target):
     """The rows without a record of being restored from that file, or whose output is gone."""
     restored = book.restored()
+    real_folder = functools.cache(os.path.realpath)  # there are fewer folders than pictures
+
+    def is_same(one, other):
+        """Whether two locations are one, however their folders are spelled."""
+        if one == other or "://" in one or "://" in other:
+            return one == other
+        (folder, name), (other_folder, other_name) = os.path.split(one), os.path.split(other)
+        return name == other_name and real_folder(folder) == real_folder(other_folder)
+
     found = zip(
         rows["name"].to_pylist(), _absolute_sources(rows), rows["kind"].to_pylist(), strict=True
     )
@@ -198,7 +208,7 @@ def _todo(rows, book, target):
         (restored.get(name), inputs.location({"name": name, "source": source, "kind": kind}))
         for name, source, kind in found
     ]
-    done = [record is not None and record[1] == place for record, place in known]
+    done = [record is not None and is_same(record[1], place) for record, place in known]
     kept = [record[0] for (record, _), is_done in zip(known, done, strict=True) if is_done]
     there = target.have(kept)
     return rows.filter(pa.array([not (is_done and next(there)) for is_done in done], pa.bool_()))
