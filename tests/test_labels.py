@@ -99,6 +99,15 @@ def test_masks_keep_their_numbers(tmp_path):
         labels.check(["one", "five"])
 
 
+def test_masks_whose_format_changes_numbers_are_refused(tmp_path):
+    numbers = np.where(np.tri(32, 40, dtype=bool), 11, 0).astype(np.uint8)
+    Image.fromarray(numbers).save(tmp_path / "one.jpg", quality=95)
+    with Image.open(tmp_path / "one.jpg") as image:
+        assert (np.asarray(image) != numbers).any()
+    with pytest.raises(ImageError, match="one.jpg: a mask in JPEG.*such as PNG"):
+        MaskLabels(tmp_path)["one"]
+
+
 def test_no_two_pictures_share_a_truth(tmp_path):
     mask = Image.fromarray(np.zeros((2, 2), np.uint8))
     (tmp_path / "a").mkdir()

@@ -253,6 +253,11 @@ class MaskLabels:
             raise ImageError(f"{self.path}: no mask of {name}, or several")
         try:
             with Image.open(path) as image:
+                if image.format == "JPEG":
+                    raise ImageError(
+                        f"{path}: a mask in JPEG, which changes the numbers along edges; expected "
+                        "a format without loss, such as PNG"
+                    )
                 # A palette's indices are the class numbers, so nothing is converted.
                 if image.mode not in ("L", "P", "1", "I", "I;16"):
                     raise ImageError(
