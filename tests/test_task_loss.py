@@ -139,3 +139,13 @@ def test_networks_are_found(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"")
     with pytest.raises(UsageError, match="cannot load"):
         load_task_network(tmp_path / "bad.keras")
+
+
+def test_probabilities_are_no_scores():
+    plain = network()
+    ended = keras.Model(plain.inputs, keras.layers.Softmax()(plain.outputs[0]))
+    for terms in ("labels", "both"):
+        with pytest.raises(UsageError, match="makes probabilities of patches; expected class"):
+            TaskLoss(ended, terms).check(CLEAN)
+    TaskLoss(ended, "features").check(CLEAN)
+    TaskLoss(plain, "labels").check(CLEAN)

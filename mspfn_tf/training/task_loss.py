@@ -111,6 +111,12 @@ class TaskLoss:
                 f"the task's network makes {list(scores.shape)} of patches {list(clean.shape)}; "
                 f"expected finite class scores {[*clean.shape[:3], self.classes]}"
             )
+        sums = scores.sum(axis=-1)
+        if self.needs_labels and scores.min() >= 0 and np.allclose(sums, 1, atol=1e-3):
+            raise UsageError(
+                "the task's network makes probabilities of patches; expected class scores before "
+                "softmax: leave the softmax of its last layer out"
+            )
 
 
 def load_task_network(model: str | os.PathLike, weights: str | os.PathLike = "") -> keras.Model:
