@@ -245,3 +245,24 @@ def test_the_adapter_in_the_documentation(tmp_path):
     found = adapters.find_adapter("detection", f"{path}:yolov8", options)(PICTURE, net)
     assert found.classes == ("car",)
     np.testing.assert_allclose(found.boxes, np.float32([[16, 10, 24, 22]]) / 0.8)
+
+
+def test_scores_may_be_whole_numbers():
+    scores = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 5)).astype(np.uint8)
+    whole, _ = network(lambda x: [scores])
+    broken, _ = network(lambda x: [scores / np.float32(255)])
+    np.testing.assert_array_equal(
+        adapters.semantic(PICTURE, whole), adapters.semantic(PICTURE, broken)
+    )
+
+
+def test_channels_that_are_another_side_are_refused():
+    """Else they would be rows, and a row of the picture the classes."""
+    net, _ = network(lambda x: [np.zeros((1, 5, 64, 64), np.float32)])
+    with pytest.raises(UsageError, match="makes 5x64 scores of 64x64 pixels.*option `channels`"):
+        adapters.semantic(PICTURE, net, classes=5)
+    assert adapters.semantic(PICTURE, net, classes=5, channels="first").shape == PICTURE.shape[:2]
+    with pytest.raises(UsageError, match="channels must be 'first' or 'last'; received 'nchw'"):
+        adapters.semantic(PICTURE, net, classes=5, channels="nchw")
+    tiny, _ = network(lambda x: [np.zeros((1, 2, 1, 5), np.float32)], shape=(1, 40, 8, 3))
+    assert adapters.semantic(PICTURE, tiny).shape == PICTURE.shape[:2]

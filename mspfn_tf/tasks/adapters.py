@@ -23,6 +23,7 @@ from mspfn_tf.tasks.detection import Detections, iou
 from mspfn_tf.tasks.networks import Network
 
 Values = float | Sequence[float]
+_LEAST_RATIO = 0.7  # by which a map may be narrower than its picture, as without padding
 
 
 # === Pictures into networks ===
@@ -211,6 +212,8 @@ def semantic(
     """
     height, width = picture.shape[:2]
     size = network.size
+    if channels not in ("", "first", "last"):
+        raise UsageError(f"channels must be 'first' or 'last'; received {channels!r}")
     if resize not in ("plain", "letterbox"):
         raise UsageError(f"resize must be 'plain' or 'letterbox'; received {resize!r}")
     if size is None:
@@ -224,12 +227,23 @@ def semantic(
         fitted, used = resized(picture, size), (1.0, 1.0)
     outputs = network(network_input(fitted, network, order, mean, std))
     scores = _scores(network, outputs, output, channels)
+    sides = list(zip(scores.shape[:2], fitted.shape[:2], strict=True))
+    least, most = (
+        min((n + 1) / side for n, side in sides),
+        max((n - 1) / side for n, side in sides),
+    )
+    if least < most * _LEAST_RATIO:
+        raise UsageError(
+            f"{network.name} makes {scores.shape[0]}x{scores.shape[1]} scores of "
+            f"{fitted.shape[0]}x{fitted.shape[1]} pixels (height, width): are its channels another "
+            "side? See the adapter's option `channels`"
+        )
     # What belongs to the picture itself, without what was added below and on the right.
     rows, columns = (
         max(1, round(share * side)) for share, side in zip(used, scores.shape[:2], strict=True)
     )
     scores = scores[:rows, :columns]
-    if np.issubdtype(scores.dtype, np.integer):
+    if scores.shape[2] == 1:
         labels = Image.fromarray(scores[..., 0].astype(np.int32))
         return np.asarray(labels.resize((width, height), Image.Resampling.NEAREST))
     count = classes if isinstance(classes, int) else len(class_names(classes or ())) or None
