@@ -266,3 +266,12 @@ def test_channels_that_are_another_side_are_refused():
         adapters.semantic(PICTURE, net, classes=5, channels="nchw")
     tiny, _ = network(lambda x: [np.zeros((1, 2, 1, 5), np.float32)], shape=(1, 40, 8, 3))
     assert adapters.semantic(PICTURE, tiny).shape == PICTURE.shape[:2]
+
+
+def test_boxes_of_yolox_that_are_decoded_already_are_refused():
+    output = encoded([(8, 8, 40, 40)], [0.9], [0], 64, 80)
+    net, _ = network(lambda x: [output], (1, 3, 64, 64))
+    assert adapters.yolox(PICTURE, net).classes == ("person",)
+    output[..., 2:4] = 32
+    with pytest.raises(UsageError, match="are they decoded already"):
+        adapters.yolox(PICTURE, net)

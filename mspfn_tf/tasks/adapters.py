@@ -23,6 +23,7 @@ from mspfn_tf.tasks.detection import Detections, iou
 from mspfn_tf.tasks.networks import Network
 
 Values = float | Sequence[float]
+_LARGEST_BOX = 50  # times the input; logarithms that are none give more
 _LEAST_RATIO = 0.7  # by which a map may be narrower than its picture, as without padding
 
 
@@ -130,10 +131,16 @@ def yolox(
         steps.append(np.full((len(grids[-1]), 1), stride))
     grid, stride = np.concatenate(grids), np.concatenate(steps)
     centre = (output[:, :2] + grid) * stride
-    half = np.exp(output[:, 2:4]) * stride / 2
+    with np.errstate(over="ignore"):
+        half = np.exp(output[:, 2:4]) * stride / 2
     scores = output[:, 4:5] * output[:, 5:]
     best = scores.argmax(axis=1)
     scores = scores[np.arange(len(best)), best]
+    if (half[scores >= least_score] > _LARGEST_BOX * max(size)).any():
+        raise UsageError(
+            f"{network.name} gives boxes much larger than its input: are they decoded already? "
+            "Export YOLOX without decode_in_inference"
+        )
     boxes = np.concatenate([centre - half, centre + half], axis=1) / scale
     found = _named(boxes, scores, best, names, least_score)
     return suppressed(_clipped(found, picture), most_overlap)
