@@ -175,9 +175,6 @@ class _Table:
         for index in range(count):
             yield self.reader.table(self.reader.offset(at + 4 * index))
 
-    def check_text(self, field: int) -> None:
-        self.text(field)
-
     def text(self, field: int) -> str:
         at, count = self.vector(field, 1)
         if at and self.reader.number("<B", at + count) != 0:
