@@ -1,6 +1,7 @@
 """`mspfn restore` with videos."""
 
 import argparse
+import sys
 
 import numpy as np
 import pytest
@@ -135,6 +136,13 @@ def test_a_picture_becomes_no_video(tmp_path, folder, model):
 def test_several_inputs_need_a_folder(tmp_path, folder, model):
     with pytest.raises(UsageError, match=r"a\.mp4 is a video's name; expected a folder's"):
         run(folder, "--output", tmp_path / "a.mp4", "--model", model)
+
+
+@pytest.mark.parametrize("output", ["a.mp4", "out"])
+def test_without_pyav_the_extra_is_named(tmp_path, folder, model, monkeypatch, output):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match=r'videos need PyAV: pip install "mspfn_tf\[video\]"'):
+        run(folder / "clip.mp4", "--output", tmp_path / output, "--model", model)
 
 
 def test_options_are_pairs(capsys):

@@ -95,8 +95,9 @@ def encoding(
 
 def _encoder(codec):
     """PyAV's `Codec`."""
+    av = load_av()  # outside: what it raises is a `ValueError`, too
     try:
-        encoder = load_av().Codec(codec, "w")
+        encoder = av.Codec(codec, "w")
     except ValueError as error:
         raise UsageError(f"codec {codec}: FFmpeg has no such encoder") from error
     if encoder.type != "video":
