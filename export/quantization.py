@@ -108,6 +108,7 @@ def _package():
         import ai_edge_quantizer
     except ImportError as error:
         raise UsageError(
-            "quantisation to 8 bits needs ai-edge-quantizer: pip install 'mspfn_tf[int8]'"
+            'quantisation to 8 bits needs ai-edge-quantizer: pip install "mspfn_tf[int8]" '
+            f"({error})"
         ) from error
     return ai_edge_quantizer

@@ -442,6 +442,12 @@ def test_without_an_extra_it_is_said_what_to_install(
     for call in (read_picture, lambda path: write_picture(path, rgb, overwrite=True)):
         with pytest.raises(ImageError, match=rf"{name} files need .* pip install \"mspfn_tf\["):
             call(path)
+    # One that is there, but lacks a library: to install it once more would change nothing.
+    monkeypatch.delitem(sys.modules, package)
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libx.so.6: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImageError, match=r"pip install .*libx\.so\.6: cannot open"):
+        read_picture(path)
 
 
 def test_pipes_and_devices_are_no_pictures(tmp_path):

@@ -145,6 +145,15 @@ def test_without_pyav_the_extra_is_named(tmp_path, folder, model, monkeypatch, o
         run(folder / "clip.mp4", "--output", tmp_path / output, "--model", model)
 
 
+def test_a_library_that_pyav_lacks_is_named(tmp_path, folder, model, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "av"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "av.py").write_text("raise ImportError('libx.so.6: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"videos need PyAV: .*libx\.so\.6: cannot open"):
+        run(folder / "clip.mp4", "--output", tmp_path / "a.mp4", "--model", model)
+
+
 def test_options_are_pairs(capsys):
     parser = argparse.ArgumentParser()
     restore.add_arguments(parser)

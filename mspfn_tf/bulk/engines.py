@@ -121,7 +121,8 @@ def _import_ray():
         import ray.exceptions
     except ImportError as error:
         raise UsageError(
-            f'bulk needs Ray: pip install "mspfn_tf[ray]", or work without it: {argument("local")}'
+            f'bulk needs Ray: pip install "mspfn_tf[ray]", or work without it: {argument("local")} '
+            f"({error})"
         ) from error
     return ray
 

@@ -140,7 +140,7 @@ def register(kind: str, path: str | os.PathLike) -> None:
             kind
         ]
         raise ImageError(
-            f'{path}: {name} files need {package}: pip install "mspfn_tf[{kind.lower()}]"'
+            f'{path}: {name} files need {package}: pip install "mspfn_tf[{kind.lower()}]" ({error})'
         ) from error
 
 

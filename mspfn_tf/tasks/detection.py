@@ -175,7 +175,7 @@ def coco_scores(truths: Sequence[Boxes], found: Sequence[Detections]) -> dict[st
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise UsageError(
-            'mean average precision needs pycocotools: pip install "mspfn_tf[tasks]"'
+            f'mean average precision needs pycocotools: pip install "mspfn_tf[tasks]" ({error})'
         ) from error
 
     names = sorted({name for truth in truths for name in truth.classes})

@@ -400,7 +400,7 @@ def read_ahead(
     try:
         import grain
     except ImportError as error:
-        raise UsageError("training needs Grain: pip install grain") from error
+        raise UsageError(f"training needs Grain: pip install grain ({error})") from error
     steps = grain.MapDataset.range(start, stop)
     batches = steps.map(lambda step: stream.batch(int(step), patch_size, rows))
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)

@@ -42,7 +42,7 @@ def load_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise UsageError('videos need PyAV: pip install "mspfn_tf[video]"') from error
+        raise UsageError(f'videos need PyAV: pip install "mspfn_tf[video]" ({error})') from error
     return av
 
 
