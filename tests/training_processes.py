@@ -92,7 +92,7 @@ def killed(folder):
 
 
 def replicas(folder):
-    """The same run on 1, 2 and 4 devices, and on 2 workers; that on 2 devices stops half-way."""
+    """The same run on 1, 2 and 4 devices, and on 2 workers; both pairs stop half-way."""
     # The recipe clips, averages and validates, so that all this is compared too.
     fields = {"steps": 20, "log_every": 1, "checkpoint_every": 10}
 
@@ -120,11 +120,17 @@ def replicas(folder):
     assert wait(on("two", 2, "mirrored", {}, **stop)) == 0
     assert wait(on("two", 2, "mirrored", {})) == 0
     assert wait(on("four", 4, "mirrored", {})) == 0
-    workers = [
-        on(f"worker{index}", 1, "auto", environment, "workers")
-        for index, environment in enumerate(two_workers())
-    ]
-    return {"workers": [wait(pid) for pid in workers], "stopped": stopped(folder)}
+    stop = {"callbacks": [SignalAt(4, signal.SIGTERM)]}
+    ends = []
+    # SIGTERM to one of the two, when neither is due to save; then both go on.
+    for status, options in ((INTERRUPTED, stop), (0, {})):
+        workers = [
+            on(f"worker{index}", 1, "auto", environment, "workers",
+               status=status, **(options if index == 1 else {}))
+            for index, environment in enumerate(two_workers())
+        ]  # fmt: skip
+        ends.append([wait(pid) for pid in workers])
+    return {"workers": ends}
 
 
 def two_workers():
@@ -137,23 +143,6 @@ def two_workers():
     for index in range(2):
         task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
         yield {"TF_CONFIG": json.dumps(task)}
-
-
-def stopped(folder):
-    """SIGTERM to one of two workers; then both go on."""
-    runs = []
-    for callbacks in ([SignalAt(4, signal.SIGTERM)], []):
-        workers = []
-        for index, environment in enumerate(two_workers()):
-
-            def body(environment=environment, callbacks=callbacks if index == 1 else ()):
-                os.environ.update(environment)
-                run = recipe(folder, "stopped", steps=12, checkpoint_every=12, validate_every=0)
-                return Trainer(run, callbacks).run()
-
-            workers.append(fork(body))
-        runs.append([wait(pid) for pid in workers])
-    return runs
 
 
 if __name__ == "__main__":
