@@ -1,5 +1,6 @@
 """Runtimes, and what the restorer promises on all of them: one result at any size."""
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -73,16 +74,26 @@ def test_keras_and_litert_give_one_result(files, size):
     assert np.abs(keras_result.astype(int) - lite_result).max() <= 2
 
 
+def sample(size, dtype):
+    with Image.open(SAMPLE) as picture:
+        image = np.asarray(picture.convert("RGB").resize(size[::-1]))
+    # As floats: one value of 64x64 that is rounded to the other level makes 89 dB.
+    return image if dtype == np.uint8 else image.astype(np.float32) / 255
+
+
+@functools.cache
+def by_litert(preset, size, dtype):
+    """What every other runtime is compared with."""
+    return Restorer(preset, runtime="litert")(sample(size, dtype))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
 def test_keras_and_litert_give_one_result_with_shipped_weights(preset):
-    litert, keras_ = (Restorer(preset, runtime=runtime) for runtime in ("litert", "keras"))
+    keras_ = Restorer(preset, runtime="keras")
     for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
-        with Image.open(SAMPLE) as sample:
-            image = np.asarray(sample.convert("RGB").resize(size[::-1]))
-        # As floats: one value of 64x64 that is rounded to the other level makes 89 dB.
-        image = image.astype(np.float32) / 255
-        found = agreement(255 * litert(image), 255 * keras_(image))
+        first, second = by_litert(preset, size, np.float32), keras_(sample(size, np.float32))
+        found = agreement(255 * first, 255 * second)
         # Keras takes more memory, so that the largest goes through it in tiles.
         assert found > (50 if size == (1200, 1600) else 120), size
 
@@ -95,15 +106,15 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         with pytest.raises(UsageError, match="no instructions for bfloat16"):
             Restorer(preset, runtime=runtime)
         return
-    litert, openvino = Restorer(preset, runtime="litert"), Restorer(preset, runtime=runtime)
-    assert openvino.runtime.kind == runtime and openvino.digest == litert.digest
+    openvino = Restorer(preset, runtime=runtime)
+    assert openvino.runtime.kind == runtime
+    assert openvino.digest == Restorer(preset, runtime="litert").digest
+    dtype = np.float32 if runtime == "openvino" else np.uint8
     # In bfloat16 most values round to the same level, single ones to a level some way off.
     least, most = (100, 0.01) if runtime == "openvino" else (50, 8)
     for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333), (1200, 1600)):
-        with Image.open(SAMPLE) as sample:
-            image = np.asarray(sample.convert("RGB").resize(size[::-1]))
-        image = image.astype(np.float32) / 255 if runtime == "openvino" else image
-        first, second = litert(image), openvino(image)
+        image = sample(size, dtype)
+        first, second = by_litert(preset, size, dtype), openvino(image)
         scale = 255 if runtime == "openvino" else 1
         assert agreement(scale * first.astype(float), scale * second.astype(float)) > least, size
         assert scale * np.abs(first.astype(float) - second).max() <= most, size
