@@ -30,6 +30,18 @@ def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("pictures") / "pairs")
 
 
+@pytest.fixture(scope="module")
+def content(model):
+    """The file of `model` in `SIZE`, not quantised."""
+    return convert(model, SIZE)
+
+
+@pytest.fixture
+def converted(content, monkeypatch):
+    """Exports of `model` in `SIZE` take that file, instead of converting again."""
+    monkeypatch.setattr("mspfn_tf.export.litert.convert", lambda *arguments: content)
+
+
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 def test_exports_what_the_model_does(model, pairs, tmp_path, quantize):
     path = tmp_path / "small.tflite"
@@ -123,13 +135,13 @@ def test_the_output_is_clipped(tmp_path, lighter, level):
     np.testing.assert_array_equal(runtime.run_guided(rainy, statistics)[0], level)
 
 
-def test_the_file_of_bytes_is_compared_too(model, pairs, tmp_path):
+def test_the_file_of_bytes_is_compared_too(model, content, pairs, tmp_path):
     patches = read_patches(pairs, SIZE, count=1)
     darker = small_model(**PHONE)
     bias = darker.get_layer("rain").bias
     bias.assign(np.full(bias.shape, 0.2))
     files = {name: tmp_path / f"{name}.tflite" for name in ("float32", "uint8", "darker")}
-    files["float32"].write_bytes(convert(model, SIZE))
+    files["float32"].write_bytes(content)
     files["uint8"].write_bytes(with_uint8_interface(files["float32"].read_bytes()))
     files["darker"].write_bytes(with_uint8_interface(convert(darker, SIZE)))
     assert verification.check_litert(model, files, "none", patches)["problems"] == []
@@ -138,7 +150,7 @@ def test_the_file_of_bytes_is_compared_too(model, pairs, tmp_path):
     assert "uint8" in problem
 
 
-def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
+def test_what_falls_short_is_not_written(model, converted, pairs, tmp_path, monkeypatch):
     monkeypatch.setitem(verification.BOUNDS, "none", {"max_error": -1.0})
     path = tmp_path / "small.tflite"
     with pytest.raises(VerificationError, match="max_error"):
@@ -151,7 +163,7 @@ def test_what_falls_short_is_not_written(model, pairs, tmp_path, monkeypatch):
     assert "max_error" in forced["problems"][0]
 
 
-def test_refuses_operators_that_phones_lack(model, pairs, tmp_path, monkeypatch):
+def test_refuses_operators_that_phones_lack(model, converted, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("mspfn_tf.export.litert.PHONE_OPERATORS", PHONE_OPERATORS - {"CONV_2D"})
     with pytest.raises(VerificationError, match="CONV_2D"):
         export_litert(model, tmp_path / "m.tflite", SIZE, calibration=pairs)
@@ -183,7 +195,7 @@ def test_refuses(model, pairs, tmp_path, monkeypatch, arguments, message):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_overwrites_when_told(model, pairs, tmp_path):
+def test_overwrites_when_told(model, converted, pairs, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_text("old")
     export_litert(model, path, SIZE, calibration=pairs, overwrite=True)
