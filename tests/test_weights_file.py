@@ -260,8 +260,10 @@ def test_configurations_of_other_types(tiny, text):
 
 
 @pytest.mark.slow
-def test_damaged_files_load_or_give_a_message(tiny):
+def test_damaged_files_load_or_give_a_message(tmp_path):
     """Every fifth one tells its network, which is built; the others are of two plain layers."""
+    tiny = tmp_path / "tiny.weights.h5"
+    save_weights(MSPFN(**{**TINY, "rcabs": (1, 0, 0), "hidden": None}), tiny)
     whole = tiny.read_bytes()
     image = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(20, 3, name="one")(image)
