@@ -29,7 +29,7 @@ from mspfn_tf.tiling import (
 
 WHOLE_BYTES = 2.4e9
 """A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
-(`bytes_per_pixel`): Full HD with the shipped presets, 2.7 megapixels with `mspfn_mobile`."""
+(`bytes_per_pixel`): 3.4 megapixels with `mspfn_mobile`, 6.0 with `mspfn_nano`."""
 TILE_BYTES = 4e8
 """The memory that a tile of a larger picture may take, by the same estimate: 752x752 pixels with
 `mspfn_mobile`."""

@@ -10,6 +10,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from mspfn_tf import presets
@@ -21,7 +22,7 @@ from mspfn_tf.export.saved_model import write_saved_model
 from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.presets import FULL_STRENGTH_SIDE, PRESETS, WEIGHTS
 from mspfn_tf.restorer import Restorer
-from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.runtimes import litert, open_runtime
 from mspfn_tf.runtimes.openvino import computes_bfloat16
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
@@ -281,6 +282,31 @@ def _restored(restorer, image, queue):
         queue.put(restorer(image))
     except UsageError as error:
         queue.put(str(error))
+
+
+def test_sizes_of_small_pictures_are_kept_ready(files, monkeypatch):
+    random = np.random.default_rng(0)
+    shown = [random.random((1, 8 * side, 64, 3), np.float32) for side in (4, 5, 6, 7, 8, 9)]
+    expected = [open_runtime(files / "m.tflite").run(picture) for picture in shown]
+    ready = litert.SMALL_SIZES + 1
+    made = []
+    allocate = Interpreter.allocate_tensors
+    monkeypatch.setattr(
+        Interpreter, "allocate_tensors", lambda self: (made.append(self), allocate(self))[1]
+    )
+    runtime = open_runtime(files / "m.tflite")
+    del made[:]
+    for number in [*range(ready)] * 3:
+        np.testing.assert_array_equal(runtime.run(shown[number]), expected[number])
+    assert len(made) == ready  # for its first picture each; none since
+    for number in [*range(len(shown))] * 2:
+        np.testing.assert_array_equal(runtime.run(shown[number]), expected[number])
+    assert len(set(made)) == ready
+    monkeypatch.setattr(litert, "SMALL_BYTES", 1)
+    del made[:]
+    for number in (0, 1, 0):
+        np.testing.assert_array_equal(runtime.run(shown[number]), expected[number])
+    assert len(set(made)) == 1  # large ones come one after the other
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:")

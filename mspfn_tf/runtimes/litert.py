@@ -1,6 +1,7 @@
 """LiteRT: `.tflite` files."""
 
 import contextlib
+import functools
 import os
 import threading
 from pathlib import Path
@@ -17,7 +18,59 @@ from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source
 
+SMALL_BYTES = 2e8
+"""The memory that a small picture takes at most, by the estimate of the runtime: 0.28 megapixels
+with `mspfn_mobile`, 0.5 with `mspfn_nano`."""
+SMALL_SIZES = 3
+"""Sizes of small pictures that are kept ready: changing to another takes up to a third of the time
+of a picture."""
 _ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
+
+
+class _Interpreter:
+    """LiteRT's interpreter of one file. It is not thread-safe, and begins when it is first used.
+
+    Attributes:
+        size: height and width of the last picture.
+    """
+
+    def __init__(self, path, content, threads):
+        self._path, self._content, self._threads = path, content, threads
+        self.size = None
+        self._runners = {}
+
+    @functools.cached_property
+    def inside(self):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with native_quiet():
+                return Interpreter(model_content=self._content, num_threads=self._threads)
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(f"cannot load {self._path}: {error}") from error
+
+    def run(self, source, target, picture):
+        """What the tensor `target` holds after `picture` was given to the tensor `source`."""
+        # A runner holds on to the interpreter's inside, which then refuses to work directly.
+        self._runners.clear()
+        inside = self.inside
+        if self.size != picture.shape[1:3]:
+            self.size = None
+            if list(picture.shape) != list(inside.get_input_details()[0]["shape"]):
+                inside.resize_tensor_input(source, picture.shape)
+            with native_quiet():
+                inside.allocate_tensors()
+            self.size = picture.shape[1:3]
+        inside.set_tensor(source, picture)
+        inside.invoke()
+        return inside.get_tensor(target)
+
+    def signature(self, name, **arrays):
+        if name not in self._runners:
+            inside = self.inside
+            with native_quiet():
+                self._runners[name] = inside.get_signature_runner(name)
+        return self._runners[name](**arrays)
 
 
 class LiteRTRuntime(Runtime):
@@ -28,7 +81,7 @@ class LiteRTRuntime(Runtime):
     Args:
         source: what it was opened from.
         path: the file.
-        threads: of the interpreter.
+        threads: of an interpreter.
         resize: whether to run other sizes than the file's own.
         content: of the file, if it was read and checked already. By default a file that is shipped
             is compared with its SHA-256, and any other one is checked and run once in a process
@@ -61,8 +114,8 @@ class LiteRTRuntime(Runtime):
         self._threads = threads or cpu_count()
         self._open()
         inputs, outputs = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
+            self._main.inside.get_input_details(),
+            self._main.inside.get_output_details(),
         )
         if len(inputs) != 1 or len(outputs) != 1:
             raise UsageError(
@@ -73,7 +126,7 @@ class LiteRTRuntime(Runtime):
         self.sizes = sizes_of(self._source["shape_signature"], path)
         self._encode, _ = _number_format(self._source, path)
         _, self._decode = _number_format(self._target, path)
-        signatures = self._interpreter.get_signature_list()
+        signatures = self._main.inside.get_signature_list()
         if {"statistics", "guided"} <= set(signatures):
             iterated = "statistics" in signatures["guided"]["outputs"]
             self.statistics = "iterated" if iterated else "given"
@@ -82,16 +135,8 @@ class LiteRTRuntime(Runtime):
         self.bytes_per_pixel = self._examine()
 
     def _open(self):
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            with native_quiet():
-                interpreter = Interpreter(model_content=self._content, num_threads=self._threads)
-                interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise UsageError(f"cannot load {self.path}: {error}") from error
-        self._interpreter = interpreter
-        self._runners = {}
+        self._main = _Interpreter(self.path, self._content, self._threads)
+        self._small = []  # further ones for small pictures, the last used at the end
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -104,8 +149,9 @@ class LiteRTRuntime(Runtime):
         try:
             return self._run_one(probe).shape == probe.shape
         except (ValueError, RuntimeError):
-            self._open()  # what a failed change of size leaves is not to be relied upon
             return False
+        finally:
+            self._open()  # what a failed change of size leaves is not to be relied upon
 
     def _examine(self) -> float:
         """Bytes per pixel from the tensors of the first graph, by their lifetimes; notes whether
@@ -149,21 +195,27 @@ class LiteRTRuntime(Runtime):
         return max(64.0, (live_bytes(operators, size) + pointers) / float(height * width))
 
     def _run_one(self, picture):
-        interpreter = self._interpreter
-        # A runner holds on to the interpreter's inside, which then refuses to work directly.
-        self._runners.clear()
-        if list(picture.shape) != list(interpreter.get_input_details()[0]["shape"]):
-            interpreter.resize_tensor_input(self._source["index"], picture.shape)
-            with native_quiet():
-                interpreter.allocate_tensors()
-        interpreter.set_tensor(self._source["index"], self._encode(picture))
-        interpreter.invoke()
-        return self._decode(interpreter.get_tensor(self._target["index"]))
+        interpreter, encoded = self._interpreter(picture.shape[1:3]), self._encode(picture)
+        return self._decode(interpreter.run(self._source["index"], self._target["index"], encoded))
+
+    def _interpreter(self, size):
+        """The one that is ready for pictures of a size, or else the one that was idle longest."""
+        small = size[0] * size[1] * self.bytes_per_pixel <= SMALL_BYTES
+        if not small or self._main.size in (None, size):
+            return self._main
+        chosen = next((one for one in self._small if one.size == size), None)
+        if chosen is not None or len(self._small) == SMALL_SIZES:
+            chosen = chosen or self._small[0]
+            self._small.remove(chosen)
+        else:
+            chosen = _Interpreter(self.path, self._content, self._threads)
+        self._small.append(chosen)
+        return chosen
 
     def _locked(self):
         if os.getpid() != self._process:
             # Its end would wait for threads that did not come along.
-            _ABANDONED.append((self._interpreter, self._runners))
+            _ABANDONED.append((self._main, self._small))
             self._open()
         return self._lock
 
@@ -176,12 +228,6 @@ class LiteRTRuntime(Runtime):
             height, width = pictures.shape[1:3]
             raise UsageError(f"{self.path} fails at {width}x{height} pixels: {error}") from error
 
-    def _signature(self, name, **arrays):
-        if name not in self._runners:
-            with native_quiet():
-                self._runners[name] = self._interpreter.get_signature_runner(name)
-        return self._runners[name](**arrays)
-
     def run(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
             derained = [self._run_one(picture[None]) for picture in pictures]
@@ -191,7 +237,7 @@ class LiteRTRuntime(Runtime):
     def measure(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
             found = [
-                self._signature("statistics", rainy=picture[None])["statistics"]
+                self._main.signature("statistics", rainy=picture[None])["statistics"]
                 for picture in pictures
             ]
         return np.concatenate(found)
@@ -201,7 +247,7 @@ class LiteRTRuntime(Runtime):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         with self._locked(), self._failures(pictures):
             found = [
-                self._signature("guided", rainy=picture[None], statistics=statistics)
+                self._main.signature("guided", rainy=picture[None], statistics=statistics)
                 for picture in pictures
             ]
         derained = np.concatenate([outputs["derained"] for outputs in found])
