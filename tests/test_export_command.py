@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from mspfn_tf.cli import main
 from mspfn_tf.export import verification
+from mspfn_tf.export.calibration import Patch
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model, write_pairs
 
@@ -79,3 +81,15 @@ def test_sizes_of_another_form(command, text, capsys):
         command(f"--image_size={text}")
     assert stopped.value.code == 2
     assert "HxW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["none", "dynamic"])
+def test_a_value_that_is_no_number_falls_short_in_any_picture(kind):
+    patches = [Patch(np.full((8, 8, 3), level, np.uint8)) for level in (10, 20, 30)]
+    expected = [patch.batch for patch in patches]
+    bounds = verification.BOUNDS[kind]
+    assert verification.compare(expected, expected, patches, bounds)["problems"] == []
+    for number in range(3):
+        found = [picture.copy() for picture in expected]
+        found[number][0, 3, 3, 1] = np.nan
+        assert verification.compare(expected, found, patches, bounds)["problems"]

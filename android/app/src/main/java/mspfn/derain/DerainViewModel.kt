@@ -35,8 +35,12 @@ class DerainViewModel(application: Application) : AndroidViewModel(application) 
     init {
         say(text(R.string.loading), busy = true)
         viewModelScope.launch(worker) {
-            derainer = open()
-            changing.update { it.copy(busy = false) }
+            try {
+                derainer = open()
+                changing.update { it.copy(busy = false) }
+            } catch (error: LiteRtException) {
+                say(text(R.string.no_model, error.message.orEmpty()), busy = true)
+            }
         }
     }
 
@@ -70,11 +74,15 @@ class DerainViewModel(application: Application) : AndroidViewModel(application) 
                 sayFailed(error)
             } catch (error: LiteRtException) {
                 sayFailed(error)
+            } catch (error: SecurityException) { // the other app no longer lends the picture
+                sayFailed(error)
+            } catch (error: OutOfMemoryError) {
+                sayFailed(error)
             }
         }
     }
 
-    private fun sayFailed(error: Exception) {
+    private fun sayFailed(error: Throwable) {
         say(text(R.string.failed, error.message.orEmpty()), busy = false)
     }
 
