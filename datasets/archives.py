@@ -127,16 +127,19 @@ class _Zip:
         self._file = zipfile.ZipFile(path)
         try:
             for member in self._file.infolist():
-                mode = member.external_attr >> 28 if member.create_system == _UNIX else 0
-                bounds.check(member.filename, mode in _PLAIN_MODES, member.file_size)
+                unix, name = member.create_system == _UNIX, member.filename
+                if not unix and "/" not in name:
+                    name = name.replace("\\", "/")  # as old tools of Windows separate folders
+                mode = member.external_attr >> 28 if unix else 0
+                bounds.check(name, mode in _PLAIN_MODES, member.file_size)
                 bounds.count(member.file_size)
-                if not member.is_dir() and wanted(member.filename):
+                if not member.is_dir() and wanted(name):
                     if member.compress_type not in _ZIP_METHODS:
                         raise UsageError(
                             f"{path}: its member {member.filename!r} is compressed in a way that "
                             "is not read here; unpack the archive first"
                         )
-                    self._members[member.filename] = member
+                    self._members[name] = member
         except BaseException:
             self._file.close()
             raise

@@ -65,6 +65,24 @@ def test_tars(tmp_path, suffix):
         assert not list(scratch.rglob("*"))
 
 
+def test_folders_in_zips_of_old_windows_tools(tmp_path):
+    def member(name, system):
+        info = zipfile.ZipInfo(name)
+        info.filename, info.create_system = name, system
+        return info
+
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(member("top\\input\\2.png", 0), _png(2))
+        archive.writestr(member("one\\name.png", 3), _png(3))
+    tree = PictureTree(tmp_path / "set.zip")
+    assert tree.paths == ["one\\name.png", "top/input/2.png"]
+    np.testing.assert_array_equal(tree.open("top/input/2.png")[0], clean(2))
+    with zipfile.ZipFile(tmp_path / "climbs.zip", "w") as archive:
+        archive.writestr(member("..\\2.png", 0), _png(2))
+    with pytest.raises(UsageError, match="climbs"):
+        PictureTree(tmp_path / "climbs.zip")
+
+
 @pytest.mark.parametrize("suffix", TARS)
 def test_of_members_of_one_name_the_last_counts(tmp_path, suffix):
     names = ("a.png", "b.png", "a.png", "c.png", "d.png")
