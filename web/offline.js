@@ -4,6 +4,7 @@
  */
 
 const RELOADED = 'reloaded for isolation';
+const ASK_AGAIN = 5000; // milliseconds; a page that is being closed or loaded still counts as open
 
 /**
  * @param {() => boolean} idle whether nothing would be lost by loading the page again
@@ -71,6 +72,7 @@ function changeOver(registration, idle) {
   registration.addEventListener('updatefound', follow);
   follow();
   ask();
+  setInterval(ask, ASK_AGAIN);
   serviceWorker.addEventListener('controllerchange', () => {
     if (ofVersion !== null && idle()) {
       location.reload();
