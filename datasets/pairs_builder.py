@@ -243,7 +243,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         ]
         missing = self.pair_set.places(f"{tree.root}/", without=fine)
         if missing:
-            heading = "no pictures at any of these places (or below a folder with all, or in archives):"
+            heading = "no pictures at any of these places (or below one folder, or in archives):"
             problems.append(listing(heading, missing, limit=len(missing)))
         if problems:
             problems += tree.notes
