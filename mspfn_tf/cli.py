@@ -78,11 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ModuleNotFoundError, ValueError) as error:
         backend = os.environ.get("KERAS_BACKEND", "")
         module = (getattr(error, "name", None) or "").partition(".")[0]
-        missing = isinstance(error, ModuleNotFoundError) and module == backend
-        if not missing and not str(error).startswith("Unable to import backend"):
+        if (module and module == backend) or str(error).startswith("Unable to import backend"):
+            hint = f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or jax or "
+            hint += "torch (extras [jax], [torch])"
+        elif not module or module == "mspfn_tf" or module in sys.stdlib_module_names:
             raise
-        hint = f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or jax or torch"
-        say(f"{name}: error: {hint} (extras [jax], [torch])", sys.stderr)
+        else:  # as in an environment made by `requirements-restore.txt`
+            hint = f"{module} is not installed: pip install mspfn_tf (which adds to this "
+            hint += "installation what it lacks of all that it requires, TensorFlow among it)"
+        say(f"{name}: error: {hint}", sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of what was printed has gone, as with `| head -1`
         with open(os.devnull, "w") as nowhere:  # Python flushes once more at the end

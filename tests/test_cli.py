@@ -91,6 +91,32 @@ def test_a_backend_that_is_not_there(tmp_path, monkeypatch, backend):
     assert f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or" in result.stderr
 
 
+def test_verbs_that_need_what_is_not_installed_say_so(tmp_path):
+    sample = str(ROOT / "mspfn_tf/sample/rainy.jpg")
+    commands = {
+        "keras": [
+            ["export", "--format", "litert", "--output", "a.tflite"],
+            ["benchmark"],
+            ["restore", sample, "--runtime", "keras", "--output", "a.png"],
+        ],
+        "tensorflow_datasets": [["prepare", "rain800", "--manual_dir", "m", "--data_dir", "d"]],
+        "pyarrow": [["bulk", sample, "--output", "b", "--local"]],
+    }
+    code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); os.chdir({str(tmp_path)!r})\n"
+    code += "os.environ.pop('KERAS_BACKEND', None)\n"
+    code += f"commands = {commands}\nsys.modules.update(dict.fromkeys(commands))\n"
+    code += "from mspfn_tf.cli import main\n"
+    code += "print([main(each) for part in commands.values() for each in part])"
+    result = python("-c", code)
+    assert result.stdout == "[2, 2, 2, 2, 2]\n", result.stderr
+    told = result.stderr.splitlines()
+    assert len(told) == 5
+    assert told[0].startswith("mspfn export: error: keras is not installed: pip install mspfn_tf ")
+    assert told[3].startswith("mspfn prepare: error: tensorflow_datasets is not installed: ")
+    assert told[4].startswith("mspfn bulk: error: pyarrow is not installed: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_messages_hold_no_control_characters(tmp_path, capsys):
     name = tmp_path / "a\x1b[31m.jpg"
     assert main(["restore", str(name), "--output", str(tmp_path / "out")]) == 2
