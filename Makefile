@@ -1,7 +1,11 @@
-# `make demo` and `make test` do all set-up themselves on a machine with Python 3.11+, pip and make.
+# `make demo` and `make test` do all set-up themselves on a machine with Python 3.11 to 3.13, pip,
+# venv and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+
+# An environment that could not be finished (Debian without python3-venv, Ctrl-C) is made again.
+.DELETE_ON_ERROR:
 
 .PHONY: demo web test test-fast lint docs clean
 
@@ -36,6 +40,9 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.docs
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	echo "Python 3.11 to 3.13 is needed, not $$($(PYTHON) --version 2>&1):" \
+	"name one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 

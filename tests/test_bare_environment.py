@@ -28,6 +28,42 @@ def test_versions_are_those_of_the_package():
     assert len(requirements()) == 5
 
 
+def make_environment(tmp_path, venv, version="3, 12"):
+    """Has `make` set up an environment with a Python of that version that runs `venv` for -m venv;
+    returns what it did and the program that stands for Python there."""
+    python, folder = tmp_path / "python", tmp_path / "venv"
+    python.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = -m ] && {{ mkdir -p {folder}/bin; touch {folder}/bin/python; {venv}; exit; }}\n'
+        f'[ "$1" = --version ] && {{ echo Python {version}; exit; }}\n'
+        f'exec {sys.executable} -c "import sys; sys.version_info = ({version}); $2"\n'
+    )
+    python.chmod(0o755)
+    made = folder / "bin" / "python"
+    variables = [f"PYTHON={python}", f"VENV={folder}"]
+    done = subprocess.run(
+        ["make", *variables, str(made)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    return done, made
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_begins_again_with_an_environment_that_could_not_be_finished(tmp_path):
+    done, made = make_environment(tmp_path, "false")  # Debian without python3-venv
+    assert done.returncode and not made.exists()
+    pip = tmp_path / "venv" / "bin" / "pip"
+    done, made = make_environment(tmp_path, f"cp /bin/true {pip}")
+    assert done.returncode == 0 and made.exists() and pip.exists(), done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("version", ["3, 10", "3, 14"])
+def test_make_refuses_a_python_that_the_package_does_not_take(tmp_path, version):
+    done, made = make_environment(tmp_path, "true", version)
+    assert done.returncode and not made.exists()
+    assert f"Python 3.11 to 3.13 is needed, not Python {version}: name one" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """The folder of programs of an environment with what `requirements-restore.txt` says."""
