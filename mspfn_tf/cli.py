@@ -92,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open(os.devnull, "w") as nowhere:  # Python flushes once more at the end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 1
+    except FileNotFoundError as error:
+        if not (error.strerror or "").startswith("No usable temporary directory"):
+            raise
+        hint = "this needs a folder for temporary files: set TMPDIR to one that can be written to"
+        say(f"{name}: error: {hint} ({error.strerror})", sys.stderr)
+        return 2
     except KeyboardInterrupt:
         say(f"{name}: interrupted", sys.stderr)
         return 130

@@ -26,10 +26,11 @@ def native_quiet() -> Iterator[None]:
 
     They come from C++ and pass Python's `sys.stderr` by, so the descriptor itself is turned aside.
     """
-    with _LOCK, tempfile.TemporaryFile() as aside:
+    with _LOCK, contextlib.ExitStack() as stack:
         try:
+            aside = stack.enter_context(tempfile.TemporaryFile())
             saved = os.dup(2)
-        except OSError:  # the process has no standard error
+        except OSError:  # a read-only container, or the process has no standard error
             yield
             return
         os.dup2(aside.fileno(), 2)

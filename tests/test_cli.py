@@ -1,8 +1,10 @@
 """The command line as a whole, and what importing the package does not import."""
 
 import importlib
+import io
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,18 @@ def test_verbs_that_need_what_is_not_installed_say_so(tmp_path):
     assert told[0].startswith("mspfn export: error: keras is not installed: pip install mspfn_tf ")
     assert told[3].startswith("mspfn prepare: error: tensorflow_datasets is not installed: ")
     assert told[4].startswith("mspfn bulk: error: pyarrow is not installed: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_for_temporary_files(tmp_path, monkeypatch, capsys):
+    def none(*arguments, **options):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", none)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
+    assert main(["restore", "-", "--output", str(tmp_path / "clean.png")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("mspfn restore: error: this needs a folder for temporary files: set TMP")
     assert list(tmp_path.iterdir()) == []
 
 

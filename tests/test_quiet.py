@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def test_notes_are_dropped_and_the_rest_is_passed_on(capfd):
         os.write(2, b"before the error\n")
         raise ValueError("of the block")
     assert capfd.readouterr().err == "before the error\n"
+
+
+def test_without_a_folder_for_temporary_files_nothing_is_dropped(monkeypatch, capfd):
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", none)
+    with native_quiet():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
+    assert "XNNPACK" in capfd.readouterr().err
 
 
 @pytest.mark.slow
