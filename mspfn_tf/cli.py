@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = f"mspfn {arguments.verb}"
         quiet_tensorflow()
         with naming_flags():
-            return arguments.run(arguments)
+            status = arguments.run(arguments)
+        sys.stdout.flush()  # while what cannot be printed can still be told
+        return status
     except UsageError as error:
         for line in f"{name}: error: {error}".split("\n"):
             say(line, sys.stderr)
@@ -92,12 +94,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open(os.devnull, "w") as nowhere:  # Python flushes once more at the end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 1
-    except FileNotFoundError as error:
-        if not (error.strerror or "").startswith("No usable temporary directory"):
-            raise
-        hint = "this needs a folder for temporary files: set TMPDIR to one that can be written to"
-        say(f"{name}: error: {hint} ({error.strerror})", sys.stderr)
-        return 2
+    except OSError as error:
+        if (error.strerror or "").startswith("No usable temporary directory"):
+            hint = "this needs temporary files: set TMPDIR to a folder that can be written to"
+            say(f"{name}: error: {hint} ({error.strerror})", sys.stderr)
+            return 2
+        try:
+            print(flush=True)
+        except OSError:  # it was printing that failed: the disk is full
+            say("", sys.stdout)  # tells so, and drops what Python would flush at the end
+            return 1
+        raise
     except KeyboardInterrupt:
         say(f"{name}: interrupted", sys.stderr)
         return 130

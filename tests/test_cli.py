@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -127,7 +128,7 @@ def test_no_folder_for_temporary_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
     assert main(["restore", "-", "--output", str(tmp_path / "clean.png")]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("mspfn restore: error: this needs a folder for temporary files: set TMP")
+    assert told.startswith("mspfn restore: error: this needs temporary files: set TMPDIR to ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,6 +137,23 @@ def test_messages_hold_no_control_characters(tmp_path, capsys):
     assert main(["restore", str(name), "--output", str(tmp_path / "out")]) == 2
     assert "no such file or folder: " in (told := capsys.readouterr().err)
     assert "a\\x1b[31m.jpg" in told and "\x1b" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_told_and_is_status_1(unbuffered):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "mspfn_tf", "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert result.stderr == "mspfn: cannot print to <stdout>: No space left on device\n"
+    assert result.returncode == 1
 
 
 def test_info(capsys):
