@@ -45,7 +45,8 @@ def _ask(path, name):
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_LIMIT,
         )
     except subprocess.TimeoutExpired:

@@ -197,7 +197,8 @@ def _measure(kind, path, image_size, threads):
         # -P: the modules beside the program are none of its own.
         [sys.executable, "-P", Path(__file__).with_name("measure.py"), json.dumps(task)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         # In an installed package this adds site-packages, which is there already.
         env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )

@@ -177,7 +177,8 @@ def check_saved_model(model: MSPFN, path: Path, patches: Sequence[Patch]) -> dic
         done = subprocess.run(
             [sys.executable, "-I", script, path, given, results],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if done.returncode:
             raise VerificationError(f"the SavedModel does not run:\n{done.stderr[-2000:]}")

@@ -142,6 +142,17 @@ def test_refused_operators_are_read_from_what_the_accelerator_writes():
     assert refused_operators("ERROR: something else: not supported") == []
 
 
+def test_an_answer_in_another_encoding_is_read(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_bytes(
+        b"#!/bin/sh\necho 'Selected adapter: Caf\xe9 9, Vulkan'\necho all operators\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = accelerators(tmp_path / "small.tflite")["gpu"]
+    assert found["device"] == "Caf\ufffd 9" and found["all_operators"]
+
+
 def test_without_a_driver_the_gpu_is_not_tried(model, tmp_path, monkeypatch):
     from mspfn_tf.export.litert import convert
 
