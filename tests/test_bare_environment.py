@@ -64,6 +64,22 @@ def test_make_refuses_a_python_that_the_package_does_not_take(tmp_path, version)
     assert f"Python 3.11 to 3.13 is needed, not Python {version}: name one" in done.stderr
 
 
+def test_files_of_an_earlier_build_are_not_installed_again(tmp_path):
+    pytest.importorskip("setuptools")
+    built = tmp_path / "lib" / "mspfn_tf"
+    (built / "weights").mkdir(parents=True)
+    (built / "weights" / "gone.json").touch()
+    (built / "cli.py").write_text("of an earlier version, built after this one's file was written")
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build", "-b", tmp_path, "--build-lib", built.parent],
+        cwd=ROOT,
+        check=True,
+    )
+    assert (built / "cli.py").read_bytes() == (ROOT / "mspfn_tf" / "cli.py").read_bytes()
+    assert (built / "weights" / "mspfn_nano.json").exists()
+    assert not (built / "weights" / "gone.json").exists()
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """The folder of programs of an environment with what `requirements-restore.txt` says."""
