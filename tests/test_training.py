@@ -442,7 +442,7 @@ class Poisoned:
 def test_nan(folder, monkeypatch, capsys, on_nan):
     opened = trainer.open_patches
     monkeypatch.setattr(trainer, "open_patches", lambda *parts: Poisoned(opened(*parts), 6))
-    run = Trainer(recipe(folder, f"nan_{on_nan}", on_nan=on_nan, validate_every=0))
+    run = Trainer(recipe(folder, f"nan_{on_nan}", on_nan=on_nan, validate_every=0, log_every=1))
     status = run.run()
     out = capsys.readouterr().out
     assert "at step 6" in out and "step-00000004.npz" in out and "tiny/train/train" in out
@@ -452,6 +452,9 @@ def test_nan(folder, monkeypatch, capsys, on_nan):
     else:
         assert status == 0 and (state["skipped"], state["step"]) == ([6], 12)
         assert run.runner.to_numpy(run.model.optimizer.iterations) == 11
+        # Steps that were given up are not in the log beside those that came instead.
+        logged = [entry["step"] for entry in log_of(run.folder.path, "loss")]
+        assert logged == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
 
 
 @pytest.mark.parametrize("on_nan", ["stop", "skip"])

@@ -72,12 +72,16 @@ class JsonLog(keras.callbacks.Callback):
     def __init__(self, folder: RunFolder, step: int):
         super().__init__()
         self.folder = folder
-        path = folder.log
+        self.rewind(step)
+
+    def rewind(self, step: int) -> None:
+        """Drops the lines of steps after `step`, which are made again or were given up."""
+        path = self.folder.log
         lines = []
         if path.exists():
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
-        with folder.writing(path), atomic_write(path, overwrite=True) as temporary:
+        with self.folder.writing(path), atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -325,6 +325,9 @@ class Trainer:
             return False
         self.skipped.append(error.step)
         self._resume()
+        for callback in self._callbacks.callbacks:
+            if isinstance(callback, JsonLog):
+                callback.rewind(self.step)
         return True
 
     # === One step ===
