@@ -340,12 +340,15 @@ def test_a_lone_worker_says_for_whom_it_waits_and_ends(folder, monkeypatch, caps
 class Recorder(keras.callbacks.Callback):
     def __init__(self, stop_at=None):
         super().__init__()
-        self.stop_at, self.batches, self.epochs = stop_at, [], []
+        self.stop_at, self.batches, self.begun, self.epochs = stop_at, [], [], []
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches.append((batch, logs["loss"]))
         if self.stop_at and logs["step"] >= self.stop_at:
             self.model.stop_training = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun.append(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append((epoch, logs["val_psnr"]))
@@ -412,8 +415,10 @@ class Darkness:
 
 def test_further_evaluators_are_logged_and_called_back(folder, capsys):
     recorder = Recorder()
-    run = recipe(folder, "judged", steps=2, validate_every=1)
+    run = recipe(folder, "judged", steps=3, validate_every=2)
     assert Trainer(run, [recorder], [Darkness()]).run() == 0
+    # What a callback prepares as an epoch begins is there as it ends; the last one is shorter.
+    assert recorder.begun == [epoch for epoch, _ in recorder.epochs] == [1, 2]
     judged = log_of(folder / "judged", "val_psnr")
     assert len(judged) == 2 and all("val_darkness" in entry for entry in judged)
     assert "val_darkness" in capsys.readouterr().out

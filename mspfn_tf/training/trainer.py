@@ -196,6 +196,7 @@ class Trainer:
             )
             self.model.stop_training = False
             self._callbacks.on_train_begin()
+            self._begin_epoch()
             reason = None
             while reason is None and self.step < self.recipe.steps:
                 try:
@@ -252,6 +253,8 @@ class Trainer:
                     if not report:
                         self._report(patch_size)
                     return reason
+                if evaluate:
+                    self._begin_epoch()
                 if report and self.step < end:
                     self._begin_report()
         return None
@@ -262,6 +265,10 @@ class Trainer:
     def _begin_report(self) -> None:
         self._meter.start()
         self._callbacks.on_train_batch_begin(self.step)
+
+    def _begin_epoch(self) -> None:
+        if self._evaluators and self.step < self.recipe.steps:
+            self._callbacks.on_epoch_begin(self.step // self.recipe.validate_every + 1)
 
     def _report(self, patch_size: int) -> None:
         logs = self._meter.report(self.step)
@@ -285,7 +292,7 @@ class Trainer:
                 self.best = {"step": self.step, "psnr": logs["val_psnr"], "ssim": logs["val_ssim"]}
                 if self.runner.chief:
                     self._save_weights(self.folder.best_weights)
-            epoch = self.step // self.recipe.validate_every
+            epoch = math.ceil(self.step / self.recipe.validate_every)  # the last may be shorter
             self._callbacks.on_epoch_end(epoch, {"step": self.step, **logs, "best": better})
 
     def _predict(self, rainy: np.ndarray) -> np.ndarray:
