@@ -180,12 +180,19 @@ def test_files_are_known_by_what_they_hold(tmp_path):
     [
         ({"streaks": "folder"}, "streaks are for the fresh rain"),
         ({"photographs": "real_rain"}, "photographs are shown in TensorBoard"),
+        ({"photographs": "real_rain", "tensorboard": True, "validate_every": 0}, "at validations"),
+        ({"preset": "mspfn", "warmup_steps": 500}, "warmup_steps 500: schedule 'published' has"),
+        ({"schedule": "published", "warmup_steps": 500}, "give schedule 'cosine', or leave"),
         ({"seed": 2**32}, "seed 4294967296: must be less than"),
     ],
 )
 def test_what_would_have_no_effect_or_fail_later(fields, words):
     with pytest.raises(UsageError, match=words):
         of(**fields)
+
+
+def test_the_warm_up_of_a_preset_may_stay_beside_another_schedule():
+    assert dataclasses.replace(of(preset="mspfn_mobile", schedule="published")).warmup_steps
 
 
 def test_a_published_run_may_be_prolonged_and_a_cosine_not(tmp_path):

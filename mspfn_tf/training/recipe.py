@@ -216,7 +216,8 @@ class Recipe:
     tensorboard: bool = _field("write TensorBoard scalars and panels", False, same_run=False)
 
     def __post_init__(self) -> None:
-        for name, value in RECIPES.get(self.preset, PUBLISHED).items():
+        defaults = RECIPES.get(self.preset, PUBLISHED)
+        for name, value in defaults.items():
             if getattr(self, name) is None:
                 self._set(name, value)
         for name in _REQUIRED:
@@ -250,6 +251,11 @@ class Recipe:
             raise UsageError("streaks are for the fresh rain: give fresh_rain as well")
         if self.photographs and not self.tensorboard:
             raise UsageError("photographs are shown in TensorBoard: give tensorboard as well")
+        if self.photographs and not self.validate_every:
+            raise UsageError(
+                "photographs are shown at validations, of which validate_every 0 makes none: give "
+                "the steps between them"
+            )
         if self.ssim_weight and self.loss != "psnr":
             raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
         if self.rain_mix and not self.fresh_rain:
@@ -262,6 +268,12 @@ class Recipe:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
         if self.schedule == "cosine" and self.warmup_steps >= self.steps:
             raise UsageError(f"warmup_steps {self.warmup_steps}: must be below steps {self.steps}")
+        # What a preset brings for its own schedule may stay where another one is asked for.
+        if self.schedule == "published" and self.warmup_steps not in (0, defaults["warmup_steps"]):
+            raise UsageError(
+                f"warmup_steps {self.warmup_steps}: schedule 'published' has none; give schedule "
+                "'cosine', or leave warmup_steps out"
+            )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
