@@ -232,6 +232,23 @@ def test_the_step_clips(folder):
     assert moved[0.0] > 10 * moved[1e-3]
 
 
+def test_batches_of_another_kind_are_refused(folder):
+    """The step divides by the size of the batch, and would give numbers in any case."""
+    good = np.zeros((4, 16, 16, 3), np.float32)
+    with Trainer(recipe(folder, "kinds", validate_every=0)).start() as run:
+        for rainy, clean, name in [
+            (good[:2], good[:2], "rainy is float32 .2, 16"),
+            (np.concatenate([good, good]), good, "rainy is float32 .8, 16"),
+            (good, good[:1], "clean is float32 .1, 16"),
+            (good, good[:, :8], "clean is float32 .4, 8"),
+            (good.astype(np.uint8), good, "rainy is uint8"),
+            (good[:, :12, :12], good[:, :12, :12], "multiple of 8"),
+        ]:
+            with pytest.raises(UsageError, match=name):
+                run.train_step(rainy, clean)
+        assert run.step == 0
+
+
 def test_the_reported_psnr_is_that_of_the_clipped_output(folder):
     network = {**TINY, "activation": "relu"}  # its last conv has a bias
     fields = {"model_arguments": network, "validate_every": 0}

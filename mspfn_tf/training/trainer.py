@@ -352,7 +352,18 @@ class Trainer:
         Returns:
             From before the update: loss, psnr (means of the batch; dB, RGB), gradient_norm, and
             task_loss where there is a task.
+
+        Raises:
+            UsageError: an array of another shape or type.
         """
+        for name, array in (("rainy", rainy), ("clean", clean)):
+            shape = (self.recipe.batch_size, *rainy.shape[1:3], 3)
+            if array.dtype != np.float32 or array.shape != shape or any(s % 8 for s in shape[1:3]):
+                raise UsageError(
+                    f"{name} is {array.dtype} {list(array.shape)}: expected float32 "
+                    f"[{self.recipe.batch_size}, S, S, 3] in [0, 1], the same for rainy and clean, "
+                    "S a multiple of 8"
+                )
         logs = self.runner.train_step(self.runner.place(rainy, clean, *labels))
         self.step += 1
         self.runner.write_back()
