@@ -14,6 +14,7 @@ import sys
 import time
 
 from mspfn_tf.commands.arguments import parse_size
+from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import known_preset
 
 SGEMM_SIDE = 4096
@@ -29,7 +30,10 @@ def main(argv=None):
     parser.add_argument("--sgemm_side", type=int, default=SGEMM_SIDE, help="of the matrices")
     parser.add_argument("--output", help="also write the figures to this JSON file")
     arguments = parser.parse_args(argv)
-    names = [known_preset(name) for name in arguments.preset or ("mspfn", "mspfn_m17n1")]
+    try:
+        names = [known_preset(name) for name in arguments.preset or ("mspfn", "mspfn_m17n1")]
+    except UsageError as error:
+        parser.error(str(error))
 
     figures = {"image_size": list(arguments.image_size), "sgemm_gmacs": []}
     figures["sgemm_gmacs"].append(sgemm(arguments.sgemm_side, arguments.runs))

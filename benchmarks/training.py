@@ -21,6 +21,7 @@ from keras import layers, ops
 
 import mspfn_tf.layers
 from mspfn_tf.complexity import multiply_adds
+from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
 from mspfn_tf.training.backends import make_runner
@@ -143,6 +144,17 @@ def main():
     parser.add_argument("--data_dir")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    # The first step compiles and is not timed in any case.
+    if min(args.warm_up, args.steps, args.patch_size, *args.batch_size) < 1:
+        parser.error("--warm_up, --steps, --patch_size and --batch_size must be at least 1")
+    try:
+        measure_all(args)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def measure_all(args):
+    """Prints the table, a line as soon as it is measured."""
     name, peak = device()
     size = f"{args.patch_size}x{args.patch_size}"
     print(f"{name}, {keras.backend.backend()}, {args.precision}, patches of {size}\n")

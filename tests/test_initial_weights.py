@@ -8,6 +8,7 @@ from mspfn_tf.model import MSPFN
 from mspfn_tf.model_files import load_model
 from mspfn_tf.weights_file import save_weights
 from tools import average_weights
+from tools.warm_start import main as warm_start_main
 from tools.warm_start import warm_start
 
 
@@ -68,3 +69,16 @@ def test_weights_are_averaged(tmp_path, capsys):
     with pytest.raises(SystemExit):
         average_weights.main([files[0], files[2], files[3]])
     assert "not of one network" in capsys.readouterr().err
+
+
+def test_missing_weights_are_named_without_a_traceback(tmp_path, capsys):
+    missing, output = str(tmp_path / "missing.weights.h5"), str(tmp_path / "mean.weights.h5")
+    for main, arguments in [
+        (average_weights.main, [missing, missing, output]),
+        (warm_start_main, [missing, "mspfn_nano", output]),
+        (warm_start_main, [missing, "mspfn_nan", output]),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        told = capsys.readouterr().err
+        assert end.value.code == 2 and ("missing.weights.h5" in told or "mspfn_nano" in told)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import training
 from benchmarks.training import PublishedConvLSTM, published_conv_lstm
 from mspfn_tf.layers import ConvLSTM
 from mspfn_tf.model import MSPFN
@@ -43,3 +44,34 @@ def test_plot(tmp_path, monkeypatch):
     plot_training.main()
     svg = output.read_text()
     assert svg.count("<polyline") == 2 and ">0.25<" in svg and ">30<" in svg
+    log.write_text(log.read_text() + '{"step": 30, "lo')  # a run that goes on, or was killed
+    output.unlink()
+    plot_training.main()
+    assert output.read_text() == svg
+
+
+@pytest.mark.parametrize("text", [None, '{"st\n{"step": 1, "loss": 1}\n', ""])
+def test_what_is_no_log_is_named(tmp_path, monkeypatch, capsys, text):
+    log = tmp_path / "log.jsonl"
+    if text is not None:
+        log.write_text(text)
+    monkeypatch.setattr("sys.argv", ["plot", str(log), str(tmp_path / "plot.svg")])
+    with pytest.raises(SystemExit) as end:
+        plot_training.main()
+    assert end.value.code == 2 and "log.jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "plot.svg").exists()
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--warm_up", "0"], "must be at least 1"),
+        (["--steps", "0"], "must be at least 1"),
+        (["--preset", "mspfn_nan"], "mspfn_nano"),
+    ],
+)
+def test_wrong_usage_of_the_benchmark(monkeypatch, capsys, flags, words):
+    monkeypatch.setattr("sys.argv", ["training", "--preset", "mspfn_nano", *flags])
+    with pytest.raises(SystemExit) as end:
+        training.main()
+    assert end.value.code == 2 and words in capsys.readouterr().err

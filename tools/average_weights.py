@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.model_files import load_model
 from mspfn_tf.weights_file import save_weights
 
@@ -20,13 +21,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args(argv)
-    models = [load_model(path) for path in arguments.weights]
+    try:
+        models = [load_model(path) for path in arguments.weights]
+    except UsageError as error:
+        parser.error(str(error))
     kinds = [[(weight.path, weight.shape) for weight in model.weights] for model in models]
     if any(kind != kinds[0] for kind in kinds):
         parser.error(f"not of one network: {', '.join(map(str, arguments.weights))}")
     for same in zip(*(model.weights for model in models), strict=True):
         same[0].assign(np.mean([np.asarray(weight) for weight in same], axis=0))
-    save_weights(models[0], arguments.output)
+    try:
+        save_weights(models[0], arguments.output)
+    except UsageError as error:
+        parser.error(str(error))
     print(f"mean of {len(models)}: {arguments.output}")
 
 

@@ -1,6 +1,7 @@
 """Draws the course of a training run: `python -m tools.plot_training LOG.jsonl OUTPUT.svg`."""
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,16 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 760, 180, 60, 20, 30, 50
 
 def read(path):
     """The log as {quantity: [(step, value), ...]}."""
-    entries = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # The last line may still be being written, or be what a killed run left of it.
+        entries = [json.loads(line) for line in lines[:-1]]
+        with contextlib.suppress(ValueError):
+            entries += [json.loads(line) for line in lines[-1:]]
+    except OSError as error:
+        raise UsageError(f"no log {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no log.jsonl of a run: {error}") from error
     names = ("loss", "val_psnr")
     series = {name: [(e["step"], e[name]) for e in entries if name in e] for name in names}
     if not series["loss"]:
@@ -47,7 +57,10 @@ def main():
     parser.add_argument("log", help="log.jsonl of a run")
     parser.add_argument("output", help="SVG file to write")
     args = parser.parse_args()
-    series = read(args.log)
+    try:
+        series = read(args.log)
+    except UsageError as error:
+        parser.error(str(error))
     last_step = max(step for points in series.values() for step, _ in points)
     panels = [panel("training loss (means between reports)", series["loss"], TOP, last_step)]
     if series["val_psnr"]:

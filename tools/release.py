@@ -37,6 +37,8 @@ def main(argv=None):
     parser.add_argument("--quantize", default="float16", help="of the .tflite (default: float16)")
     parser.add_argument("--calibration", help="pictures or pairs to compare the .tflite on")
     arguments = parser.parse_args(argv)
+    if wrong := [text for text in arguments.scores if "=" not in text]:
+        parser.error(f"--scores {wrong[0]}: expected SET=FILE, such as Rain800=scores.json")
     try:
         preset = presets.known_preset(arguments.preset)
         if arguments.weights is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.model import MSPFN
 from mspfn_tf.model_files import load_model
 from mspfn_tf.weights_file import save_weights
@@ -72,9 +73,12 @@ def main(argv: list[str] | None = None) -> None:
         "--model_arguments", type=json.loads, default={}, help="that differ from the preset's"
     )
     arguments = parser.parse_args(argv)
-    new = MSPFN.from_preset(arguments.preset, load_weights=False, **arguments.model_arguments)
-    taken = warm_start(load_model(arguments.old), new)
-    save_weights(new, arguments.output)
+    try:
+        new = MSPFN.from_preset(arguments.preset, load_weights=False, **arguments.model_arguments)
+        taken = warm_start(load_model(arguments.old), new)
+        save_weights(new, arguments.output)
+    except (UsageError, ValueError) as error:
+        parser.error(str(error))
     print(f"{taken} of {len(new.weights)} arrays taken over: {arguments.output}")
 
 
