@@ -444,6 +444,16 @@ def test_further_evaluators_are_logged_and_called_back(folder, capsys):
         twice.run()
 
 
+def test_scores_may_not_take_the_names_of_the_log(folder):
+    class Stepping(Darkness):
+        def scores(self, predict):
+            return {"step": 5.0}
+
+    run = Trainer(recipe(folder, "stepping", steps=1, validate_every=1), [], [Stepping()])
+    with pytest.raises(UsageError, match="an evaluator gives step"):
+        run.run()
+
+
 class Poisoned:
     """A stream whose batch `step` holds a NaN."""
 

@@ -286,6 +286,11 @@ class Trainer:
                 scores = evaluator.scores(self._predict)
                 if twice := logs.keys() & scores.keys():
                     raise UsageError(f"two evaluators give {', '.join(sorted(twice))}")
+                if own := {"step", "best"} & scores.keys():
+                    raise UsageError(
+                        f"an evaluator gives {', '.join(sorted(own))}, as the logs call something "
+                        "else: choose another name"
+                    )
                 logs |= scores
             better = self.best is None or logs["val_psnr"] > self.best["psnr"]
             if better:
