@@ -427,3 +427,13 @@ def test_strength_is_any_number():
         np.testing.assert_array_equal(
             Restorer("mspfn_nano", strength=strength)(image), Restorer("mspfn_nano")(image)
         )
+
+
+def test_a_run_that_has_not_ended_says_so(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="has not ended: go on with mspfn train$"):
+        Restorer(tmp_path)
+    (tmp_path / "best.weights.h5").write_bytes(b"")
+    with pytest.raises(UsageError, match="or name .*best.weights.h5, the best so far"):
+        Restorer(tmp_path)
