@@ -146,7 +146,9 @@ def test_standard_output(tmp_path, monkeypatch, capsys, number):
             raise OSError(number, os.strerror(number))
 
     write_picture(tmp_path / "a.png", np.full((8, 9, 3), 100, np.uint8))
-    monkeypatch.setattr("sys.stdout", argparse.Namespace(buffer=Output(), isatty=lambda: False))
+    monkeypatch.setattr(
+        "sys.stdout", argparse.Namespace(buffer=Output(), isatty=lambda: False, flush=lambda: None)
+    )
     status = main(["restore", str(tmp_path / "a.png"), "--output", "-", "--preset", "mspfn_nano"])
     said = {errno.ENOSPC: "cannot write standard output: No space left on device",
             errno.EPIPE: "the reader of standard output has gone"}  # fmt: skip
