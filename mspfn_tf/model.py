@@ -13,7 +13,7 @@ from keras import layers
 from mspfn_tf.checks import check_choice, check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.layers import Blocks, DepthToSpace, DType, SpaceToDepth, Tensor
-from mspfn_tf.presets import PRESETS, weights_path
+from mspfn_tf.presets import PRESETS, STATE, weights_path
 from mspfn_tf.released import check_released
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
@@ -316,8 +316,7 @@ def arguments_in(config_file: os.PathLike) -> dict[str, Any]:
     arguments = config.get("model", config.get("config", config)) if isinstance(config, dict) else 0
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise UsageError(f"{config_file} holds no arguments of MSPFN: expected a JSON object")
-    without = ("dtype", "trainable", "frozen")
-    return {key: value for key, value in arguments.items() if key not in without}
+    return {key: value for key, value in arguments.items() if key not in STATE}
 
 
 def _coarse_fusion(make, shallow, width, hidden, steps):

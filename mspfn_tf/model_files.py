@@ -7,7 +7,7 @@ import keras
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.keras_file import load_keras_file
 from mspfn_tf.model import MSPFN
-from mspfn_tf.presets import PRESETS
+from mspfn_tf.presets import PRESETS, STATE
 from mspfn_tf.source import ModelSource, resolve
 from mspfn_tf.weights_file import inspect_weights, load_weights
 
@@ -50,9 +50,7 @@ def _network_of(path: Path) -> MSPFN:
     """A model with the arguments that a weights file carries, or as many weights."""
     contents = inspect_weights(path)
     if contents.config:
-        arguments = dict(contents.config)
-        for key in ("dtype", "trainable", "frozen"):
-            arguments.pop(key, None)
+        arguments = {key: contents.config[key] for key in contents.config if key not in STATE}
         return MSPFN.from_config(arguments)
     for name, preset in PRESETS.items():
         if preset["parameters"] == contents.weights:

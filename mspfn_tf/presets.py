@@ -73,6 +73,10 @@ PRESETS = {
 """`overlap`: pixels that tiles need to share, where `Restorer` would let them share more."""
 
 
+STATE = ("dtype", "trainable", "frozen")
+"""What a model's configuration tells beside the arguments of the network: how it was used."""
+
+
 FULL_STRENGTH_SIDE = 32
 """Pictures with a shorter side show too little of a scene to tell rain from it, and no preset was
 trained on such. `Restorer` takes a share of the rain layer away that falls with the square of that

@@ -21,11 +21,11 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, writing
-from mspfn_tf.presets import check_shipped_bytes
+from mspfn_tf.presets import STATE, check_shipped_bytes
 
 CONFIG_ATTRIBUTE = "mspfn_config"
 # What of a model's configuration its weights do not depend on.
-_NOT_OF_WEIGHTS = ("name", "image_size", "dtype", "trainable", "frozen")
+_NOT_OF_WEIGHTS = ("name", "image_size", *STATE)
 
 # A file may be compressed, but weights hardly can be: more than this is no file of weights.
 _MOST_EXPANSION = 4

@@ -1,5 +1,6 @@
 """What `mspfn app` serves."""
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -101,12 +102,16 @@ def test_a_port_in_use_is_told(capsys):
         PageServer({}, port=70000)
 
 
-def test_the_command_serves_until_it_is_ended():
-    command = [sys.executable, "-m", "mspfn_tf", "app", "--no_browser", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=WEB.parent) as process:
+@contextlib.contextmanager
+def the_command(*options, **environment):
+    """`mspfn app`, ended by Ctrl-C."""
+    command = [sys.executable, "-m", "mspfn_tf", "app", "--port", "0", *options]
+    environment = {**os.environ, **environment}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=WEB.parent, env=environment
+    ) as process:
         try:
-            url = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
-            assert b"Take the rain out" in get(url)[0]
+            yield process
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -114,6 +119,12 @@ def test_the_command_serves_until_it_is_ended():
             finally:
                 process.kill()  # if it is still there
     assert process.returncode == 0
+
+
+def test_the_command_serves_until_it_is_ended():
+    with the_command("--no_browser") as process:
+        url = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
+        assert b"Take the rain out" in get(url)[0]
 
 
 def test_a_text_browser_that_is_waited_for_gets_the_page(tmp_path):
@@ -123,23 +134,11 @@ def test_a_text_browser_that_is_waited_for_gets_the_page(tmp_path):
         "import sys, urllib.request\n"
         f"open({str(got)!r}, 'wb').write(urllib.request.urlopen(sys.argv[1], timeout=20).read())\n"
     )
-    command = [sys.executable, "-m", "mspfn_tf", "app", "--port", "0"]
-    environment = {**os.environ, "BROWSER": f"{sys.executable} {browser} %s"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=WEB.parent, env=environment
-    ) as process:
-        try:
-            deadline = time.monotonic() + 10
-            while not (got.exists() and got.stat().st_size) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert b"Take the rain out" in got.read_bytes()
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            finally:
-                process.kill()  # if it is still there
-    assert process.returncode == 0
+    with the_command(BROWSER=f"{sys.executable} {browser} %s"):
+        deadline = time.monotonic() + 10
+        while not (got.exists() and got.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert b"Take the rain out" in got.read_bytes()
 
 
 def test_a_folder_for_static_hosts(tmp_path):

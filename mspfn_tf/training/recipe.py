@@ -13,7 +13,7 @@ from typing import Any
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.pictures import find_images
-from mspfn_tf.presets import PRESETS
+from mspfn_tf.presets import PRESETS, STATE
 from mspfn_tf.source import resolve
 from mspfn_tf.training.pair_source import check_mixture
 
@@ -406,8 +406,7 @@ def _preset_arguments(preset: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
         arguments = config.get("model", config)
-        without = ("dtype", "trainable", "frozen")
-        return {key: arguments[key] for key in arguments if key not in without}
+        return {key: arguments[key] for key in arguments if key not in STATE}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(
             f"preset {preset!r}: neither one of {', '.join(PRESETS)} nor a folder with the "
