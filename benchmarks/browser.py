@@ -15,13 +15,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import positive, run_main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import PRESETS, tflite_path
 from mspfn_tf.runtimes import open_runtime
@@ -74,9 +74,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     shipped = [name for name in PRESETS if tflite_path(name)]
     parser.add_argument("--preset", nargs="+", default=shipped, choices=shipped)
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tiles", type=int, default=5)
+    parser.add_argument("--threads", nargs="+", type=positive, default=[1, 2])
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--tiles", type=positive, default=5)
     parser.add_argument("--update", metavar="FILE.md")
     arguments = parser.parse_args(argv)
 
@@ -114,4 +114,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

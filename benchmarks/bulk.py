@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 
+from benchmarks import positive, run_main
 from benchmarks.restore import photograph, picture_size, small_pictures
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
@@ -186,8 +187,8 @@ def main(argv=None):
     parser.add_argument("--output", required=True, metavar="FILE.json")
     parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME")
     parser.add_argument("--size", type=picture_size, default=(1920, 1080), metavar="WxH")
-    parser.add_argument("--pictures", type=int, default=100, metavar="N")
-    parser.add_argument("--actors", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--pictures", type=positive, default=100, metavar="N")
+    parser.add_argument("--actors", nargs="+", type=positive, default=[1, 2], metavar="N")
     parser.add_argument("--many", type=int, default=10_000, metavar="N", help="0: none")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
@@ -208,4 +209,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -15,7 +15,6 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 
 import argparse
 import io
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from benchmarks import positive, run_main
 from mspfn_tf.metrics import psnr
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
     parser.add_argument("--pairs", required=True, nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--most", type=int, default=20, metavar="N", help="pairs of each folder")
+    parser.add_argument("--most", type=positive, default=20, metavar="N", help="pairs a folder")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
@@ -142,4 +142,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -15,6 +15,8 @@ import time
 
 import numpy as np
 
+from benchmarks import positive, run_main
+from mspfn_tf.errors import UsageError
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.patch_stream import open_stream, read_ahead, tf_dataset
 
@@ -69,9 +71,9 @@ def main():
     parser.add_argument("--dataset", default="rain800")
     parser.add_argument("--data_dir")
     parser.add_argument("--fresh_rain", action="store_true", help="measure the drawing of rain")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--patch_size", type=int, default=96)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch_size", type=positive, default=16)
+    parser.add_argument("--patch_size", type=positive, default=96)
+    parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--seconds", type=float, default=5, help="time of each measurement")
     parser.add_argument("--carriers", action="store_true", help="also PyDataset and tf.data")
     args = parser.parse_args()
@@ -82,7 +84,7 @@ def main():
             print(f"| {what} | {speed:,.0f} |", flush=True)
         return
     if not args.data_dir:
-        parser.error("--data_dir is missing")
+        raise UsageError("--data_dir is missing")
 
     def run(name, cache_bytes, crops, carrier="Grain"):
         stream = open_stream(
@@ -129,4 +131,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from benchmarks import positive, run_main
 from mspfn_tf.datasets.synthetic_rain.contact_sheet import draw_scene
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
@@ -17,7 +18,7 @@ from mspfn_tf.metrics import psnr
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=100, help="pairs per configuration")
+    parser.add_argument("--pairs", type=positive, default=100, help="pairs per configuration")
     pairs = parser.parse_args().pairs
     scenes = [draw_scene(np.random.default_rng(seed)) for seed in range(8)]
     columns = ("pairs/s/core", "ms/pair", "slowest ms", "PSNR", "10 %", "90 %")
@@ -40,4 +41,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import mspfn_tf
+from benchmarks import positive, run_main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import read_rgb, write_picture
@@ -181,9 +182,9 @@ def main(argv=None):
         default=[picture_size(size) for size in SIZES],
         metavar="WxH",
     )
-    parser.add_argument("--folder", nargs="*", type=int, default=list(FOLDERS), metavar="N")
+    parser.add_argument("--folder", nargs="*", type=positive, default=list(FOLDERS), metavar="N")
     parser.add_argument("--mixed", type=int, default=MIXED, metavar="N", help="0: no such folder")
-    parser.add_argument("--repeat", type=int, default=3, metavar="N")
+    parser.add_argument("--repeat", type=positive, default=3, metavar="N")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
     models = [(preset, runtime) for preset in args.preset for runtime in args.runtime]
@@ -201,4 +202,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

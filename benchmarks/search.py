@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import positive, run_main
+from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import PRESETS
 from tools.markdown import header, row_of, update
 
@@ -127,7 +129,7 @@ def main():
     parser.add_argument("--output", required=True)
     parser.add_argument("--recipes", action="store_true", help="compare recipes, not shapes")
     parser.add_argument("--dataset", default="rain800:1,synthetic_rain/mixed:1")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=positive, default=600)
     parser.add_argument("--only", nargs="*", metavar="NAME", help="candidates; default: all")
     parser.add_argument("--update", type=Path, help="Markdown file whose table is replaced")
     parser.add_argument("--table", default="search", help="name of that table in the file")
@@ -146,7 +148,7 @@ def main():
             for name, arguments in CANDIDATES[options.preset].items()
         }
     if unknown := set(options.only or ()) - set(candidates):
-        parser.error(f"--only: unknown {sorted(unknown)}; choose from {list(candidates)}")
+        raise UsageError(f"--only: unknown {sorted(unknown)}; choose from {list(candidates)}")
     for name in options.only or candidates:
         rows.append(train(name, *candidates[name], options))
         Path(options.output, "search.json").write_text(json.dumps(rows, indent=2) + "\n")
@@ -165,4 +167,4 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -10,11 +10,10 @@ other load on the machine shows there. Takes about two minutes and 3 GB.
 import argparse
 import json
 import statistics
-import sys
 import time
 
+from benchmarks import positive, run_main
 from mspfn_tf.commands.arguments import parse_size
-from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import known_preset
 
 SGEMM_SIDE = 4096
@@ -26,14 +25,11 @@ def main(argv=None):
     )
     parser.add_argument("--preset", action="append", help="default: mspfn and mspfn_m17n1")
     parser.add_argument("--image_size", type=parse_size, default=(256, 256), metavar="HxW")
-    parser.add_argument("--runs", type=int, default=5, help="timed runs each (default: 5)")
-    parser.add_argument("--sgemm_side", type=int, default=SGEMM_SIDE, help="of the matrices")
+    parser.add_argument("--runs", type=positive, default=5, help="timed runs each (default: 5)")
+    parser.add_argument("--sgemm_side", type=positive, default=SGEMM_SIDE, help="of the matrices")
     parser.add_argument("--output", help="also write the figures to this JSON file")
     arguments = parser.parse_args(argv)
-    try:
-        names = [known_preset(name) for name in arguments.preset or ("mspfn", "mspfn_m17n1")]
-    except UsageError as error:
-        parser.error(str(error))
+    names = [known_preset(name) for name in arguments.preset or ("mspfn", "mspfn_m17n1")]
 
     figures = {"image_size": list(arguments.image_size), "sgemm_gmacs": []}
     figures["sgemm_gmacs"].append(sgemm(arguments.sgemm_side, arguments.runs))
@@ -94,4 +90,4 @@ def timed(function, runs):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

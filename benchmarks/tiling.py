@@ -19,7 +19,6 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 
 import argparse
 import math
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks import positive, run_main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.presets import DEFAULT_PRESET
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tiling")
     parser.add_argument("--pictures", required=True, type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--tile", type=int, metavar="N")
+    parser.add_argument("--tile", type=positive, metavar="N")
     parser.add_argument("--overlap", nargs="+", type=int, default=[None], metavar="N")
     parser.add_argument("--runtime", choices=("litert", "keras"))
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
@@ -189,4 +189,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -20,8 +20,8 @@ import numpy as np
 from keras import layers, ops
 
 import mspfn_tf.layers
+from benchmarks import positive, run_main
 from mspfn_tf.complexity import multiply_adds
-from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss
 from mspfn_tf.model import MSPFN
 from mspfn_tf.training.backends import make_runner
@@ -133,24 +133,18 @@ def device():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", nargs="+", default=["mspfn_mobile", "mspfn"])
-    parser.add_argument("--batch_size", nargs="+", type=int, default=[4])
-    parser.add_argument("--patch_size", type=int, default=96)
+    parser.add_argument("--batch_size", nargs="+", type=positive, default=[4])
+    parser.add_argument("--patch_size", type=positive, default=96)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--naive", action="store_true", help="also with the dead part")
-    parser.add_argument("--warm_up", type=int, default=2, help="steps before the timing")
-    parser.add_argument("--steps", type=int, default=5, help="steps timed")
+    parser.add_argument("--warm_up", type=positive, default=2, help="steps before the timing")
+    parser.add_argument("--steps", type=positive, default=5, help="steps timed")
     parser.add_argument("--one_device", action="store_true")
     parser.add_argument("--dataset", default="rain800")
     parser.add_argument("--data_dir")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=positive, default=2)
     args = parser.parse_args()
-    # The first step compiles and is not timed in any case.
-    if min(args.warm_up, args.steps, args.patch_size, *args.batch_size) < 1:
-        parser.error("--warm_up, --steps, --patch_size and --batch_size must be at least 1")
-    try:
-        measure_all(args)
-    except UsageError as error:
-        parser.error(str(error))
+    measure_all(args)
 
 
 def measure_all(args):
@@ -181,4 +175,4 @@ def measure_all(args):
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

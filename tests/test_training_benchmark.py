@@ -1,11 +1,12 @@
 """The training benchmark compares like with like, and the plot shows what the log holds."""
 
+import importlib
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks import training
+from benchmarks import run_main
 from benchmarks.training import PublishedConvLSTM, published_conv_lstm
 from mspfn_tf.layers import ConvLSTM
 from mspfn_tf.model import MSPFN
@@ -63,15 +64,22 @@ def test_what_is_no_log_is_named(tmp_path, monkeypatch, capsys, text):
 
 
 @pytest.mark.parametrize(
-    "flags, words",
+    "benchmark, flags, words",
     [
-        (["--warm_up", "0"], "must be at least 1"),
-        (["--steps", "0"], "must be at least 1"),
-        (["--preset", "mspfn_nan"], "mspfn_nano"),
+        (
+            "training",
+            ["--preset", "mspfn_nano", "--steps", "0"],
+            "--steps: expected a whole number",
+        ),
+        ("training", ["--preset", "mspfn_nan"], "mspfn_nano"),
+        ("rain", ["--pairs", "-1"], "--pairs: expected a whole number from 1 on, received '-1'"),
+        ("input_pipeline", ["--data_dir", "nowhere"], "rain800"),
+        ("tiling", ["--pictures", "nowhere", "--output", "out.json"], "nowhere"),
     ],
 )
-def test_wrong_usage_of_the_benchmark(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr("sys.argv", ["training", "--preset", "mspfn_nano", *flags])
+def test_wrong_usage_of_a_benchmark(monkeypatch, capsys, tmp_path, benchmark, flags, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [benchmark, *flags])
     with pytest.raises(SystemExit) as end:
-        training.main()
+        run_main(importlib.import_module(f"benchmarks.{benchmark}").main)
     assert end.value.code == 2 and words in capsys.readouterr().err
