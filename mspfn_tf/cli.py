@@ -1,6 +1,7 @@
 """The `mspfn` command: one verb per file of `mspfn_tf/commands/`."""
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -104,7 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError:  # it was printing that failed: the disk is full
             say("", sys.stdout)  # tells so, and drops what Python would flush at the end
             return 1
-        raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        hint = "make room where temporary files go, or set TMPDIR to a folder that has some"
+        say(f"{name}: error: {error.strerror}: {hint}", sys.stderr)
+        return 2
     except KeyboardInterrupt:
         say(f"{name}: interrupted", sys.stderr)
         return 130

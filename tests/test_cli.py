@@ -1,5 +1,6 @@
 """The command line as a whole, and what importing the package does not import."""
 
+import errno
 import importlib
 import io
 import os
@@ -120,15 +121,25 @@ def test_verbs_that_need_what_is_not_installed_say_so(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_folder_for_temporary_files(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (
+            FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
+            "this needs temporary files: set TMPDIR to ",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: make room "),
+    ],
+)
+def test_no_folder_for_temporary_files(tmp_path, monkeypatch, capsys, error, words):
     def none(*arguments, **options):
-        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+        raise error
 
     monkeypatch.setattr(tempfile, "mkdtemp", none)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
     assert main(["restore", "-", "--output", str(tmp_path / "clean.png")]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("mspfn restore: error: this needs temporary files: set TMPDIR to ")
+    assert told.startswith(f"mspfn restore: error: {words}")
     assert list(tmp_path.iterdir()) == []
 
 

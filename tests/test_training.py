@@ -444,13 +444,17 @@ def test_further_evaluators_are_logged_and_called_back(folder, capsys):
         twice.run()
 
 
-def test_scores_may_not_take_the_names_of_the_log(folder):
+@pytest.mark.parametrize(
+    "given, words",
+    [({"step": 5.0}, "an evaluator gives step"), (None, "Stepping.scores gives None: expected")],
+)
+def test_scores_that_no_log_can_hold(folder, given, words):
     class Stepping(Darkness):
         def scores(self, predict):
-            return {"step": 5.0}
+            return given
 
-    run = Trainer(recipe(folder, "stepping", steps=1, validate_every=1), [], [Stepping()])
-    with pytest.raises(UsageError, match="an evaluator gives step"):
+    run = Trainer(recipe(folder, f"{given}", steps=1, validate_every=1), [], [Stepping()])
+    with pytest.raises(UsageError, match=words):
         run.run()
 
 

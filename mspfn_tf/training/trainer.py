@@ -284,6 +284,11 @@ class Trainer:
             logs: dict[str, float] = {}
             for evaluator in self._evaluators:
                 scores = evaluator.scores(self._predict)
+                if not isinstance(scores, Mapping):
+                    raise UsageError(
+                        f"{type(evaluator).__name__}.scores gives {scores!r}: expected a dict of "
+                        "numbers by name"
+                    )
                 if twice := logs.keys() & scores.keys():
                     raise UsageError(f"two evaluators give {', '.join(sorted(twice))}")
                 if own := {"step", "best"} & scores.keys():
