@@ -17,23 +17,25 @@ LAYOUTS = ("nchw", "nhwc")
 GRAPH_QUANTIZATIONS = ("none", "float16")
 
 
-def open_graph(model: MSPFN, layout: str) -> tuple[keras.Model, list[int]]:
+def open_graph(model: MSPFN, layout: str, coarse: bool = False) -> tuple[keras.Model, list[int]]:
     """A model with pictures and statistics at its ends, for an exporter.
 
     Args:
         model: an `MSPFN`.
         layout: "nchw" or "nhwc", of the pictures.
+        coarse: whether the features between the coarser scales and the full one are outputs, too.
 
     Returns:
-        (a model from `[rainy, given_0, ...]` to `[derained, statistics_0, ...]`, clipped to
-        [0, 1]; the channels of each of the statistics, none for a network without attention).
+        (a model from `[rainy, given_0, ...]` to `[derained, statistics_0, ..., coarse_00, ...]`,
+        `derained` clipped to [0, 1]; the channels of each of the statistics, none for a network
+        without attention).
     """
     planar = layout == "nchw"
     sides = (None, None)
     rainy = keras.Input((3, *sides) if planar else (*sides, 3), name="rainy", dtype="float32")
     picture = ops.transpose(rainy, (0, 2, 3, 1)) if planar else rainy
     if has_statistics(model):
-        inner = cut_model(model)
+        inner = cut_model(model, coarse)
         widths = [cut.shape[-1] for cut in inner.inputs[1:]]
         given = [
             keras.Input((1, 1, width), name=f"given_{n}", dtype="float32")
@@ -101,9 +103,11 @@ def tensors(layout: str) -> dict:
     return {"input": {"name": "rainy", **facts}, "output": {"name": "derained", **facts}}
 
 
-def output_names(widths: list[int]) -> list[str]:
+def output_names(opened: keras.Model, widths: list[int]) -> list[str]:
     """Of the model that `open_graph` returns."""
-    return ["derained", *(f"statistics_{n}" for n in range(len(widths)))]
+    measured = [f"statistics_{n}" for n in range(len(widths))]
+    count = len(opened.outputs) - len(measured) - 1
+    return ["derained", *measured, *(f"coarse_{n:02}" for n in range(count))]
 
 
 def other_sizes(patches: Sequence[Patch]) -> list[np.ndarray]:

@@ -21,7 +21,13 @@ from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import check_image_size
 from mspfn_tf.source import ModelSource
-from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
+from mspfn_tf.whole_picture import (
+    coarse_model,
+    fine_model,
+    guided_model,
+    has_statistics,
+    statistics_model,
+)
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
@@ -184,6 +190,42 @@ def convert(
         _converted("statistics", measure, {"rainy": rainy}, ["statistics"], half),
         _converted("guided", restore_guided, inputs, outputs, half),
     )
+
+
+def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "none") -> bytes:
+    """The bytes of a .tflite file that derains tiles of pictures, for processors.
+
+    Its one signature `tile` leads from `rainy`, the tile, and `surroundings`, more of the picture,
+    to `derained`. `rows` and `columns` (int32) say where the tile lies: for each row and column of
+    its features in the half scale, that of the surroundings. `statistics` are those of the picture.
+    Of the surroundings only the coarser scales see more than the tile (`mspfn_tf.whole_picture`).
+
+    Args:
+        model: an `MSPFN` with `attention="picture"`.
+        image_size: (height, width) of tile and surroundings in the file; others work, too.
+        quantize: "none" or "float16".
+    """
+    import tensorflow as tf
+
+    coarse, fine = coarse_model(model), fine_model(model)
+    height, width = (side // (2 * model.stem) for side in image_size)
+    inputs = {
+        "rainy": tf.TensorSpec([1, *image_size, 3], tf.float32, "rainy"),
+        "surroundings": tf.TensorSpec([1, *image_size, 3], tf.float32, "surroundings"),
+        "statistics": tf.TensorSpec([1, *fine.inputs[1].shape[1:]], tf.float32, "statistics"),
+        "rows": tf.TensorSpec([height], tf.int32, "rows"),
+        "columns": tf.TensorSpec([width], tf.int32, "columns"),
+    }
+
+    def restore(rainy, surroundings, statistics, rows, columns):
+        features = [
+            # In two steps, of which the first copies whole rows.
+            tf.gather(tf.gather(one, rows, axis=1), columns, axis=2)
+            for one in coarse([surroundings, statistics], training=False)
+        ]
+        return _clipped(fine([rainy, statistics, *features], training=False))
+
+    return _converted("tile", restore, inputs, ["derained"], quantize == "float16")
 
 
 def _clipped(derained):

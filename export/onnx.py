@@ -113,7 +113,7 @@ def convert(
         opened.export(str(path), format="onnx", verbose=False, input_signature=signature)
         content = onnx.load(path)
     found = [value.name for value in content.graph.output]
-    content = renamed(content, dict(zip(found, graphs.output_names(widths), strict=True)))
+    content = renamed(content, dict(zip(found, graphs.output_names(opened, widths), strict=True)))
     content = joined(content, len(widths))
     sides = (3 * MULTIPLE_OF, 5 * MULTIPLE_OF)
     content = with_explicit_pads(content, (1, 3, *sides) if layout == "nchw" else (1, *sides, 3))

@@ -17,6 +17,7 @@ from mspfn_tf.extras import require
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.source import ModelSource
+from mspfn_tf.whole_picture import goes_coarse_first
 
 
 def export_openvino(
@@ -99,7 +100,7 @@ def write(
         source: what to call the model; default: itself.
     """
     openvino = require("openvino", "openvino")
-    opened, widths = graphs.open_graph(model, layout)
+    opened, widths = graphs.open_graph(model, layout, coarse=goes_coarse_first(model))
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, "model.xml")
         signature = graphs.input_signature(opened)
@@ -109,11 +110,16 @@ def write(
                 str(exported), format="openvino", verbose=False, input_signature=signature
             )
         graph = openvino.Core().read_model(exported)
-        for value, name in zip(graph.outputs, graphs.output_names(widths), strict=True):
+        names = graphs.output_names(opened, widths)
+        for value, name in zip(graph.outputs, names, strict=True):
             value.get_node().input_value(0).get_tensor().add_names({name})
         for n in range(len(widths)):
             _feed_back(graph, n)
+        coarse = [name for name in names if name.startswith("coarse_")]
+        for name in coarse:
+            graph.remove_result(graph.output(name).get_node())
         facts = graphs.metadata(model, model if source is None else source, layout, widths)
+        facts |= {"coarse": len(coarse), "coarse_factor": 2 * model.stem}
         graph.set_rt_info(json.dumps(facts), "mspfn")
         openvino.save_model(graph, path, compress_to_fp16=quantize == "float16")
 

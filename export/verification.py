@@ -18,7 +18,9 @@ from keras import ops
 from mspfn_tf.export.calibration import Patch
 from mspfn_tf.metrics import psnr
 from mspfn_tf.model import MSPFN
-from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.runtimes import LiteRTRuntime, open_runtime
+from mspfn_tf.sizes import MULTIPLE_OF
+from mspfn_tf.source import resolve
 from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
 
 BOUNDS = {
@@ -103,6 +105,47 @@ def check_litert(
     return parity
 
 
+def check_tiles(
+    model: MSPFN, files: tuple[Path, Path], quantize: str, patches: Sequence[Patch]
+) -> dict[str, Any]:
+    """Compares what LiteRT makes of parts of pictures with what the Keras model does.
+
+    Args:
+        model: the `MSPFN`.
+        files: that of `mspfn_tf.export.litert.convert`, which measures, and of `convert_tiles`.
+        quantize: a key of `STATISTICS_BOUNDS`.
+        patches: list of `Patch`.
+
+    Returns:
+        As `check_litert`.
+    """
+    runtime = LiteRTRuntime(resolve(files[0]), files[0], tiles=files[1])
+    error, bound = _tile_error(model, runtime, patches), BOUNDS[quantize]["max_error"]
+    problems = [] if error <= bound else [f"max_error is {error:.2g}; expected at most {bound:.2g}"]
+    return {"max_error": error, "problems": problems}
+
+
+def _tile_error(model, runtime, patches):
+    """Of parts of pictures: in the middle, at an edge, in a corner, and all of it."""
+    own = open_runtime(model)
+    errors = []
+    for patch in patches:
+        statistics = own.measure(patch.batch)
+        height, width = patch.batch.shape[1:3]
+        top, left = (side // 4 // MULTIPLE_OF * MULTIPLE_OF for side in (height, width))
+        for corner, size in (
+            ((top, left), (height - 2 * top, width - 2 * left)),
+            ((0, left), (height - top, width - 2 * left)),
+            ((top, left), (height - top, width - left)),
+            ((0, 0), (height, width)),
+        ):
+            expected, found = (
+                one.run_tile(patch.batch, statistics, corner, size) for one in (own, runtime)
+            )
+            errors.append(_max_error([np.clip(expected, 0, 1)], [found]))
+    return max(errors)
+
+
 def check_graph(
     model: MSPFN, path: Path, quantize: str, patches: Sequence[Patch]
 ) -> dict[str, Any]:
@@ -124,6 +167,8 @@ def check_graph(
     measured = {"other_sizes_max_error": _max_error(_run_keras(model, others), found)}
     if has_statistics(model):
         measured |= _statistics_errors(model, runtime, patches)
+    if runtime.coarse_first:
+        measured["tile_max_error"] = _tile_error(model, runtime, patches)
     for name, error in measured.items():
         bound = bounds["max_error"] * (1 if name == "other_sizes_max_error" else 10)
         if not error <= bound:

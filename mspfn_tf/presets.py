@@ -67,7 +67,7 @@ PRESETS = {
             "activation": "relu",
             "upsampling": "smooth",
         },
-        "overlap": 128,
+        "overlap": 64,
     },
 }
 """`overlap`: pixels that tiles need to share, where `Restorer` would let them share more."""
@@ -87,6 +87,10 @@ LITERT = {"float16": "tflite", "float32": "tflite_float32"}
 and this package; float32 for runtimes of browsers that unpack float16 anew in every run."""
 
 
+TILES = "tflite_tiles"
+"""Where a card has the LiteRT file for tiles of large pictures, on processors (float16)."""
+
+
 OPENVINO = ("openvino", "openvino_weights")
 """Where a card has the two OpenVINO files: the graph (.xml) and its weights (.bin, float16)."""
 
@@ -98,7 +102,7 @@ nothing yet, asking for the weights of such a preset does."""
 
 def _files(weights):
     """The entries of a card that each name a shipped file and its SHA-256."""
-    keys = (*LITERT.values(), *OPENVINO)
+    keys = (*LITERT.values(), TILES, *OPENVINO)
     entries = (weights, *((weights or {}).get(key) for key in keys))
     return [entry for entry in entries if entry is not None]
 
@@ -181,8 +185,16 @@ def tflite_path(name: str, weights: str = "float16") -> Path | None:
         UsageError: unknown preset, or other weights than these.
     """
     check_choice("weights", weights, tuple(LITERT))
-    entry = (PRESETS[known_preset(name)]["weights"] or {}).get(LITERT[weights])
-    return None if entry is None else WEIGHTS / entry["file"]
+    return _shipped(name, LITERT[weights])
+
+
+def tiles_path(name: str) -> Path | None:
+    """The shipped .tflite file of preset `name` for tiles, or None where none is shipped.
+
+    Raises:
+        UsageError: unknown preset.
+    """
+    return _shipped(name, TILES)
 
 
 def openvino_path(name: str) -> Path | None:
@@ -191,7 +203,11 @@ def openvino_path(name: str) -> Path | None:
     Raises:
         UsageError: unknown preset.
     """
-    entry = (PRESETS[known_preset(name)]["weights"] or {}).get(OPENVINO[0])
+    return _shipped(name, OPENVINO[0])
+
+
+def _shipped(name, key):
+    entry = (PRESETS[known_preset(name)]["weights"] or {}).get(key)
     return None if entry is None else WEIGHTS / entry["file"]
 
 

@@ -25,18 +25,25 @@ from mspfn_tf.tiling import (
     mean_over_parts,
     seamless_parts,
     touching_parts,
+    window,
 )
 
 WHOLE_BYTES = 2.4e9
 """A picture goes through in one piece if that takes no more memory, by the estimate of the runtime
 (`bytes_per_pixel`): 3.4 megapixels with `mspfn_mobile`, 6.0 with `mspfn_nano`."""
 TILE_BYTES = 4e8
-"""The memory that a tile of a larger picture may take, by the same estimate: 752x752 pixels with
-`mspfn_mobile`."""
+"""The memory that a tile of a larger picture may take, by the same estimate."""
+COARSE_FIRST_TILE_BYTES = 3.5e8
+"""The same where the coarser scales are run first, whose features the estimate leaves out: 704x704
+pixels with `mspfn_mobile`."""
 SUFFICIENT_TILE = 640
 """Smaller tiles show at their borders: up to this they may take what a whole picture may."""
 OVERLAP = 288
 """Pixels that neighbouring tiles share by default: so far `mspfn_mobile` looks around."""
+COARSE_FIRST_OVERLAP = 96
+"""The same where the coarser scales, which look around furthest, are run first."""
+_MARGIN = 64
+"""Pixels beyond a tile, on each side, that the coarser scales see then."""
 MOST_OVERLAP = 3 / 8
 """The share of a tile's side that this is at most."""
 FIXED_OVERLAP = 1 / 4
@@ -73,11 +80,13 @@ class Restorer:
         tile: int, largest height and width of a piece that goes through the model at once, a
             multiple of 8 (statistics are measured of pieces of at least 256). Default None: whole
             pictures as long as memory allows, then tiles as large. A model of fixed size always
-            works in tiles of its own size.
+            works in tiles of its own size. Beyond a tile, the coarser scales of the shipped presets
+            see 64 pixels more on each side.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
-            blended over the middle half of it. Rounded up to a multiple of 8. Default None: 288, at
-            most three eighths of the largest tile, less for a preset that sees less far, a quarter
-            where the model has a fixed size.
+            blended over the middle half of it. Rounded up to a multiple of 8. Default None: 96 for
+            the shipped presets, 64 for one that sees less far; 288 for models whose scales all see
+            the same pixels. At most three eighths of the largest tile, a quarter where the model
+            has a fixed size.
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
         runtime: what runs a preset: "litert" (the default, which starts in a fraction of a second),
@@ -138,7 +147,8 @@ class Restorer:
         self.strength = float(strength)
         limit = min(fixed) if fixed else self._limit()
         if overlap is None:
-            overlap = min(OVERLAP, int(limit * (FIXED_OVERLAP if fixed else MOST_OVERLAP)))
+            overlap = COARSE_FIRST_OVERLAP if self.runtime.coarse_first else OVERLAP
+            overlap = min(overlap, int(limit * (FIXED_OVERLAP if fixed else MOST_OVERLAP)))
             if self.runtime.source.kind == "preset":
                 overlap = min(overlap, PRESETS[self.name].get("overlap", overlap))
             overlap = min(overlap, limit - self.sizes.multiple_of)
@@ -230,6 +240,7 @@ class Restorer:
             for side, part in zip(image.shape[:2], tile, strict=True)
         )
         forward = self.runtime.run
+        statistics = None
         if several and self.runtime.statistics is not None:
             statistics = self._statistics(image)
 
@@ -238,11 +249,40 @@ class Restorer:
 
         elif several:
             self._warn()
+
+        def derained(places):
+            tiles = np.stack([window(image, top, left, tile) for top, left in places])
+            return _checked_output(forward(_as_float(tiles)), tiles.shape)
+
         batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1])) if self.runtime.batches else 1
+        if statistics is not None and self.runtime.coarse_first:
+            batch = 1
+
+            def derained(places):
+                return self._coarse_to_fine(image, *places, tile, statistics)
+
         yield from blended_rows(
-            lambda tiles: _checked_output(forward(_as_float(tiles)), tiles),
-            image, tile, self.overlap, multiple_of, batch, progress,
-        )  # fmt: skip
+            derained, image.shape, tile, self.overlap, multiple_of, batch, progress
+        )
+
+    def _coarse_to_fine(self, image, place, tile, statistics):
+        """The derained tile at `place`, of which the coarser scales have seen more."""
+        sides = [
+            max(round_up(length, self.sizes.multiple_of), side)
+            for length, side in zip(image.shape[:2], tile, strict=True)
+        ]
+        # As large beside the edge of a picture: a runtime prepares itself anew for every size.
+        height, width = (
+            min(side + 2 * _MARGIN, whole) for side, whole in zip(tile, sides, strict=True)
+        )
+        top, left = (
+            min(max(start - _MARGIN, 0), whole - side)
+            for start, whole, side in zip(place, sides, (height, width), strict=True)
+        )
+        surroundings = _as_float(window(image, top, left, (height, width))[None])
+        corner = place[0] - top, place[1] - left
+        derained = self.runtime.run_tile(surroundings, statistics, corner, tile)
+        return _checked_output(derained, (1, *tile, image.shape[2]))
 
     def _statistics(self, image):
         """Those of the whole picture; see `mspfn_tf.whole_picture`."""
@@ -290,8 +330,9 @@ class Restorer:
 
     def _automatic_tile(self):
         """Height and width of the largest tile that larger pictures are cut into."""
+        most = COARSE_FIRST_TILE_BYTES if self.runtime.coarse_first else TILE_BYTES
         pixels = max(
-            TILE_BYTES / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)
+            most / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)
         )
         side = int(math.sqrt(pixels)) // MULTIPLE_OF * MULTIPLE_OF
         return max(128, side)
@@ -327,11 +368,11 @@ def _as_float(tiles):
     return tiles
 
 
-def _checked_output(outputs, tiles):
-    if outputs.shape != tiles.shape:
+def _checked_output(outputs, shape):
+    if outputs.shape != shape:
         raise UsageError(
-            f"the model made {list(outputs.shape)} of pictures {list(tiles.shape)}; expected "
-            "the same shape"
+            f"the model made {list(outputs.shape)} of pictures {list(shape)}; expected the same "
+            "shape"
         )
     if not np.isfinite(outputs).all():
         raise UsageError(

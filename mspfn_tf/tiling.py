@@ -88,23 +88,23 @@ def pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def blended_rows(
-    function: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
+    function: Callable[[Sequence[tuple[int, int]]], np.ndarray],
+    shape: tuple[int, int, int],
     tile: tuple[int, int],
     overlap: int,
     multiple_of: int = MULTIPLE_OF,
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Applies `function` to overlapping tiles of a picture and blends what comes back.
+    """Cuts a picture into overlapping tiles and blends what `function` makes of them.
 
     Only one row of tiles is held at a time.
 
     Args:
-        function: maps ``[b, tile height, tile width, C]``, of the dtype of `image` and with b at
-            most `batch`, to ``float32`` of the same shape.
-        image: ``[H, W, C]``, any H and W from 1 up.
-        tile: (height, width) of every tile. A picture that is smaller is padded by reflection.
+        function: maps the (top, left) of b tiles, at most `batch`, to what is to stand in them,
+            ``float32 [b, tile height, tile width, C]``. It gets at their pixels by `window`.
+        shape: (H, W, C) of the picture, any H and W from 1 up.
+        tile: (height, width) of every tile. A picture that is smaller is continued.
         overlap: pixels that neighbouring tiles share at least, less than the side of a tile along
             which there are several.
         multiple_of: pictures are padded to a multiple of this, and tiles start at multiples of it.
@@ -115,7 +115,7 @@ def blended_rows(
         (top, rows ``float32 [n, W, C]``), from the top down. If one tile holds the picture, exactly
         what `function` returned.
     """
-    height, width, channels = image.shape
+    height, width, channels = shape
     size = [
         max(round_up(length, multiple_of), side)
         for length, side in zip((height, width), tile, strict=True)
@@ -125,7 +125,7 @@ def blended_rows(
     )
     total, done = len(rows) * len(columns), 0
     if total == 1:
-        (output,) = function(window(image, 0, 0, tile)[None])
+        (output,) = function([(0, 0)])
         if progress is not None:
             progress(1, 1)
         yield 0, output[:height, :width]
@@ -134,7 +134,7 @@ def blended_rows(
     for index, (top, down) in enumerate(rows):
         for first in range(0, len(columns), batch):
             part = columns[first : first + batch]
-            outputs = function(np.stack([window(image, top, left, tile) for left, _ in part]))
+            outputs = function([(top, left) for left, _ in part])
             for (left, across), output in zip(part, outputs, strict=True):
                 weight = down[:, None, None] * across[None, :, None]
                 band[:, left : left + tile[1]] += weight * output

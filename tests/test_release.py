@@ -13,7 +13,8 @@ from tools import release
 pytestmark = pytest.mark.slow
 
 
-SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PHONE}
+PICTURE = {**PHONE, "attention": "picture"}
+SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PICTURE}
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "arguments", SMALL)
     monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "weights", None)
     weights = tmp_path / "trained.weights.h5"
-    save_weights(small_model(**PHONE), weights)
+    save_weights(small_model(**PICTURE), weights)
     return folder, weights, write_pairs(tmp_path / "pairs")
 
 
@@ -49,7 +50,7 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
     assert (half["quantization"], single["quantization"]) == ("float16", "none")
     assert (folder / half["file"]).stat().st_size < (folder / single["file"]).stat().st_size
     graph, weights_of_graph = entry["openvino"], entry["openvino_weights"]
-    for file in (graph, weights_of_graph):
+    for file in (graph, weights_of_graph, entry["tflite_tiles"]):
         assert file["sha256"] == sha256(folder / file["file"])
     assert graph["parity"]["max_error"] < 1e-5
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -57,6 +58,7 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
         "mspfn_nano.float32.tflite",
         "mspfn_nano.json",
         "mspfn_nano.tflite",
+        "mspfn_nano.tiles.tflite",
         "mspfn_nano.weights.h5",
         "mspfn_nano.xml",
     ]
@@ -88,7 +90,7 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
 def test_refuses_weights_of_another_network(shipped, tmp_path):
     folder, _, pairs = shipped
     other = tmp_path / "other.weights.h5"
-    save_weights(small_model(**{**PHONE, "hidden": (2, 2, 2)}), other)
+    save_weights(small_model(**{**PICTURE, "hidden": (2, 2, 2)}), other)
     with pytest.raises(UsageError, match="hidden"):
         release.ship_weights("mspfn_nano", other, (32, 32), calibration=pairs)
     assert not any(folder.iterdir())

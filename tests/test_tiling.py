@@ -10,11 +10,15 @@ from mspfn_tf.tiling import (
     seamless_parts,
     spans,
     touching_parts,
+    window,
 )
 
 
-def map_tiles(function, image, *arguments, **options):
-    rows = blended_rows(function, image, *arguments, **options)
+def map_tiles(function, image, tile, *arguments, **options):
+    def of_places(places):
+        return function(np.stack([window(image, top, left, tile) for top, left in places]))
+
+    rows = blended_rows(of_places, image.shape, tile, *arguments, **options)
     return np.concatenate([part.copy() for _, part in rows])
 
 

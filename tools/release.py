@@ -4,9 +4,10 @@
     python -m tools.release PRESET --scores Rain100H=scores.json --scores Rain800=scores.json
 
 The first form writes `<preset>.weights.h5` (float16), what is made from it and compared with it
-(`<preset>.tflite`; for browsers `<preset>.float32.tflite`; for OpenVINO `<preset>.xml` and
-`<preset>.bin`), and the model card `<preset>.json`, without scores. The second adds scores to the
-card: `scores.json` files that `mspfn evaluate --preset PRESET` wrote with these very weights.
+(`<preset>.tflite`; for browsers `<preset>.float32.tflite`; for large pictures on processors
+`<preset>.tiles.tflite`; for OpenVINO `<preset>.xml` and `<preset>.bin`), and the model card
+`<preset>.json`, without scores. The second adds scores to the card: `scores.json` files that
+`mspfn evaluate --preset PRESET` wrote with these very weights.
 """
 
 import argparse
@@ -71,6 +72,7 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
     from mspfn_tf.export.litert import export_litert
     from mspfn_tf.model_files import load_model
     from mspfn_tf.weights_file import save_weights
+    from mspfn_tf.whole_picture import goes_coarse_first
 
     model = load_model(trained)
     _check_arguments(preset, model)
@@ -92,12 +94,39 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
                 "quantization": kind,
                 "parity": description["parity"],
             }
+        if goes_coarse_first(model):
+            files.append(Path(folder, f"{preset}.tiles.tflite"))
+            arguments = files[0], files[1], files[-1], image_size, calibration
+            entry[presets.TILES] = _tiles(*arguments)
         graphs, entries = _openvino(preset, weights, calibration)
         presets.WEIGHTS.mkdir(exist_ok=True)
         for file in (*files, *graphs):
             with atomic_write(presets.WEIGHTS / file.name, overwrite=True) as temporary:
                 shutil.copyfile(file, temporary)
     _write_card(preset, {"weights": {**entry, **entries}})
+
+
+def _tiles(weights, lite, path, image_size, calibration):
+    """Writes the LiteRT file for tiles and returns its entry in the card.
+
+    Raises:
+        VerificationError: it falls short.
+    """
+    from mspfn_tf.export.calibration import SAMPLE, read_patches
+    from mspfn_tf.export.litert import convert_tiles
+    from mspfn_tf.export.verification import check_tiles, verdict
+    from mspfn_tf.model_files import load_model
+
+    model = load_model(weights)  # in float16
+    path.write_bytes(convert_tiles(model, image_size, "float16"))
+    patches = read_patches(SAMPLE if calibration is None else calibration, (256, 256), count=4)
+    verified = verdict(check_tiles(model, (lite, path), "float16", patches), path, force=False)
+    return {
+        "file": path.name,
+        "sha256": sha256(path),
+        "quantization": "float16",
+        "parity": verified["parity"],
+    }
 
 
 def _openvino(preset, weights, calibration):

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.runtimes.runtime import Runtime, sizes_of
+from mspfn_tf.runtimes.runtime import Runtime, part_of, rows_and_columns, sizes_of
 
 
 class GraphRuntime(Runtime):
@@ -54,7 +54,8 @@ class GraphRuntime(Runtime):
 
     @abc.abstractmethod
     def _call(self, graph: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Runs "plain", "measure" or "guided" on its inputs, in order."""
+        """Runs "plain", "measure", "guided" or, where `coarse_first`, "tile" on its inputs, in
+        order."""
 
     def run(self, pictures: np.ndarray) -> np.ndarray:
         self._check_process(self._process)
@@ -70,8 +71,26 @@ class GraphRuntime(Runtime):
         self, pictures: np.ndarray, statistics: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
         self._check_process(self._process)
-        given = np.repeat(statistics.astype(np.float32), len(pictures), axis=0)
-        parts = np.split(given, np.cumsum(self._facts["widths"])[:-1], axis=-1)
-        parts = [np.ascontiguousarray(part) for part in parts]
-        derained, *measured = self._call("guided", [self._encode(pictures), *parts])
+        given = self._given(np.repeat(statistics, len(pictures), axis=0))
+        derained, *measured = self._call("guided", [self._encode(pictures), *given])
         return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None
+
+    def run_tile(
+        self,
+        surroundings: np.ndarray,
+        statistics: np.ndarray,
+        corner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> np.ndarray:
+        self._check_process(self._process)
+        rainy = part_of(surroundings, corner, size)
+        arrays = [
+            *map(self._encode, (rainy, surroundings)),
+            *self._given(statistics),
+            *rows_and_columns(corner, size, self._facts["coarse_factor"]),
+        ]
+        return self._decode(self._call("tile", arrays)[0])
+
+    def _given(self, statistics):
+        parts = np.split(statistics, np.cumsum(self._facts["widths"])[:-1], axis=-1)
+        return [np.ascontiguousarray(part, np.float32) for part in parts]

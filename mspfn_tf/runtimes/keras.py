@@ -3,12 +3,13 @@
 import contextlib
 import math
 import os
+import threading
 
 import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.litert import live_bytes
-from mspfn_tf.runtimes.runtime import Runtime, sizes_of
+from mspfn_tf.runtimes.runtime import Runtime, part_of, sizes_of
 from mspfn_tf.source import Source
 
 
@@ -22,7 +23,7 @@ class KerasRuntime(Runtime):
 
         from mspfn_tf.layers import GlobalMean
         from mspfn_tf.model_files import load_model
-        from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
+        from mspfn_tf.whole_picture import goes_coarse_first, has_statistics
 
         model = load_model(source)
         if not isinstance(model, keras.Model):
@@ -44,33 +45,56 @@ class KerasRuntime(Runtime):
         self.model = model
         self.sizes = sizes_of(inputs[0].shape, model.name)
         self.bytes_per_pixel = _keras_bytes_per_pixel(model)
-        self._forward = _function(model, self.sizes)
+        self._functions = {}
+        self._lock = threading.Lock()
         self._process = os.getpid()
         pooling = (GlobalMean, keras.layers.GlobalAveragePooling2D)
         self.needs_statistics = any(isinstance(layer, pooling) for layer in model.layers)
         if has_statistics(model):
             self.statistics = "given" if model.attention == "picture" else "iterated"
-            self._measure = _function(statistics_model(model), self.sizes)
-            self._guided = _function(guided_model(model), self.sizes, guided=True)
+        self.coarse_first = goes_coarse_first(model) and self.sizes.fixed is None
+
+    def _call(self, name, *arrays):
+        """Runs "plain", or a model of `mspfn_tf.whole_picture`, made when it is first needed."""
+        self._check_process(self._process)
+        with self._lock:
+            if name not in self._functions:
+                model = self.model
+                if name != "plain":
+                    from mspfn_tf import whole_picture
+
+                    model = getattr(whole_picture, f"{name}_model")(model)
+                self._functions[name] = _function(model, self.sizes)
+        return self._functions[name](*arrays)
 
     def run(self, pictures: np.ndarray) -> np.ndarray:
-        self._check_process(self._process)
-        return self._forward(pictures)[0]
+        return self._call("plain", pictures)[0]
 
     def measure(self, pictures: np.ndarray) -> np.ndarray:
-        self._check_process(self._process)
-        return self._measure(pictures)[0]
+        return self._call("statistics", pictures)[0]
 
     def run_guided(
         self, pictures: np.ndarray, statistics: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        self._check_process(self._process)
         statistics = np.repeat(statistics, len(pictures), axis=0)
-        derained, *measured = self._guided(pictures, statistics)
+        derained, *measured = self._call("guided", pictures, statistics)
         return derained, measured[0] if measured else None
 
+    def run_tile(
+        self,
+        surroundings: np.ndarray,
+        statistics: np.ndarray,
+        corner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> np.ndarray:
+        features = self._call("coarse", surroundings, statistics)
+        factor = surroundings.shape[1] // features[0].shape[1]
+        features = [part_of(one, corner, size, factor) for one in features]
+        rainy = part_of(surroundings, corner, size)
+        return self._call("fine", rainy, statistics, *features)[0]
 
-def _function(model, sizes, guided=False):
+
+def _function(model, sizes):
     """A function of arrays that returns a list of float32 arrays."""
     import keras
 
@@ -82,7 +106,7 @@ def _function(model, sizes, guided=False):
         def plain(*arrays):
             tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
             with _no_gradient():
-                outputs = flat(model(tensors if guided else tensors[0], training=False))
+                outputs = flat(model(tensors if len(tensors) > 1 else tensors[0], training=False))
             return [keras.ops.convert_to_numpy(output) for output in outputs]
 
         return plain
@@ -92,16 +116,17 @@ def _function(model, sizes, guided=False):
     # One trace for all sizes. No XLA, which Keras' own predict would choose: on CPUs it is slower,
     # and it compiles again for each size.
     signature = [tf.TensorSpec([None, *(sizes.fixed or (None, None)), 3], tf.float32)]
-    if guided:
-        signature.append(tf.TensorSpec([None, *model.inputs[1].shape[1:]], tf.float32))
+    signature += [tf.TensorSpec([None, *given.shape[1:]], tf.float32) for given in model.inputs[1:]]
 
-    @tf.function(input_signature=signature, autograph=False)
     def forward(*tensors):
-        return flat(model(list(tensors) if guided else tensors[0], training=False))
+        return flat(model(list(tensors) if len(tensors) > 1 else tensors[0], training=False))
+
+    # Called as it is, TensorFlow would warn of several traces of one piece of Python.
+    graph = tf.function(forward, signature, autograph=False).get_concrete_function()
 
     def run(*arrays):
         try:
-            return [output.numpy() for output in forward(*arrays)]
+            return [output.numpy() for output in graph(*map(tf.constant, arrays))]
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(f"not enough memory for {arrays[0].shape}") from error
 

@@ -13,7 +13,14 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.litert import check_litert, live_bytes
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
-from mspfn_tf.runtimes.runtime import Runtime, cpu_count, make_small_pictures, sizes_of
+from mspfn_tf.runtimes.runtime import (
+    Runtime,
+    cpu_count,
+    make_small_pictures,
+    part_of,
+    rows_and_columns,
+    sizes_of,
+)
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source
@@ -66,11 +73,19 @@ class _Interpreter:
         return inside.get_tensor(target)
 
     def signature(self, name, **arrays):
+        return self._runner(name)(**arrays)
+
+    def shapes(self, name):
+        """Those of the inputs of a signature, in the file or of the last picture."""
+        details = self._runner(name).get_input_details()
+        return {entry: detail["shape"] for entry, detail in details.items()}
+
+    def _runner(self, name):
         if name not in self._runners:
             inside = self.inside
             with native_quiet():
                 self._runners[name] = inside.get_signature_runner(name)
-        return self._runners[name](**arrays)
+        return self._runners[name]
 
 
 class LiteRTRuntime(Runtime):
@@ -83,6 +98,8 @@ class LiteRTRuntime(Runtime):
         path: the file.
         threads: of an interpreter.
         resize: whether to run other sizes than the file's own.
+        tiles: a file of `mspfn_tf.export.litert.convert_tiles`, with which large pictures take two
+            thirds of the time; opened when one comes.
         content: of the file, if it was read and checked already. By default a file that is shipped
             is compared with its SHA-256, and any other one is checked and run once in a process
             of its own (`mspfn_tf.runtimes.trial`).
@@ -97,18 +114,15 @@ class LiteRTRuntime(Runtime):
         path: Path,
         threads: int | None = None,
         resize: bool = True,
+        tiles: Path | None = None,
         content: bytes | None = None,
     ):
         self.source = source
         self.path = path
+        self._tiles_path = tiles
         if content is None:
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise UsageError(f"cannot read {path}: {error.strerror}") from error
-            # The very bytes that are used are the ones that are checked.
-            if not check_shipped_bytes(path, content):
-                check_litert(content, path)
+            content, shipped = _read(path)
+            if not shipped:
                 check_stranger(attempt, path, content)
         self._content = content
         self._threads = threads or cpu_count()
@@ -132,10 +146,12 @@ class LiteRTRuntime(Runtime):
             self.statistics = "iterated" if iterated else "given"
         if resize and self.sizes.fixed is not None and self._takes_othersizes_of():
             self.sizes = Sizes()
+        self.coarse_first = None not in (tiles, self.statistics) and self.sizes.fixed is None
         self.bytes_per_pixel = self._examine()
 
     def _open(self):
         self._main = _Interpreter(self.path, self._content, self._threads)
+        self._tiles = None
         self._small = []  # further ones for small pictures, the last used at the end
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -215,7 +231,7 @@ class LiteRTRuntime(Runtime):
     def _locked(self):
         if os.getpid() != self._process:
             # Its end would wait for threads that did not come along.
-            _ABANDONED.append((self._main, self._small))
+            _ABANDONED.append((self._main, self._tiles, self._small))
             self._open()
         return self._lock
 
@@ -231,8 +247,7 @@ class LiteRTRuntime(Runtime):
     def run(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
             derained = [self._run_one(picture[None]) for picture in pictures]
-        # Large pictures come alone: nothing of theirs is copied needlessly.
-        return derained[0] if len(derained) == 1 else np.concatenate(derained)
+        return _joined(derained)
 
     def measure(self, pictures: np.ndarray) -> np.ndarray:
         with self._locked(), self._failures(pictures):
@@ -254,6 +269,47 @@ class LiteRTRuntime(Runtime):
         if self.statistics == "given":
             return derained, None
         return derained, np.concatenate([outputs["statistics"] for outputs in found])
+
+    def run_tile(
+        self,
+        surroundings: np.ndarray,
+        statistics: np.ndarray,
+        corner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> np.ndarray:
+        rainy = part_of(surroundings, corner, size)
+        with self._locked(), self._failures(surroundings):
+            if self._tiles is None:
+                content, _ = _read(self._tiles_path)
+                self._tiles = _Interpreter(self._tiles_path, content, self._threads)
+            shapes = self._tiles.shapes("tile")
+            factor = shapes["rainy"][1] // shapes["rows"][0]
+            rows, columns = rows_and_columns(corner, size, factor)
+            return self._tiles.signature(
+                "tile",
+                rainy=rainy,
+                surroundings=surroundings,
+                statistics=statistics,
+                rows=rows,
+                columns=columns,
+            )["derained"]
+
+
+def _read(path):
+    """The bytes of a file, which are the ones that were checked; whether it is a shipped one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if shipped := check_shipped_bytes(path, content):
+        return content, shipped
+    check_litert(content, path)
+    return content, shipped
+
+
+def _joined(arrays):
+    """One batch of many; large pictures come alone, and nothing of theirs is copied needlessly."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def attempt(path: Path, content: bytes) -> None:

@@ -87,6 +87,7 @@ class OpenVINORuntime(GraphRuntime):
         ]
         self._prepare(path, taken, given, number)
         self.statistics = self._facts.get("statistics")
+        self.coarse_first = bool(self._facts.get("coarse")) and self.sizes.fixed is None
         means = {"ReduceMean", "ReduceSum"}
         self.needs_statistics = any(op.get_type_name() in means for op in model.get_ops())
         self._compiled = {"plain": self._compile(model)}
@@ -105,8 +106,7 @@ class OpenVINORuntime(GraphRuntime):
     def _call(self, graph, arrays):
         if graph not in self._compiled:
             with self._lock:
-                for name in ("measure", "guided"):
-                    self._compiled.setdefault(name, self._compile(self._part(name)))
+                self._compiled[graph] = self._compile(self._part(graph))
         compiled = self._compiled[graph]
         # A request of its own for each call, so that threads do not share one.
         try:
@@ -118,25 +118,49 @@ class OpenVINORuntime(GraphRuntime):
         return [found[output] for output in compiled.outputs]
 
     def _part(self, name):
-        """The graph that measures, or the one that is guided (see `runtimes/onnx_graph.py`)."""
+        """The graph that measures, the one that is guided (see `runtimes/onnx_graph.py`), or the
+        one that derains tiles."""
         opset = self._openvino.opset13
         model = self._read()
-        measured = [self._tensor(model, n) for n in range(len(self._facts["widths"]))]
+        measured = self._tensors(model, "statistics_{}", len(self._facts["widths"]))
         if name == "measure":
             results = [opset.result(value) for value in measured]
             return self._openvino.Model(results, model.get_parameters(), name)
-        for value, channels in zip(measured, self._facts["widths"], strict=True):
-            shape = self._openvino.PartialShape([-1, 1, 1, channels])
-            given = opset.parameter(shape, np.float32)
-            for target in value.get_target_inputs():
-                target.replace_source_output(given.output(0))
-            model.add_parameters([given])
+        given = [
+            opset.parameter(self._openvino.PartialShape([-1, 1, 1, channels]), np.float32)
+            for channels in self._facts["widths"]
+        ]
+        for value, other in zip(measured, given, strict=True):
+            _feed(value, other)
+        if name == "tile":
+            return self._tile(model, given)
+        model.add_parameters(given)
         if self.statistics == "iterated":
             model.add_results([opset.result(value) for value in measured])
         return model
 
-    def _tensor(self, model, n):
-        name = f"statistics_{n}"
+    def _tile(self, fine, given):
+        """`fine`, whose coarser scales are those of a second copy, which sees the surroundings."""
+        opset = self._openvino.opset13
+        coarse = self._read()
+        for value, other in zip(
+            self._tensors(coarse, "statistics_{}", len(given)), given, strict=True
+        ):
+            _feed(value, other)
+        rows, columns = (opset.parameter(self._openvino.PartialShape([-1]), np.int32) for _ in "ab")
+        features = (
+            self._tensors(model, "coarse_{:02}", self._facts["coarse"]) for model in (coarse, fine)
+        )
+        for seen, used in zip(*features, strict=True):
+            part = opset.gather(seen, rows, opset.constant(1))
+            _feed(used, opset.gather(part, columns, opset.constant(2)))
+        inputs = [*fine.get_parameters(), *coarse.get_parameters(), *given, rows, columns]
+        return self._openvino.Model(fine.get_results(), inputs, "tile")
+
+    def _tensors(self, model, name, count):
+        return [self._tensor(model, name.format(n)) for n in range(count)]
+
+    def _tensor(self, model, name):
         for operator in model.get_ordered_ops():
             for value in operator.outputs():
                 if name in value.get_tensor().get_names():
@@ -172,6 +196,12 @@ class OpenVINORuntime(GraphRuntime):
                 if len(known) == 4 and known.is_static and operator.get_type_name() != "Result":
                     size[key] = 4.0 * math.prod(side.get_length() for side in known)
         return live_bytes(operators, size) / pixels
+
+
+def _feed(value, other):
+    """Has a graph take the output of the node `other` wherever it took `value`."""
+    for target in value.get_target_inputs():
+        target.replace_source_output(other.output(0))
 
 
 def computes_bfloat16() -> bool:

@@ -29,6 +29,7 @@ class Runtime(abc.ABC):
         batches: whether it takes several pictures at once.
         statistics: how the attention can be given the statistics of a whole picture: "given" (they
             do not depend on those in use), "iterated" (they do), or None where it cannot.
+        coarse_first: whether it has `run_tile`.
         needs_statistics: whether tiles differ from the whole picture without them, as far as can be
             known.
         bytes_per_pixel: estimate of the memory that one pixel takes while it goes through.
@@ -39,6 +40,7 @@ class Runtime(abc.ABC):
     sizes: Sizes
     batches: bool = True
     statistics: str | None = None
+    coarse_first: bool = False
     needs_statistics: bool = True
     bytes_per_pixel: float = 4096.0
 
@@ -78,6 +80,27 @@ class Runtime(abc.ABC):
             (what `run` returns; the statistics measured meanwhile, if `statistics` is "iterated").
         """
 
+    def run_tile(
+        self,
+        surroundings: np.ndarray,
+        statistics: np.ndarray,
+        corner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> np.ndarray:
+        """Derains a part of a picture, of which only the coarser scales see more; see
+        `mspfn_tf.whole_picture`. Only where `coarse_first`.
+
+        Args:
+            surroundings: float32 `[1, H, W, 3]`, RGB in [0, 1], sides multiples of 8.
+            statistics: as `run_guided` takes them.
+            corner: (top, left) of the part in it, multiples of 8.
+            size: (height, width) of the part, multiples of 8.
+
+        Returns:
+            float32 `[1, height, width, 3]`; not necessarily clipped.
+        """
+        raise NotImplementedError(f"{self.kind} runs all scales over the same pixels")
+
     def _check_process(self, opened_in: int) -> None:
         if os.getpid() != opened_in:
             raise UsageError(
@@ -94,6 +117,25 @@ def make_small_pictures(runtime: Runtime) -> None:
         runtime.run(picture)
         if runtime.statistics is not None:
             runtime.run_guided(picture, runtime.measure(picture))
+
+
+def part_of(
+    pictures: np.ndarray, corner: tuple[int, int], size: tuple[int, int], factor: int = 1
+) -> np.ndarray:
+    """A part, see `Runtime.run_tile`, of pictures or of their features at 1/`factor`."""
+    top, left, height, width = (pixels // factor for pixels in (*corner, *size))
+    return np.ascontiguousarray(pictures[:, top : top + height, left : left + width])
+
+
+def rows_and_columns(
+    corner: tuple[int, int], size: tuple[int, int], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of such a part in features at 1/`factor`, int32, for graphs that take it themselves."""
+    rows, columns = (
+        np.arange(start // factor, (start + side) // factor, dtype=np.int32)
+        for start, side in zip(corner, size, strict=True)
+    )
+    return rows, columns
 
 
 def sizes_of(shape: Any, name: Any) -> Sizes:
