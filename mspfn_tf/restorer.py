@@ -33,17 +33,17 @@ WHOLE_BYTES = 2.4e9
 (`bytes_per_pixel`): 3.4 megapixels with `mspfn_mobile`, 6.0 with `mspfn_nano`."""
 TILE_BYTES = 4e8
 """The memory that a tile of a larger picture may take, by the same estimate."""
-COARSE_FIRST_TILE_BYTES = 3.5e8
-"""The same where the coarser scales are run first, whose features the estimate leaves out: 704x704
+COARSE_FIRST_TILE_BYTES = 3e8
+"""The same where the coarser scales are run first, whose features the estimate leaves out: 648x648
 pixels with `mspfn_mobile`."""
 SUFFICIENT_TILE = 640
 """Smaller tiles show at their borders: up to this they may take what a whole picture may."""
 OVERLAP = 288
 """Pixels that neighbouring tiles share by default: so far `mspfn_mobile` looks around."""
-COARSE_FIRST_OVERLAP = 96
+COARSE_FIRST_OVERLAP = 88
 """The same where the coarser scales, which look around furthest, are run first."""
-_MARGIN = 64
-"""Pixels beyond a tile, on each side, that the coarser scales see then."""
+_MARGIN = 3 / 2
+"""Beyond a tile, on each side, the coarser scales see so many times the overlap then."""
 MOST_OVERLAP = 3 / 8
 """The share of a tile's side that this is at most."""
 FIXED_OVERLAP = 1 / 4
@@ -81,9 +81,9 @@ class Restorer:
             multiple of 8 (statistics are measured of pieces of at least 256). Default None: whole
             pictures as long as memory allows, then tiles as large. A model of fixed size always
             works in tiles of its own size. Beyond a tile, the coarser scales of the shipped presets
-            see 64 pixels more on each side.
+            see half as much again as it overlaps with others.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
-            blended over the middle half of it. Rounded up to a multiple of 8. Default None: 96 for
+            blended over the middle half of it. Rounded up to a multiple of 8. Default None: 88 for
             the shipped presets, 64 for one that sees less far; 288 for models whose scales all see
             the same pixels. At most three eighths of the largest tile, a quarter where the model
             has a fixed size.
@@ -271,12 +271,13 @@ class Restorer:
             max(round_up(length, self.sizes.multiple_of), side)
             for length, side in zip(image.shape[:2], tile, strict=True)
         ]
+        margin = round_up(int(_MARGIN * self.overlap), self.sizes.multiple_of)
         # As large beside the edge of a picture: a runtime prepares itself anew for every size.
         height, width = (
-            min(side + 2 * _MARGIN, whole) for side, whole in zip(tile, sides, strict=True)
+            min(side + 2 * margin, whole) for side, whole in zip(tile, sides, strict=True)
         )
         top, left = (
-            min(max(start - _MARGIN, 0), whole - side)
+            min(max(start - margin, 0), whole - side)
             for start, whole, side in zip(place, sides, (height, width), strict=True)
         )
         surroundings = _as_float(window(image, top, left, (height, width))[None])
