@@ -48,11 +48,17 @@ def card(name):
     lines = [f"## `{name}`", "", preset["description"], "", "| | |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts["training"].items()]
     lines += [f"| weights | `{weights['file']}`, SHA-256 `{weights['sha256']}` |"]
-    for purpose, entry in (("", weights["tflite"]), (" (browsers)", weights["tflite_float32"])):
-        height, width = entry["image_size"]
-        kind = {"none": "float32"}.get(entry["quantization"], entry["quantization"])
+    for purpose, key in (
+        ("", "tflite"),
+        (" (browsers)", "tflite_float32"),
+        (" (tiles of large pictures)", "tflite_tiles"),
+    ):
+        entry = weights[key]
+        facts_of_file = [{"none": "float32"}.get(entry["quantization"], entry["quantization"])]
+        if "image_size" in entry:
+            facts_of_file.append("{}x{}".format(*entry["image_size"]))
         lines.append(
-            f"| LiteRT{purpose} | `{entry['file']}`, {kind}, {height}x{width}, "
+            f"| LiteRT{purpose} | `{entry['file']}`, {', '.join(facts_of_file)}, "
             f"SHA-256 `{entry['sha256']}` |"
         )
     lines += [

@@ -30,7 +30,7 @@ kotlin { jvmToolchain(17) }
 // The models are those of the Python package; no copy is kept here.
 val models = layout.buildDirectory.dir("models")
 val copyModels by tasks.registering(Copy::class) {
-    from("../../mspfn_tf/weights") { include("*.tflite") }
+    from("../../mspfn_tf/weights") { include("*.tflite"); exclude("*.tiles.tflite") }
     into(models)
 }
 android.sourceSets["main"].assets.srcDir(models)
