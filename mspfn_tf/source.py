@@ -16,7 +16,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
-from mspfn_tf.presets import PRESETS, openvino_path, tflite_path, weights_path
+from mspfn_tf.presets import PRESETS, openvino_path, tflite_path, tiles_path, weights_path
 from mspfn_tf.released import released_files
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ class Source:
             name = "model.tflite"
             return self.path / name if name in released_files(self.path) else None
         return tflite_path(self.name) if self.kind == "preset" else None
+
+    @property
+    def tiles_file(self) -> Path | None:
+        """The `.tflite` file for its tiles: the one shipped with the preset."""
+        return tiles_path(self.name) if self.kind == "preset" else None
 
     @property
     def openvino_file(self) -> Path | None:

@@ -7,7 +7,6 @@ TensorFlow and Keras are imported only for the sources that need them.
 import importlib.util
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import tiles_path
 from mspfn_tf.released import check_released
 from mspfn_tf.runtimes.keras import KerasRuntime
 from mspfn_tf.runtimes.litert import LiteRTRuntime
@@ -70,8 +69,7 @@ def open_runtime(
         raise UsageError(_without(source, ".tflite"))
     if file is not None and runtime != "keras":
         if importlib.util.find_spec("ai_edge_litert"):
-            tiles = tiles_path(found.name) if found.kind == "preset" else None
-            return LiteRTRuntime(found, file, threads, resize, tiles)
+            return LiteRTRuntime(found, file, threads, resize, found.tiles_file)
         if runtime == "litert" or found.kind == "litert":
             raise UsageError("LiteRT is not installed: pip install ai-edge-litert")
     if found.kind == "saved_model":

@@ -98,8 +98,8 @@ class LiteRTRuntime(Runtime):
         path: the file.
         threads: of an interpreter.
         resize: whether to run other sizes than the file's own.
-        tiles: a file of `mspfn_tf.export.litert.convert_tiles`, with which large pictures take two
-            thirds of the time; opened when one comes.
+        tiles: a file of `mspfn_tf.export.litert.convert_tiles`, with which large pictures take less
+            time; opened when one comes.
         content: of the file, if it was read and checked already. By default a file that is shipped
             is compared with its SHA-256, and any other one is checked and run once in a process
             of its own (`mspfn_tf.runtimes.trial`).
