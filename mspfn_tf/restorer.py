@@ -79,9 +79,8 @@ class Restorer:
             a `.tflite` file (which needs neither TensorFlow nor Keras), or a `Runtime`.
         tile: int, largest height and width of a piece that goes through the model at once, a
             multiple of 8 (statistics are measured of pieces of at least 256). Default None: whole
-            pictures as long as memory allows, then tiles as large. A model of fixed size always
-            works in tiles of its own size. Beyond a tile, the coarser scales of the shipped presets
-            see half as much again as it overlaps with others.
+            pictures as long as memory allows, then tiles. A model of fixed size always works in
+            tiles of its own size. The coarser scales of the shipped presets see more than the tile.
         overlap: int, pixels that neighbouring tiles share at least, less than the tile. They are
             blended over the middle half of it. Rounded up to a multiple of 8. Default None: 88 for
             the shipped presets, 64 for one that sees less far; 288 for models whose scales all see

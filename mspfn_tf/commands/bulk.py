@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels that tiles share (default: 3/8 of one; mspfn_nano: 128)",
+        help="pixels that tiles share (default: 88; mspfn_nano: 64; other models: 3/8 of one)",
     )
     how.add_argument(
         "--ensemble", type=int, default=1, choices=(1, 8), help="8: average over 8 views"

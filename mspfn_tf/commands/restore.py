@@ -53,14 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="cut pictures into tiles of at most NxN pixels, a multiple of 8, which takes less "
-        "memory (default: whole pictures as long as memory allows, then tiles as large)",
+        "memory (default: whole pictures as long as memory allows, then tiles)",
     )
     parser.add_argument(
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels that neighbouring tiles share at least (default: three eighths of the "
-        "tile, 128 with mspfn_nano)",
+        help="pixels that neighbouring tiles share at least (default: 88, 64 with mspfn_nano, "
+        "up to three eighths of the tile with other models)",
     )
     parser.add_argument(
         "--ensemble",
