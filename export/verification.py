@@ -133,15 +133,13 @@ def _tile_error(model, runtime, patches):
         statistics = own.measure(patch.batch)
         height, width = patch.batch.shape[1:3]
         top, left = (side // 4 // MULTIPLE_OF * MULTIPLE_OF for side in (height, width))
-        for corner, size in (
-            ((top, left), (height - 2 * top, width - 2 * left)),
-            ((0, left), (height - top, width - 2 * left)),
-            ((top, left), (height - top, width - left)),
-            ((0, 0), (height, width)),
+        for box in (
+            (top, left, height - 2 * top, width - 2 * left),
+            (0, left, height - top, width - 2 * left),
+            (top, left, height - top, width - left),
+            (0, 0, height, width),
         ):
-            expected, found = (
-                one.run_tile(patch.batch, statistics, corner, size) for one in (own, runtime)
-            )
+            expected, found = (one.run_tile(patch.batch, statistics, box) for one in (own, runtime))
             errors.append(_max_error([np.clip(expected, 0, 1)], [found]))
     return max(errors)
 

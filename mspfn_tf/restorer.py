@@ -238,27 +238,25 @@ class Restorer:
             max(round_up(side, multiple_of), part) > part
             for side, part in zip(image.shape[:2], tile, strict=True)
         )
-        forward = self.runtime.run
         statistics = None
         if several and self.runtime.statistics is not None:
             statistics = self._statistics(image)
-
-            def forward(pictures):
-                return self.runtime.run_guided(pictures, statistics)[0]
-
         elif several:
             self._warn()
+        coarse_first = statistics is not None and self.runtime.coarse_first
+        batch = 1
+        if self.runtime.batches and not coarse_first:
+            batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1]))
 
         def derained(places):
+            if coarse_first:
+                return self._coarse_to_fine(image, places[0], tile, statistics)
             tiles = np.stack([window(image, top, left, tile) for top, left in places])
-            return _checked_output(forward(_as_float(tiles)), tiles.shape)
-
-        batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1])) if self.runtime.batches else 1
-        if statistics is not None and self.runtime.coarse_first:
-            batch = 1
-
-            def derained(places):
-                return self._coarse_to_fine(image, *places, tile, statistics)
+            if statistics is None:
+                outputs = self.runtime.run(_as_float(tiles))
+            else:
+                outputs, _ = self.runtime.run_guided(_as_float(tiles), statistics)
+            return _checked_output(outputs, tiles.shape)
 
         yield from blended_rows(
             derained, image.shape, tile, self.overlap, multiple_of, batch, progress
@@ -280,8 +278,8 @@ class Restorer:
             for start, whole, side in zip(place, sides, (height, width), strict=True)
         )
         surroundings = _as_float(window(image, top, left, (height, width))[None])
-        corner = place[0] - top, place[1] - left
-        derained = self.runtime.run_tile(surroundings, statistics, corner, tile)
+        box = (place[0] - top, place[1] - left, *tile)
+        derained = self.runtime.run_tile(surroundings, statistics, box)
         return _checked_output(derained, (1, *tile, image.shape[2]))
 
     def _statistics(self, image):

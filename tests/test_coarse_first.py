@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 ARGUMENTS = {**PHONE, "attention": "picture", "upsampling": "smooth"}
 KINDS = ("keras", "litert", "openvino")
-CORNER, SIZE = (80, 120), (112, 96)
+BOX = (80, 120, 112, 96)  # top, left, height, width
 FAR = 40  # pixels: further than the full scale of one block looks
 
 
@@ -49,7 +49,7 @@ def pictures():
 
 
 def cut(pictures, far=0):
-    (top, left), (height, width) = CORNER, SIZE
+    top, left, height, width = BOX
     return pictures[:, top + far : top + height - far, left + far : left + width - far]
 
 
@@ -59,7 +59,7 @@ def test_all_of_the_surroundings_is_the_whole(runtimes, pictures, kind):
     assert runtime.coarse_first
     statistics = runtime.measure(pictures)
     whole, _ = runtime.run_guided(pictures, statistics)
-    found = runtime.run_tile(pictures, statistics, (0, 0), pictures.shape[1:3])
+    found = runtime.run_tile(pictures, statistics, (0, 0, *pictures.shape[1:3]))
     np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
 
 
@@ -68,8 +68,8 @@ def test_a_part_knows_its_surroundings(runtimes, pictures, kind):
     runtime = runtimes[kind]
     statistics = runtime.measure(pictures)
     whole = cut(runtime.run_guided(pictures, statistics)[0])
-    found = runtime.run_tile(pictures, statistics, CORNER, SIZE)
-    expected = runtimes["keras"].run_tile(pictures, statistics, CORNER, SIZE)
+    found = runtime.run_tile(pictures, statistics, BOX)
+    expected = runtimes["keras"].run_tile(pictures, statistics, BOX)
     # Files clip their results, a Keras model does not.
     np.testing.assert_allclose(np.clip(found, 0, 1), np.clip(expected, 0, 1), rtol=0, atol=2e-6)
     inside = np.s_[:, FAR:-FAR, FAR:-FAR]
@@ -114,4 +114,4 @@ def test_a_missing_file_is_named_when_it_is_needed(runtimes, pictures, tmp_path)
     runtime = LiteRTRuntime(resolve(lite), lite, tiles=tmp_path / "none.tiles.tflite")
     statistics = runtime.measure(pictures)
     with pytest.raises(UsageError, match="cannot read .*none.tiles.tflite"):
-        runtime.run_tile(pictures, statistics, CORNER, SIZE)
+        runtime.run_tile(pictures, statistics, BOX)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.runtimes.runtime import Runtime, part_of, rows_and_columns, sizes_of
+from mspfn_tf.runtimes.runtime import Box, Runtime, part_of, rows_and_columns, sizes_of
 
 
 class GraphRuntime(Runtime):
@@ -75,19 +75,13 @@ class GraphRuntime(Runtime):
         derained, *measured = self._call("guided", [self._encode(pictures), *given])
         return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None
 
-    def run_tile(
-        self,
-        surroundings: np.ndarray,
-        statistics: np.ndarray,
-        corner: tuple[int, int],
-        size: tuple[int, int],
-    ) -> np.ndarray:
+    def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
         self._check_process(self._process)
-        rainy = part_of(surroundings, corner, size)
+        rainy = part_of(surroundings, box)
         arrays = [
             *map(self._encode, (rainy, surroundings)),
             *self._given(statistics),
-            *rows_and_columns(corner, size, self._facts["coarse_factor"]),
+            *rows_and_columns(box, self._facts["coarse_factor"]),
         ]
         return self._decode(self._call("tile", arrays)[0])
 

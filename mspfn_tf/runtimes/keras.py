@@ -9,7 +9,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.litert import live_bytes
-from mspfn_tf.runtimes.runtime import Runtime, part_of, sizes_of
+from mspfn_tf.runtimes.runtime import Box, Runtime, part_of, sizes_of
 from mspfn_tf.source import Source
 
 
@@ -80,23 +80,18 @@ class KerasRuntime(Runtime):
         derained, *measured = self._call("guided", pictures, statistics)
         return derained, measured[0] if measured else None
 
-    def run_tile(
-        self,
-        surroundings: np.ndarray,
-        statistics: np.ndarray,
-        corner: tuple[int, int],
-        size: tuple[int, int],
-    ) -> np.ndarray:
+    def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
         features = self._call("coarse", surroundings, statistics)
         factor = surroundings.shape[1] // features[0].shape[1]
-        features = [part_of(one, corner, size, factor) for one in features]
-        rainy = part_of(surroundings, corner, size)
-        return self._call("fine", rainy, statistics, *features)[0]
+        features = [part_of(one, box, factor) for one in features]
+        return self._call("fine", part_of(surroundings, box), statistics, *features)[0]
 
 
 def _function(model, sizes):
     """A function of arrays that returns a list of float32 arrays."""
     import keras
+
+    several = len(model.inputs) > 1
 
     def flat(outputs):
         return [keras.ops.cast(output, "float32") for output in keras.tree.flatten(outputs)]
@@ -106,7 +101,7 @@ def _function(model, sizes):
         def plain(*arrays):
             tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
             with _no_gradient():
-                outputs = flat(model(tensors if len(tensors) > 1 else tensors[0], training=False))
+                outputs = flat(model(tensors if several else tensors[0], training=False))
             return [keras.ops.convert_to_numpy(output) for output in outputs]
 
         return plain
@@ -119,16 +114,16 @@ def _function(model, sizes):
     signature += [tf.TensorSpec([None, *given.shape[1:]], tf.float32) for given in model.inputs[1:]]
 
     def forward(*tensors):
-        return flat(model(list(tensors) if len(tensors) > 1 else tensors[0], training=False))
+        return flat(model(list(tensors) if several else tensors[0], training=False))
 
     # Called as it is, TensorFlow would warn of several traces of one piece of Python.
     graph = tf.function(forward, signature, autograph=False).get_concrete_function()
 
-    def run(*arrays):
+    def run(pictures, *given):
         try:
-            return [output.numpy() for output in graph(*map(tf.constant, arrays))]
+            return [output.numpy() for output in graph(*map(tf.constant, (pictures, *given)))]
         except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(f"not enough memory for {arrays[0].shape}") from error
+            raise MemoryError(f"not enough memory for {pictures.shape}") from error
 
     return run
 

@@ -14,6 +14,7 @@ from mspfn_tf.inspection.litert import check_litert, live_bytes
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.quiet import native_quiet
 from mspfn_tf.runtimes.runtime import (
+    Box,
     Runtime,
     cpu_count,
     make_small_pictures,
@@ -270,21 +271,15 @@ class LiteRTRuntime(Runtime):
             return derained, None
         return derained, np.concatenate([outputs["statistics"] for outputs in found])
 
-    def run_tile(
-        self,
-        surroundings: np.ndarray,
-        statistics: np.ndarray,
-        corner: tuple[int, int],
-        size: tuple[int, int],
-    ) -> np.ndarray:
-        rainy = part_of(surroundings, corner, size)
+    def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
+        rainy = part_of(surroundings, box)
         with self._locked(), self._failures(surroundings):
             if self._tiles is None:
                 content, _ = _read(self._tiles_path)
                 self._tiles = _Interpreter(self._tiles_path, content, self._threads)
             shapes = self._tiles.shapes("tile")
             factor = shapes["rainy"][1] // shapes["rows"][0]
-            rows, columns = rows_and_columns(corner, size, factor)
+            rows, columns = rows_and_columns(box, factor)
             return self._tiles.signature(
                 "tile",
                 rainy=rainy,

@@ -2,7 +2,7 @@
 
 import abc
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,8 @@ CHOICES = RUNTIMES[:4]
 
 MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""
+Box: TypeAlias = tuple[int, int, int, int]
+"""A part of a picture: top, left, height, width; pixels, all multiples of 8."""
 _SMALL = ((40, 64), (72, 48))  # pictures that a model of free size is tried with
 
 
@@ -80,21 +82,14 @@ class Runtime(abc.ABC):
             (what `run` returns; the statistics measured meanwhile, if `statistics` is "iterated").
         """
 
-    def run_tile(
-        self,
-        surroundings: np.ndarray,
-        statistics: np.ndarray,
-        corner: tuple[int, int],
-        size: tuple[int, int],
-    ) -> np.ndarray:
+    def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
         """Derains a part of a picture, of which only the coarser scales see more; see
         `mspfn_tf.whole_picture`. Only where `coarse_first`.
 
         Args:
             surroundings: float32 `[1, H, W, 3]`, RGB in [0, 1], sides multiples of 8.
             statistics: as `run_guided` takes them.
-            corner: (top, left) of the part in it, multiples of 8.
-            size: (height, width) of the part, multiples of 8.
+            box: of the part in them.
 
         Returns:
             float32 `[1, height, width, 3]`; not necessarily clipped.
@@ -119,23 +114,19 @@ def make_small_pictures(runtime: Runtime) -> None:
             runtime.run_guided(picture, runtime.measure(picture))
 
 
-def part_of(
-    pictures: np.ndarray, corner: tuple[int, int], size: tuple[int, int], factor: int = 1
-) -> np.ndarray:
-    """A part, see `Runtime.run_tile`, of pictures or of their features at 1/`factor`."""
-    top, left, height, width = (pixels // factor for pixels in (*corner, *size))
+def part_of(pictures: np.ndarray, box: Box, factor: int = 1) -> np.ndarray:
+    """A part of pictures, or of their features at 1/`factor`."""
+    top, left, height, width = (pixels // factor for pixels in box)
     return np.ascontiguousarray(pictures[:, top : top + height, left : left + width])
 
 
-def rows_and_columns(
-    corner: tuple[int, int], size: tuple[int, int], factor: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Those of such a part in features at 1/`factor`, int32, for graphs that take it themselves."""
-    rows, columns = (
-        np.arange(start // factor, (start + side) // factor, dtype=np.int32)
-        for start, side in zip(corner, size, strict=True)
+def rows_and_columns(box: Box, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of a part in features at 1/`factor`, int32, for graphs that take it themselves."""
+    top, left, height, width = (pixels // factor for pixels in box)
+    return (
+        np.arange(top, top + height, dtype=np.int32),
+        np.arange(left, left + width, dtype=np.int32),
     )
-    return rows, columns
 
 
 def sizes_of(shape: Any, name: Any) -> Sizes:
