@@ -96,6 +96,15 @@ def test_tiles_of_shipped_weights_agree_with_the_whole_picture(kind):
     assert agreement() < found - 2  # measured: 70.0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_that_all_scales_see_the_surroundings(runtimes, pictures, kind, monkeypatch):
+    runtime = runtimes[kind]
+    monkeypatch.setattr(runtime, "coarse_first", False)
+    statistics = runtime.measure(pictures)
+    whole, _ = runtime.run_guided(pictures, statistics)
+    np.testing.assert_array_equal(runtime.run_tile(pictures, statistics, BOX), cut(whole))
+
+
 def test_another_network_is_noticed(model, runtimes, tmp_path):
     other = small_model(**ARGUMENTS)
     kernel = other.get_layer("fusion1_half_to_full").kernel

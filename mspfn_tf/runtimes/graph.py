@@ -76,6 +76,8 @@ class GraphRuntime(Runtime):
         return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None
 
     def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
+        if not self.coarse_first:
+            return super().run_tile(surroundings, statistics, box)
         self._check_process(self._process)
         rainy = part_of(surroundings, box)
         arrays = [

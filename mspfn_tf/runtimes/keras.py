@@ -81,6 +81,8 @@ class KerasRuntime(Runtime):
         return derained, measured[0] if measured else None
 
     def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
+        if not self.coarse_first:
+            return super().run_tile(surroundings, statistics, box)
         features = self._call("coarse", surroundings, statistics)
         factor = surroundings.shape[1] // features[0].shape[1]
         features = [part_of(one, box, factor) for one in features]

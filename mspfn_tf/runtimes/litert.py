@@ -272,6 +272,8 @@ class LiteRTRuntime(Runtime):
         return derained, np.concatenate([outputs["statistics"] for outputs in found])
 
     def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
+        if not self.coarse_first:
+            return super().run_tile(surroundings, statistics, box)
         rainy = part_of(surroundings, box)
         with self._locked(), self._failures(surroundings):
             if self._tiles is None:

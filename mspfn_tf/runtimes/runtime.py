@@ -31,7 +31,7 @@ class Runtime(abc.ABC):
         batches: whether it takes several pictures at once.
         statistics: how the attention can be given the statistics of a whole picture: "given" (they
             do not depend on those in use), "iterated" (they do), or None where it cannot.
-        coarse_first: whether it has `run_tile`.
+        coarse_first: whether the full scale may see less of a picture than the coarser ones.
         needs_statistics: whether tiles differ from the whole picture without them, as far as can be
             known.
         bytes_per_pixel: estimate of the memory that one pixel takes while it goes through.
@@ -83,8 +83,10 @@ class Runtime(abc.ABC):
         """
 
     def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
-        """Derains a part of a picture, of which only the coarser scales see more; see
-        `mspfn_tf.whole_picture`. Only where `coarse_first`.
+        """Derains a part of a picture by given statistics, as its surroundings want it.
+
+        Where `coarse_first`, only the coarser scales work on all of those; see
+        `mspfn_tf.whole_picture`.
 
         Args:
             surroundings: float32 `[1, H, W, 3]`, RGB in [0, 1], sides multiples of 8.
@@ -94,7 +96,8 @@ class Runtime(abc.ABC):
         Returns:
             float32 `[1, height, width, 3]`; not necessarily clipped.
         """
-        raise NotImplementedError(f"{self.kind} runs all scales over the same pixels")
+        derained, _ = self.run_guided(surroundings, statistics)
+        return part_of(derained, box)
 
     def _check_process(self, opened_in: int) -> None:
         if os.getpid() != opened_in:
@@ -111,7 +114,10 @@ def make_small_pictures(runtime: Runtime) -> None:
         picture = random.random((1, height, width, 3), np.float32)
         runtime.run(picture)
         if runtime.statistics is not None:
-            runtime.run_guided(picture, runtime.measure(picture))
+            statistics = runtime.measure(picture)
+            runtime.run_guided(picture, statistics)
+            if runtime.coarse_first:
+                runtime.run_tile(picture, statistics, (0, 0, height, width))
 
 
 def part_of(pictures: np.ndarray, box: Box, factor: int = 1) -> np.ndarray:
