@@ -316,6 +316,18 @@ def test_a_started_trainer_holds_its_folder(folder):
     Trainer(recipe(folder, "held", validate_every=0)).start().close()
 
 
+def test_a_started_trainer_runs_on(folder):
+    fields = {"steps": 3, "validate_every": 0}
+    run = Trainer(recipe(folder, "started", **fields)).start()
+    run.train_step(*run.stream.batch(0, 16))
+    assert run.step == 1 and run.run() == 0
+    at_once = Trainer(recipe(folder, "at_once", **fields))
+    assert at_once.run() == 0
+    for one, other in zip(run.model.get_weights(), at_once.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.run() == 0  # and has nothing to do
+
+
 def test_auto_precision_is_noted_and_kept(folder, monkeypatch):
     chosen = iter(["bfloat16", "float32"])
     monkeypatch.setattr(trainer, "choose_precision", lambda backend, gpus: next(chosen))

@@ -77,6 +77,7 @@ class Trainer:
         self.step = 0
         self.skipped: list[int] = []
         self.best: dict[str, float] | None = None
+        self._started = False
         self._stopper = Stopper()
 
     # === Beginning ===
@@ -148,6 +149,7 @@ class Trainer:
         self._resume()
         if self.runner.chief:
             self.folder.write_config(self._config())
+        self._started = True
 
     def _agreement(self, recipe: Recipe) -> dict[str, Any]:
         if self.runner.workers == 1:
@@ -162,6 +164,7 @@ class Trainer:
 
     def close(self) -> None:
         """Gives the working folder back; `save_checkpoint` comes before it."""
+        self._started = False
         self.folder.close()
 
     def __enter__(self) -> Self:
@@ -173,7 +176,7 @@ class Trainer:
     # === The run, in the order of time ===
 
     def run(self) -> int:
-        """Trains to the end.
+        """Trains to the end, from the beginning of `start` or from where steps by hand have led.
 
         Returns:
             The exit status: 0; 1 (loss not finite); `INTERRUPTED` (75), saved.
@@ -185,7 +188,8 @@ class Trainer:
         self._stopper = Stopper(self.recipe.max_minutes)
         with self._stopper, self:
             try:
-                self.start()
+                if not self._started:
+                    self.start()
             except Stopped as error:
                 print(f"{error}; run again to begin", flush=True)
                 return INTERRUPTED
