@@ -4,6 +4,7 @@ The `mspfn` command, evaluation, the checks of exported files, video, serving an
 restore through `Restorer`.
 """
 
+import contextlib
 import math
 import numbers
 import warnings
@@ -16,7 +17,7 @@ from mspfn_tf import symmetries
 from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.presets import FULL_STRENGTH_SIDE, PRESETS
-from mspfn_tf.runtimes import Runtime, open_runtime
+from mspfn_tf.runtimes import Runtime, is_out_of_memory, open_runtime
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF, Sizes, round_up
 from mspfn_tf.source import ModelSource
 from mspfn_tf.tiling import (
@@ -205,7 +206,8 @@ class Restorer:
         Raises:
             UsageError: `image` is not as described, or the model returned values that are not
                 finite.
-            MemoryError: not enough memory; a smaller `tile` needs less.
+            MemoryError: not enough memory; a smaller `tile` needs less. (LiteRT and OpenVINO have
+                one kind of error only: with them it is a UsageError.)
         """
         image = _checked(image)
         result = np.empty_like(image)
@@ -240,7 +242,8 @@ class Restorer:
         )
         statistics = None
         if several and self.runtime.statistics is not None:
-            statistics = self._statistics(image)
+            with _memory_errors(tile):
+                statistics = self._statistics(image)
         elif several:
             self._warn()
         coarse_first = statistics is not None and self.runtime.coarse_first
@@ -249,14 +252,15 @@ class Restorer:
             batch = max(1, _BATCH_PIXELS // (tile[0] * tile[1]))
 
         def derained(places):
-            if coarse_first:
-                return self._coarse_to_fine(image, places[0], tile, statistics)
-            tiles = np.stack([window(image, top, left, tile) for top, left in places])
-            if statistics is None:
-                outputs = self.runtime.run(_as_float(tiles))
-            else:
-                outputs, _ = self.runtime.run_guided(_as_float(tiles), statistics)
-            return _checked_output(outputs, tiles.shape)
+            with _memory_errors(tile):
+                if coarse_first:
+                    return self._coarse_to_fine(image, places[0], tile, statistics)
+                tiles = np.stack([window(image, top, left, tile) for top, left in places])
+                if statistics is None:
+                    outputs = self.runtime.run(_as_float(tiles))
+                else:
+                    outputs, _ = self.runtime.run_guided(_as_float(tiles), statistics)
+                return _checked_output(outputs, tiles.shape)
 
         yield from blended_rows(
             derained, image.shape, tile, self.overlap, multiple_of, batch, progress
@@ -343,6 +347,17 @@ class Restorer:
                 "differ in brightness",
                 stacklevel=4,
             )
+
+
+@contextlib.contextmanager
+def _memory_errors(tile):
+    """Within it, what backends of Keras say where there is not enough memory is a `MemoryError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"not enough memory for pieces of {tile[0]}x{tile[1]}") from error
 
 
 def _finished(rainy, derained, gray, strength):

@@ -407,6 +407,19 @@ def test_values_that_are_not_finite_are_never_written():
         restorer(np.zeros((8, 8, 3), np.uint8))
 
 
+@pytest.mark.parametrize(
+    "text", ["DefaultCPUAllocator: can't allocate memory", "RESOURCE_EXHAUSTED: Out of memory"]
+)
+def test_a_lack_of_memory_is_the_same_error_on_every_backend_of_keras(model, monkeypatch, text):
+    def run(pictures):
+        raise RuntimeError(text)  # as PyTorch and JAX say it
+
+    restorer = Restorer(model)
+    monkeypatch.setattr(restorer.runtime, "run", run)
+    with pytest.raises(MemoryError, match="32x40"):
+        restorer(np.zeros((32, 40, 3), np.uint8))
+
+
 def test_the_digest_is_that_of_the_weights_in_use(tmp_path):
     path = tmp_path / "net.keras"
     residual_model(seed=1).save(path)

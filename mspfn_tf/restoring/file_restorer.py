@@ -28,6 +28,7 @@ from mspfn_tf.pictures.metadata import Metadata
 from mspfn_tf.pictures.sheets import GAP, side_by_side
 from mspfn_tf.restoring.claims import Claims
 from mspfn_tf.restoring.plan import Job, Plan
+from mspfn_tf.runtimes import is_out_of_memory
 
 WORKERS = 3
 """Files that are at work at a time: while one goes through the network, the next is decoded and
@@ -278,7 +279,7 @@ class FileRestorer:
             except (UsageError, Interrupted):
                 raise
             except Exception as error:  # every runtime has its own for a lack of memory
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
         height, width = image.shape[:2]
         raise UsageError(
@@ -406,10 +407,3 @@ def _failed(job, message, began):
     source = str(job.source)
     message = message if source in message else f"{source}: {message}"
     return Outcome(job, "failed", message, time.perf_counter() - began)
-
-
-def _is_out_of_memory(error):
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("alloc" in text or "memory" in text)

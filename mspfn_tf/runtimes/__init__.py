@@ -12,7 +12,14 @@ from mspfn_tf.runtimes.keras import KerasRuntime
 from mspfn_tf.runtimes.litert import LiteRTRuntime
 from mspfn_tf.runtimes.onnx import OnnxRuntime
 from mspfn_tf.runtimes.openvino import OpenVINORuntime
-from mspfn_tf.runtimes.runtime import CHOICES, MOST_FIXED_PIXELS, RUNTIMES, Runtime, cpu_count
+from mspfn_tf.runtimes.runtime import (
+    CHOICES,
+    MOST_FIXED_PIXELS,
+    RUNTIMES,
+    Runtime,
+    cpu_count,
+    is_out_of_memory,
+)
 from mspfn_tf.runtimes.saved_model import SavedModelRuntime
 from mspfn_tf.source import ModelSource, resolve
 
@@ -27,6 +34,7 @@ __all__ = [
     "Runtime",
     "SavedModelRuntime",
     "cpu_count",
+    "is_out_of_memory",
     "open_runtime",
 ]
 

@@ -107,6 +107,14 @@ class Runtime(abc.ABC):
             )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is how a runtime tells that there is not enough memory; each has its own."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("alloc" in text or "memory" in text)
+
+
 def make_small_pictures(runtime: Runtime) -> None:
     """Derains a picture or two, also by given statistics where the model can."""
     random = np.random.default_rng(0)
