@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from mspfn_tf.checks import check_choice
-from mspfn_tf.errors import UsageError, in_python
+from mspfn_tf.errors import UsageError, argument, in_python
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
@@ -150,8 +150,12 @@ def known_preset(name: str) -> str:
         UsageError: it is not; the message lists those that are.
     """
     if name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise UsageError(f"unknown preset {str(name)!r}: choose one of {known}, or a directory")
+        advice = ""
+        if os.path.exists(name):
+            advice = f"; where files and folders are taken, give {argument('model', name)}"
+        raise UsageError(
+            f"unknown preset {str(name)!r}: choose one of {', '.join(PRESETS)}{advice}"
+        )
     return name
 
 

@@ -25,6 +25,14 @@ def test_verify(capsys):
     assert lines[-1] == f"{len(files)} files are as they were shipped, 0 are not"
 
 
+@pytest.mark.parametrize("verb", ["info", "export --format litert --output x.tflite", "benchmark"])
+def test_a_folder_is_no_preset(tmp_path, capsys, verb):
+    assert main([*verb.split(), "--preset", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"unknown preset '{tmp_path}'" in said and f"give --model {tmp_path}" in said
+    assert "directory" not in said  # what it was, and was refused
+
+
 def test_verify_names_what_was_changed(tmp_path, monkeypatch, capsys):
     shutil.copytree(presets.WEIGHTS, tmp_path / "weights")
     monkeypatch.setattr(presets, "WEIGHTS", (tmp_path / "weights").resolve())
