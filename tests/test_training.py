@@ -298,6 +298,14 @@ def test_continues_on_jax_without_tensorflow(folder, killed):
     assert not np.array_equal(jax["model/0000"], first["model/0000"])
 
 
+def test_a_prolonged_run_says_what_its_folder_holds_meanwhile(folder, capsys):
+    fields = {"schedule": "published", "validate_every": 0}
+    stays = "model.weights.h5 stays as an earlier end left it until step 2 is done"
+    for steps, told in ((1, False), (2, True)):
+        assert Trainer(recipe(folder, "prolonged", steps=steps, **fields)).run() == 0
+        assert (stays in capsys.readouterr().out) == told
+
+
 def test_another_configuration_is_refused_with_the_difference(folder, killed):
     with pytest.raises(UsageError, match="seed: 0 there, 3 now") as error:
         Trainer(recipe(folder, "peaceful", seed=3, batch_size=8, log_every=1)).start()

@@ -194,6 +194,13 @@ class Trainer:
                 print(f"{error}; run again to begin", flush=True)
                 return INTERRUPTED
             print(f"{self.folder.path}: {'resuming at' if self.step else 'from'} step {self.step}")
+            if self.runner.chief and self.step < self.recipe.steps and self.folder.weights.exists():
+                # Whoever names the folder as a model gets these meanwhile.
+                print(
+                    f"{self.folder.weights} stays as an earlier end left it until step "
+                    f"{self.recipe.steps} is done",
+                    flush=True,
+                )
             self._meter = Meter(self.recipe.batch_size, self.recipe.steps)
             self._callbacks = keras.callbacks.CallbackList(
                 self._reports() + self.callbacks, model=self.model, steps=self.recipe.steps
