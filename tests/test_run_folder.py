@@ -14,6 +14,7 @@ import pytest
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training import checkpoints
 from mspfn_tf.training.checkpoints import Checkpoints, DamagedCheckpointError, read
+from mspfn_tf.training.reports import JsonLog
 from mspfn_tf.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -287,6 +288,24 @@ def test_leftovers_of_killed_runs_go_at_the_start(tmp_path):
     assert len(list(tmp_path.rglob(".partial-*"))) == 2
     RunFolder(tmp_path).open()
     assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_a_log_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.log.write_text('{"step": 1}\n')
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UsageError, match=r"log\.jsonl: Permission denied; there is no checkpoint"):
+        JsonLog(folder, 1)
+    monkeypatch.undo()
+    assert folder.log.read_text() == '{"step": 1}\n' and os.listdir(tmp_path) == ["log.jsonl"]
+    folder.log.unlink()
+    folder.log.mkdir()
+    with pytest.raises(UsageError, match=r"log\.jsonl is a folder"):
+        JsonLog(folder, 1)
 
 
 def test_space(tmp_path):

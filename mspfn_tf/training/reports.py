@@ -78,10 +78,10 @@ class JsonLog(keras.callbacks.Callback):
         """Drops the lines of steps after `step`, which are made again or were given up."""
         path = self.folder.log
         lines = []
-        if path.exists():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        kept = [line for line in lines if _step_of(line) <= step]
         with self.folder.writing(path), atomic_write(path, overwrite=True) as temporary:
+            if path.exists():
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
