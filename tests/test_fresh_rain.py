@@ -9,7 +9,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import structural_similarity
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
-from mspfn_tf.training.moved_rain import move_rain
+from mspfn_tf.training.moved_rain import is_added, move_rain
 from mspfn_tf.training.near_drops import draw_near_drops
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.rain_mix import rain_mix
@@ -202,6 +202,11 @@ def test_haze_stays_away_from_rain_that_may_be_what_makes_pale():
         for row, clean in zip(stream_of.rows(step), stream_of.batch(step, 32)[1], strict=True):
             pale[row.source].append(clean.min() > 0)
     assert 0.3 < np.mean(pale[0]) < 0.7 and not any(pale[1])
+    # Nor with rain that was not added, moved or not.
+    darker = PatchStream(
+        [Levels(9, 9, strength=-9)], [1.0], 6, 1, moved_rain=[0.5], tone_curves=1.0
+    )
+    assert all(darker.batch(step, 32)[1].max() < 0.1 for step in range(9))
     fresh = PatchStream(black, [0.5, 0.5], 6, 1, fresh_rain=FreshRain(1.0), **rains)
     assert any(clean.min() > 0 for step in range(9) for clean in fresh.batch(step, 32)[1][3:])
 
@@ -310,7 +315,7 @@ class Levels(Pairs):
         for level in levels:
             clean = np.full((48, 56, 3), level, np.uint8)
             rainy = clean.copy()
-            rainy[::4] += strength
+            rainy[::4] = level + strength
             self.pairs.append((rainy, clean))
 
     def __len__(self):
@@ -373,6 +378,43 @@ def test_labels_are_those_of_the_scene():
     for step in range(5):
         _, clean, labels = moved.batch(step, 32)
         np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[..., 0]))
+
+
+def toned_pair(gain, offset, levels=(40, 180)):
+    """A scene, and the same with other tones behind gray streaks that darken a little, too."""
+    rng = np.random.default_rng(1)
+    clean = rng.integers(*levels, (64, 72, 3), dtype=np.uint8)
+    streaks = np.where(rng.random((64, 72, 1)) > 0.8, 60.0, -10.0)
+    rainy = np.float64(clean) * gain + offset + streaks
+    return np.clip(np.rint(rainy), 0, 255).astype(np.uint8), clean, streaks
+
+
+@pytest.mark.parametrize("gain, offset", [(0.8, 40), (1.1, -25), (1, 0), ((0.9, 1, 1.1), 5)])
+def test_rain_takes_the_tones_along_that_it_has_changed(gain, offset):
+    rainy, clean, streaks = toned_pair(gain, offset)
+    assert not is_added(rainy, clean)
+    scene = np.random.default_rng(2).integers(40, 180, clean.shape, dtype=np.uint8)
+    expected = np.clip(np.float64(scene) * gain + offset + streaks, 0, 255)
+    drawn = [move_rain(rainy, clean, scene, np.random.default_rng(seed)) for seed in range(20)]
+    as_there = [np.abs(picture - expected).mean() < 3 for picture in drawn]
+    assert 0.2 < np.mean(as_there) < 0.8  # the others are warped, and as bright
+    for picture in drawn:
+        np.testing.assert_allclose(picture.mean((0, 1)), expected.mean((0, 1)), atol=4)
+
+
+def test_tones_that_a_patch_does_not_show_are_thought_unchanged():
+    rainy, clean, _ = toned_pair(1.0, -20, levels=(100, 104))
+    rainy = np.clip(rainy - 3.0 * (clean - 102.0), 0, 255).astype(np.uint8)  # noise of four levels
+    scene = np.full_like(clean, 200)
+    moved = move_rain(rainy, clean, scene, np.random.default_rng(0))
+    assert moved.mean() == pytest.approx(200 + np.mean(rainy - clean.astype(float)), abs=5)
+
+
+def test_toned_rain_that_is_cut_off_stays_where_it_is():
+    rainy, clean, _ = toned_pair(1.0, 100)
+    rainy[::3] = 0
+    assert not is_added(rainy, clean)
+    assert move_rain(rainy, clean, clean, np.random.default_rng(0)) is None
 
 
 def test_moved_streaks_are_those_that_were_added():

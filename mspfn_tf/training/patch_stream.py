@@ -22,7 +22,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
-from mspfn_tf.training.moved_rain import move_rain
+from mspfn_tf.training.moved_rain import is_added, move_rain
 from mspfn_tf.training.near_drops import draw_near_drops
 from mspfn_tf.training.pair_source import PairSource, check_mixture
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
@@ -116,8 +116,9 @@ class PatchStream:
             on a patch of any pair of the mixture instead (`move_rain`); empty: none. Labels are
             those of that pair.
         tone_curves: share of the patches, 0..1, both halves of which are made darker, paler or of
-            another colour (`draw_tone_curves`). There is no haze in those that keep the rain of a
-            set without moved rain, because that rain may be what makes them pale.
+            another colour (`draw_tone_curves`). There is no haze in those with the rain of a pair
+            unless its set has moved rain and that rain was added (`is_added`), because other rain
+            may be what makes them pale.
         enlarged: share of the patches, 0..1, that are cut 1.25 to 2.5 times smaller and enlarged
             in the end, both halves alike: in pictures of many pixels rain is as wide.
         near_drops: share, 0..1, of the patches that are not to stay clean, in front of whose rainy
@@ -200,22 +201,25 @@ class PatchStream:
         return result
 
     def _drawn(self, own, row, step, number, size):
-        """The patches of one row, `own` being those of its pair: (rainy, clean), and labels."""
+        """The patches of one row, `own` being those of its pair: (rainy, clean), and labels; and
+        whether it is known that the rain has not changed the tones of the picture."""
         rainy, clean, *labels = own
         scene = self._with_bars(clean, step, number)
         if self._chosen(self.clean_share, _CLEAN, step, number):
-            return scene, scene, *labels
+            return (scene, scene, *labels), True
         if self.fresh_rain is not None:
             wet = self.fresh_rain.draw(scene, _random(self.seed, _RAIN, step, number))
             if wet is not None:
-                return wet, scene, *labels
-        random = self._chosen(self.moved_rain[row.source], _MOVED, step, number)
+                return (wet, scene, *labels), True
+        moves = self.moved_rain[row.source]
+        added = moves > 0 and is_added(rainy, clean)
+        random = self._chosen(moves, _MOVED, step, number)
         if random is None:
-            return own
+            return own, added
         _, scene, *labels = self._cut(self._anywhere(random), size)
         scene = self._with_bars(scene, step, number)
         moved = move_rain(rainy, clean, scene, random)
-        return own if moved is None else (moved, scene, *labels)
+        return own if moved is None else (moved, scene, *labels), added
 
     def _chosen(self, share, use, step, number):
         """Its random numbers if a row is among this share of the rows, else None."""
@@ -301,8 +305,7 @@ class PatchStream:
         for index, (number, row) in enumerate(zip(numbers, chosen, strict=True)):
             size = self._cut_size(patch_size, step, number)
             own = self._cut(row, size)
-            drawn = self._drawn(own, row, step, number, size)
-            haze = drawn is not own or self.moved_rain[row.source] > 0
+            drawn, haze = self._drawn(own, row, step, number, size)
             drawn = self._toned(self._behind_drops(drawn, step, number), step, number, haze)
             for patch, out in zip(drawn, outputs, strict=True):
                 out[index] = _resized(patch, patch_size)
