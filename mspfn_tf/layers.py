@@ -3,8 +3,11 @@
 Only `keras.layers` and `keras.ops` are used, so the parts run on every Keras backend.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import keras
@@ -15,6 +18,25 @@ Tensor: TypeAlias = Any
 """A tensor of whichever backend runs, or a Keras tensor: they have no type in common."""
 
 DType: TypeAlias = str | keras.DTypePolicy | None
+
+_drawn = contextvars.ContextVar("drawn", default=True)
+
+
+@contextlib.contextmanager
+def weights_to_come() -> Iterator[None]:
+    """Within it kernels are zeros at first, for networks whose weights are about to be loaded.
+
+    To draw them, JAX compiles a program for each of their shapes: half a minute, for nothing.
+    """
+    token = _drawn.set(False)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
+
+
+def _first(initializer: Any) -> Any:
+    return initializer if _drawn.get() else "zeros"
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -126,7 +148,7 @@ class ConvLSTM(layers.Layer):
             3,
             padding="same",
             use_bias=use_bias,
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=_first(self.kernel_initializer.clone()),
             dtype=self.dtype_policy,
             trainable=self.trainable,  # set later, Keras passes it on; given at once, it does not
             name=name,
@@ -231,7 +253,7 @@ class Blocks:
             strides=stride,
             padding="same",
             use_bias=self.activation == "relu" if use_bias is None else use_bias,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=_first(kernel_initializer),
             dtype=dtype or self.dtype,
             name=name,
         )(x)
@@ -247,6 +269,7 @@ class Blocks:
                 strides=2,
                 padding="same",
                 use_bias=use_bias,
+                kernel_initializer=_first("glorot_uniform"),
                 dtype=self.dtype,
                 name=name,
             )(x)

@@ -1,5 +1,6 @@
 """MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -12,7 +13,7 @@ from keras import layers
 
 from mspfn_tf.checks import check_choice, check_int
 from mspfn_tf.errors import UsageError
-from mspfn_tf.layers import Blocks, DepthToSpace, DType, SpaceToDepth, Tensor
+from mspfn_tf.layers import Blocks, DepthToSpace, DType, SpaceToDepth, Tensor, weights_to_come
 from mspfn_tf.presets import PRESETS, STATE, weights_path
 from mspfn_tf.released import check_released
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
@@ -274,8 +275,11 @@ class MSPFN(keras.Model):
                 SHA-256 is not the one that the package was made with.
         """
         source = resolve(preset)
+        first = weights_to_come() if load_weights else contextlib.nullcontext()
         if source.kind == "preset":
-            model = cls(**{"name": source.name, **PRESETS[source.name]["arguments"], **overrides})
+            arguments = {"name": source.name, **PRESETS[source.name]["arguments"], **overrides}
+            with first:
+                model = cls(**arguments)
             if load_weights:
                 fill(model, weights_path(source.name))
             return model
@@ -291,7 +295,8 @@ class MSPFN(keras.Model):
         if weights.is_file():
             check_declared(arguments, inspect_weights(weights), weights)
         try:
-            model = cls.from_config({**arguments, **overrides})
+            with first:
+                model = cls.from_config({**arguments, **overrides})
         except (ValueError, TypeError) as error:  # Keras has errors of its own
             raise UsageError(f"{config_file} describes no MSPFN: {error}") from error
         if load_weights:

@@ -6,6 +6,7 @@ import keras
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.keras_file import load_keras_file
+from mspfn_tf.layers import weights_to_come
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS, STATE
 from mspfn_tf.source import ModelSource, resolve
@@ -41,7 +42,8 @@ def load_model(source: ModelSource) -> keras.Model:
 
 
 def _of_weights(path: Path) -> MSPFN:
-    model = _network_of(path)
+    with weights_to_come():
+        model = _network_of(path)
     load_weights(model, path)
     return model
 

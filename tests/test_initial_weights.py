@@ -1,5 +1,7 @@
 """What training may begin with, or end in: weights of another shape, means of several runs."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -53,6 +55,27 @@ def test_a_wider_network_starts_as_the_narrow_one():
     assert np.abs(derained - np.asarray(rainy)).max() > 1e-2
     (kernel,) = (np.asarray(w) for w in new.weights if w.path == "shallow_full/kernel")
     assert np.abs(kernel[..., 8:]).min() > 0  # the new channels see the picture
+
+
+def test_nothing_is_drawn_where_weights_are_loaded(tmp_path, monkeypatch):
+    """JAX compiles a program for every shape that is drawn: half a minute for a preset."""
+    small = MSPFN(width=8, blocks=1, rcabs=(1, 0, 0))  # with transposed convs and a ConvLSTM
+    save_weights(small, tmp_path / "small.weights.h5")
+    (tmp_path / "config.json").write_text(json.dumps(small.get_config()))
+    save_weights(small, tmp_path / "model.weights.h5")
+
+    def drawn(*arguments, **options):
+        raise AssertionError("drawn")
+
+    for initializer in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+        monkeypatch.setattr(initializer, "__call__", drawn)
+    shipped = MSPFN.from_preset("mspfn_nano")
+    assert all(np.any(weight.value) for weight in shipped.weights if "kernel" in weight.path)
+    for loaded in (load_model(tmp_path / "small.weights.h5"), MSPFN.from_preset(tmp_path)):
+        for weight, there in zip(loaded.weights, small.weights, strict=True):
+            np.testing.assert_array_equal(weight.value, there.value)
+    with pytest.raises(AssertionError, match="drawn"):
+        MSPFN.from_preset("mspfn_nano", load_weights=False)
 
 
 def test_weights_are_averaged(tmp_path, capsys):
