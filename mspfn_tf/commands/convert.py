@@ -29,11 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output must end in .weights.h5 or .keras; received {output}")
     overrides = {} if arguments.blocks is None else {"blocks": arguments.blocks}
 
+    from mspfn_tf.layers import weights_to_come
     from mspfn_tf.model import MSPFN
     from mspfn_tf.reference_checkpoint import load_reference_checkpoint
     from mspfn_tf.weights_file import save_weights
 
-    model = MSPFN.from_preset(arguments.preset, load_weights=False, **overrides)
+    with weights_to_come():
+        model = MSPFN.from_preset(arguments.preset, load_weights=False, **overrides)
     load_reference_checkpoint(model, arguments.checkpoint)
     if output.endswith(".keras"):
         with atomic_write(output, arguments.overwrite) as temporary, writing(output):
