@@ -17,9 +17,18 @@ export async function keepForOffline(idle) {
   if (!('serviceWorker' in navigator)) {
     return 'This browser cannot keep the page for use without a network.';
   }
+  const {serviceWorker} = navigator;
+  // Before anything is waited for: the change may come while this page is still being loaded.
+  let ofVersion = serviceWorker.controller;
+  serviceWorker.addEventListener('controllerchange', () => {
+    if (ofVersion !== null && idle()) {
+      location.reload();
+    }
+  });
   try {
-    const registration = await navigator.serviceWorker.register('service_worker.js');
+    const registration = await serviceWorker.register('service_worker.js');
     await activeIn(registration);
+    ofVersion ??= serviceWorker.controller; // the first visit
     changeOver(registration, idle);
   } catch (error) {
     console.debug('no service worker:', error);
@@ -61,8 +70,6 @@ function activeIn(registration) {
  * @param {() => boolean} idle
  */
 function changeOver(registration, idle) {
-  const {serviceWorker} = navigator;
-  const ofVersion = serviceWorker.controller;
   const ask = () => {
     if (registration.waiting !== null && idle()) {
       registration.waiting.postMessage('take over');
@@ -73,9 +80,4 @@ function changeOver(registration, idle) {
   follow();
   ask();
   setInterval(ask, ASK_AGAIN);
-  serviceWorker.addEventListener('controllerchange', () => {
-    if (ofVersion !== null && idle()) {
-      location.reload();
-    }
-  });
 }
