@@ -35,8 +35,8 @@ def weights_to_come() -> Iterator[None]:
         _drawn.reset(token)
 
 
-def _first(initializer: Any) -> Any:
-    return initializer if _drawn.get() else "zeros"
+def _initializer(wanted: Any) -> Any:
+    return wanted if _drawn.get() else "zeros"
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -148,7 +148,7 @@ class ConvLSTM(layers.Layer):
             3,
             padding="same",
             use_bias=use_bias,
-            kernel_initializer=_first(self.kernel_initializer.clone()),
+            kernel_initializer=_initializer(self.kernel_initializer.clone()),
             dtype=self.dtype_policy,
             trainable=self.trainable,  # set later, Keras passes it on; given at once, it does not
             name=name,
@@ -253,7 +253,7 @@ class Blocks:
             strides=stride,
             padding="same",
             use_bias=self.activation == "relu" if use_bias is None else use_bias,
-            kernel_initializer=_first(kernel_initializer),
+            kernel_initializer=_initializer(kernel_initializer),
             dtype=dtype or self.dtype,
             name=name,
         )(x)
@@ -269,7 +269,7 @@ class Blocks:
                 strides=2,
                 padding="same",
                 use_bias=use_bias,
-                kernel_initializer=_first("glorot_uniform"),
+                kernel_initializer=_initializer("glorot_uniform"),
                 dtype=self.dtype,
                 name=name,
             )(x)
