@@ -5,7 +5,8 @@
 # Fu's set (140 pairs), 348 clean photographs of BSDS500; in each, one scene in eleven validates.
 # Streaks: 357 frames of rendered rain (Garg and Nayar 2006). 2 CPU cores, shared with other work: with
 # AMX some 36, 66 and 33 minutes; the next three runs with AVX2: 49, 95 and 10 minutes; nine
-# with AVX-512 (bfloat16): 87, 115, 100, 9, 28, 37, 12, 46 and 20 minutes; the last with AVX2: 29 minutes. Expected scores: see docs/models.md.
+# with AVX-512 (bfloat16): 87, 115, 100, 9, 28, 37, 12, 46 and 20 minutes; the last two with
+# AVX2: 29 and 62 minutes. Expected scores: see docs/models.md.
 set -e
 export TF_ENABLE_ONEDNN_OPTS=1
 mixed=synthetic_rain/mixed
@@ -125,5 +126,17 @@ train --dataset rain800:9,rain100l/old_validated:2,rain100h/old_validated:1.2,ra
   --near_drops 0.06 --workdir runs/mobile17 --steps 700 --learning_rate 5e-4 --validate_every 350 --seed 71 \
   --precision float32 --init_weights runs/mobile16.weights.h5
 
-# Shipped is the mean of what it began with and what came out.
-python -m tools.average_weights runs/mobile16.weights.h5 runs/mobile17/model.weights.h5 runs/mobile.weights.h5
+# The mean of what it began with and what came out went on, in float16.
+python -m tools.average_weights runs/mobile16.weights.h5 runs/mobile17/model.weights.h5 runs/mobile17.weights.h5
+
+# The rain of Rain800 over other scenes too: 30.61 at the end.
+train --dataset rain800:9,rain100l/old_validated:2,rain100h/old_validated:1.2,rain1400/published_validated:1.2,$mixed:1.5 \
+  --moved_rain rain800:0.5,rain100l/old_validated:0.5,rain100h/old_validated:0.85 --ssim_weight 10 --rain_mix 0.2 \
+  --clean_share 0.05 --bars 0.45 --patch_size 256,256,320 --warmup_steps 20 --ema 0.997 --fresh_rain 0.25 --tone_curves 0.15 \
+  --enlarged 0.06 --near_drops 0.06 --workdir runs/mobile20 --steps 1500 --learning_rate 6e-4 --validate_every 500 --seed 120 \
+  --precision float32 --init_weights runs/mobile17.weights.h5
+
+# Shipped is a mean of two parts of the first and three of the second: of a hundred clean photographs none falls below
+# 36 dB (the worst: 37.1 dB, with the first 25.5), and Rain800 loses 0.07 dB.
+python -m tools.average_weights runs/mobile17.weights.h5 runs/mobile17.weights.h5 \
+  runs/mobile20/model.weights.h5 runs/mobile20/model.weights.h5 runs/mobile20/model.weights.h5 runs/mobile.weights.h5
