@@ -59,6 +59,12 @@ def files(request, tmp_path_factory):
     return folder
 
 
+@functools.cache
+def opened(path):
+    """Its runtime, for tests that do not change it: a Keras model takes seconds to open."""
+    return open_runtime(path)
+
+
 def agreement(first, second):
     error = np.mean(np.square(first.astype(np.float64) - second))
     return np.inf if error == 0 else 10 * np.log10(255**2 / error)
@@ -69,8 +75,8 @@ def agreement(first, second):
 )
 def test_keras_and_litert_give_one_result(files, size):
     image = photograph(size)
-    keras_result = Restorer(files / "m.weights.h5")(image)
-    lite_result = Restorer(files / "m.tflite")(image)
+    keras_result = Restorer(opened(files / "m.weights.h5"))(image)
+    lite_result = Restorer(opened(files / "m.tflite"))(image)
     assert agreement(keras_result, lite_result) >= 50
     assert np.abs(keras_result.astype(int) - lite_result).max() <= 2
 
@@ -154,7 +160,7 @@ def test_tiles_agree_with_the_whole_picture(files, name):
     assert restorer.runtime.statistics == (
         "given" if files.name.startswith("picture") else "iterated"
     )
-    whole, tiled = Restorer(files / name)(image), restorer(image)
+    whole, tiled = Restorer(restorer.runtime)(image), restorer(image)
     assert agreement(whole, tiled) >= 46
     # The promise is one of the statistics: with the tiles' own, the result is another.
     restorer.runtime.statistics = None
@@ -166,7 +172,7 @@ def test_tiles_agree_with_the_whole_picture(files, name):
 @pytest.mark.parametrize("size", [(384, 640), (648, 400)])
 def test_statistics_of_the_whole_are_those_of_its_tiles(files, size):
     image = photograph(size).astype(np.float32) / 255
-    restorer = Restorer(files / "m.weights.h5", tile=128, overlap=32)
+    restorer = Restorer(opened(files / "m.weights.h5"), tile=128, overlap=32)
     whole = restorer.runtime.measure(image[None])
     tiled = restorer._statistics(image)
     exact = 1e-5 if size == (384, 640) else 0.01  # means over an odd number of rows of features
@@ -197,32 +203,33 @@ def test_gray_stays_gray(files, dtype, ensemble):
     gray = photograph((40, 56))[..., :1].repeat(3, axis=2)
     if dtype == np.float32:
         gray = gray.astype(np.float32) / 255
-    result = Restorer(files / "m.weights.h5", ensemble=ensemble)(gray)
+    result = Restorer(opened(files / "m.weights.h5"), ensemble=ensemble)(gray)
     assert (result == result[..., :1]).all()
     assert (result != gray).any()
 
 
 def test_colours_are_not_taken_for_gray(files):
     image = photograph((40, 56))
-    result = Restorer(files / "m.weights.h5")(image)
+    result = Restorer(opened(files / "m.weights.h5"))(image)
     assert (result.max(axis=2).astype(int) - result.min(axis=2)).max() > 10
 
 
 def test_strength_scales_the_rain_layer(files):
     image = photograph((48, 64)).astype(np.float32) / 255
-    full = Restorer(files / "m.weights.h5")(image)
-    half = Restorer(files / "m.weights.h5", strength=0.5)(image)
-    none = Restorer(files / "m.weights.h5", strength=0)(image)
+    runtime = opened(files / "m.weights.h5")
+    full = Restorer(runtime)(image)
+    half = Restorer(runtime, strength=0.5)(image)
+    none = Restorer(runtime, strength=0)(image)
     np.testing.assert_array_equal(none, image)
     np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
     for wrong in (-0.1, 1.5, float("nan"), "1", True):
         with pytest.raises(UsageError, match="strength must"):
-            Restorer(files / "m.weights.h5", strength=wrong)
+            Restorer(runtime, strength=wrong)
 
 
 def test_tiny_pictures_change_no_more_than_large_ones(files):
     """They are continued by reflection, so that the coarse scales see a picture."""
-    restorer = Restorer(files / "m.weights.h5")
+    restorer = Restorer(opened(files / "m.weights.h5"))
     large = photograph((128, 128))
     typical = np.abs(restorer(large).astype(int) - large).mean()
     for size in ((8, 8), (7, 9), (3, 5)):
@@ -259,7 +266,7 @@ def test_progress_is_told_per_tile(files):
 
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.tflite", "saved"])
 def test_threads_get_their_own_results(files, name):
-    restorer = Restorer(files / name)
+    restorer = Restorer(opened(files / name))
     images = [photograph((40 + 8 * n, 56), seed=n) for n in range(4)]
     expected = [restorer(image) for image in images]
     wrong = []
