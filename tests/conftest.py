@@ -10,6 +10,9 @@ import pytest
 # Fewer lines of TensorFlow's own on standard error; it reads this when it is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# JAX compiles here what runs once or twice, in a third of the time without its optimizations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in a shell's background. Programs that the tests interrupt would ignore it, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)

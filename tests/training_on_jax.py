@@ -9,7 +9,9 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=2"]
+)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.without_tensorflow import hide_tensorflow  # noqa: E402
