@@ -1,6 +1,6 @@
 """Damaged copies of small model files, the same ones for a seed, and what they may cost.
 
-`MSPFN_MUTATIONS` is how many copies of each kind the tests make (default 500).
+`MSPFN_MUTATIONS` is how many copies of each kind the tests make (default 200).
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-COUNT = int(os.environ.get("MSPFN_MUTATIONS", "500"))
+COUNT = int(os.environ.get("MSPFN_MUTATIONS", "200"))
 SECONDS = 10.0  # of processor time, so that a busy machine does not fail the test
 BYTES = 2e9
 
