@@ -180,8 +180,9 @@ def resolve(source: ModelSource) -> Source:
         if (path / "saved_model.pb").is_file():
             return Source("saved_model", name, path)
         if (path / "config.json").is_file():
-            if (path / "checkpoints").is_dir() and not (path / "model.weights.h5").is_file():
-                best = path / "best.weights.h5"
+            best = path / "best.weights.h5"
+            begun = best.is_file() or (path / "checkpoints").is_dir()
+            if begun and not (path / "model.weights.h5").is_file():
                 raise UsageError(
                     f"{path} is a run of training that has not ended: go on with mspfn train"
                     + (f", or name {best}, the best so far" if best.is_file() else "")
