@@ -23,12 +23,12 @@ _drawn = contextvars.ContextVar("drawn", default=True)
 
 
 @contextlib.contextmanager
-def weights_to_come() -> Iterator[None]:
+def weights_to_come(coming: bool = True) -> Iterator[None]:
     """Within it kernels are zeros at first, for networks whose weights are about to be loaded.
 
     To draw them, JAX compiles a program for each of their shapes: half a minute, for nothing.
     """
-    token = _drawn.set(False)
+    token = _drawn.set(not coming)
     try:
         yield
     finally:

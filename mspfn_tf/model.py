@@ -1,6 +1,5 @@
 """MSPFN, the multi-scale progressive fusion network, as a functional Keras model."""
 
-import contextlib
 import dataclasses
 import inspect
 import json
@@ -275,10 +274,9 @@ class MSPFN(keras.Model):
                 SHA-256 is not the one that the package was made with.
         """
         source = resolve(preset)
-        first = weights_to_come() if load_weights else contextlib.nullcontext()
         if source.kind == "preset":
             arguments = {"name": source.name, **PRESETS[source.name]["arguments"], **overrides}
-            with first:
+            with weights_to_come(load_weights):
                 model = cls(**arguments)
             if load_weights:
                 fill(model, weights_path(source.name))
@@ -295,7 +293,7 @@ class MSPFN(keras.Model):
         if weights.is_file():
             check_declared(arguments, inspect_weights(weights), weights)
         try:
-            with first:
+            with weights_to_come(load_weights):
                 model = cls.from_config({**arguments, **overrides})
         except (ValueError, TypeError) as error:  # Keras has errors of its own
             raise UsageError(f"{config_file} describes no MSPFN: {error}") from error
