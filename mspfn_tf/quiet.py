@@ -9,7 +9,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-_LOCK = threading.Lock()
+_lock = threading.Lock()
+_saved: int | None = None  # standard error itself, while it is turned aside
 _NOTES = (
     b"INFO: Created TensorFlow Lite",
     b"INFO: Initialized TensorFlow Lite",
@@ -26,10 +27,11 @@ def native_quiet() -> Iterator[None]:
 
     They come from C++ and pass Python's `sys.stderr` by, so the descriptor itself is turned aside.
     """
-    with _LOCK, contextlib.ExitStack() as stack:
+    global _saved
+    with _lock, contextlib.ExitStack() as stack:
         try:
             aside = stack.enter_context(tempfile.TemporaryFile())
-            saved = os.dup(2)
+            saved = _saved = os.dup(2)
         except OSError:  # a read-only container, or the process has no standard error
             yield
             return
@@ -38,11 +40,26 @@ def native_quiet() -> Iterator[None]:
             yield
         finally:
             os.dup2(saved, 2)
+            _saved = None
             os.close(saved)
             aside.seek(0)
             for line in aside.read().splitlines(keepends=True):
                 if not line.startswith(_NOTES) and _NOTE_OF_RAY not in line:
                     os.write(2, line)
+
+
+def _begin_child() -> None:
+    """Of a thread that was within `native_quiet` when the process was forked, nothing came along
+    but the lock that it held and the file that standard error is turned aside to."""
+    global _lock, _saved
+    _lock = threading.Lock()
+    if _saved is not None:
+        os.dup2(_saved, 2)
+        _saved = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
 
 
 def quiet_tensorflow() -> None:

@@ -5,7 +5,6 @@ separator in it (`./mspfn_nano`).
 """
 
 import dataclasses
-import functools
 import hashlib
 import os
 import re
@@ -79,9 +78,11 @@ class Source:
             for weight in self.model.get_weights():
                 digest.update(np.ascontiguousarray(weight).tobytes())
             return digest.hexdigest()
-        return self._digest_of_files
+        # No `functools.cached_property`: in Python 3.11 it has a lock, which a fork may leave held.
+        if "_digest" not in self.__dict__:
+            self.__dict__["_digest"] = self._digest_of_files()
+        return self.__dict__["_digest"]
 
-    @functools.cached_property
     def _digest_of_files(self) -> str | None:
         if self.kind == "onnx":
             return onnx_digest(self.file)

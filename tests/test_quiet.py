@@ -1,7 +1,9 @@
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,33 @@ def test_without_a_folder_for_temporary_files_nothing_is_dropped(monkeypatch, ca
     with native_quiet():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
     assert "XNNPACK" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:")
+def test_a_child_that_is_forked_meanwhile_waits_for_nobody(capfd):
+    """What another thread held stayed held in it, and its standard error turned aside."""
+    inside, end = threading.Event(), threading.Event()
+
+    def turn_aside():
+        with native_quiet():
+            inside.set()
+            end.wait()
+
+    thread = threading.Thread(target=turn_aside)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(3)
+        with native_quiet():
+            os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nof the child\n")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert capfd.readouterr().err == "of the child\n"  # while the parent's is still aside
+    end.set()
+    thread.join()
 
 
 @pytest.mark.slow

@@ -284,6 +284,13 @@ def test_threads_get_their_own_results(files, name):
     assert not wrong
 
 
+def _opened(path, queue):
+    try:
+        queue.put(repr(Restorer(path)))
+    except UsageError as error:
+        queue.put(str(error))
+
+
 def _restored(restorer, image, queue):
     try:
         queue.put(restorer(image))
@@ -332,6 +339,34 @@ def test_after_a_fork_results_are_right_or_refused(files):
             np.testing.assert_array_equal(found, expected)
         else:
             assert "before this process was forked" in found
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:")
+def test_a_child_that_is_forked_while_a_file_is_opened_waits_for_nobody(files, monkeypatch):
+    inside, end = threading.Event(), threading.Event()
+    quiet = litert.native_quiet
+
+    def waiting():
+        inside.set()
+        end.wait()
+        return quiet()
+
+    monkeypatch.setattr(litert, "native_quiet", waiting)
+    thread = threading.Thread(target=Restorer, args=(files / "m.tflite",))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_opened, args=(files / "m.tflite", queue))
+    thread.start()
+    try:
+        inside.wait()
+        monkeypatch.setattr(litert, "native_quiet", quiet)
+        child.start()
+        assert "m.tflite" in queue.get(timeout=8)
+    finally:
+        end.set()
+        thread.join()
+        child.kill()
+        child.join(60)
 
 
 def test_pickles_by_its_source(files):

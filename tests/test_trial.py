@@ -1,4 +1,7 @@
+import os
+import signal
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -157,3 +160,29 @@ def test_damaged_files_give_a_picture_or_a_message(content, tmp_path, monkeypatc
                 seen["checked" if "damaged, or no" in str(error) else "tried"] += 1
     print(seen)
     assert seen["checked"] and sum(seen.values()) == COUNT
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:")
+def test_a_child_that_is_forked_during_a_trial_waits_for_nobody(monkeypatch):
+    inside, end = threading.Event(), threading.Event()
+
+    def tried(name, contents):
+        inside.set()
+        end.wait()
+
+    monkeypatch.setattr(trial, "_verdicts", {})
+    monkeypatch.setattr(trial, "_tried", tried)
+    thread = threading.Thread(target=trial.check_stranger, args=(attempt, "a.tflite", b"a"))
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(3)
+        monkeypatch.setattr(trial, "_tried", lambda name, contents: None)
+        trial.check_stranger(attempt, "b.tflite", b"b")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    end.set()
+    thread.join()
+    assert status == 0

@@ -1,7 +1,6 @@
 """LiteRT: `.tflite` files."""
 
 import contextlib
-import functools
 import os
 import threading
 from pathlib import Path
@@ -45,17 +44,23 @@ class _Interpreter:
     def __init__(self, path, content, threads):
         self._path, self._content, self._threads = path, content, threads
         self.size = None
+        self._inside = None
         self._runners = {}
 
-    @functools.cached_property
+    @property
     def inside(self):
-        from ai_edge_litert.interpreter import Interpreter
+        # No `functools.cached_property`: in Python 3.11 it has a lock, which a fork may leave held.
+        if self._inside is None:
+            from ai_edge_litert.interpreter import Interpreter
 
-        try:
-            with native_quiet():
-                return Interpreter(model_content=self._content, num_threads=self._threads)
-        except (ValueError, RuntimeError) as error:
-            raise UsageError(f"cannot load {self._path}: {error}") from error
+            try:
+                with native_quiet():
+                    self._inside = Interpreter(
+                        model_content=self._content, num_threads=self._threads
+                    )
+            except (ValueError, RuntimeError) as error:
+                raise UsageError(f"cannot load {self._path}: {error}") from error
+        return self._inside
 
     def run(self, source, target, picture):
         """What the tensor `target` holds after `picture` was given to the tensor `source`."""

@@ -31,6 +31,16 @@ _verdicts: dict[str, str | None] = {}  # by SHA-256: what is wrong, or None
 _lock = threading.Lock()
 
 
+def _begin_child() -> None:
+    """A thread that tried a file when the process was forked did not come along: its lock did."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
+
+
 def check_stranger(attempt: Callable[..., object], path: Any, *contents: bytes) -> None:
     """Refuses a model file that cannot be run without harm.
 
