@@ -71,8 +71,9 @@ class Restorer:
     `mspfn_tf.presets.FULL_STRENGTH_SIDE`.
 
     One `Restorer` may be used from several threads. It pickles by its source, so that it can be
-    given to processes that are spawned; after a fork, one that runs on Keras or a SavedModel
-    refuses, and one that runs on LiteRT opens its file anew.
+    given to processes that are spawned; after a fork, one that runs on LiteRT opens its file anew,
+    and all others refuse. A child of a process that has opened one on Keras or a SavedModel cannot
+    open such ones itself.
 
     Args:
         source: the model: a preset name, a `keras.Model`, a `.keras` or `.weights.h5` file, the

@@ -342,6 +342,22 @@ def test_after_a_fork_results_are_right_or_refused(files):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:")
+@pytest.mark.parametrize("name", ["m.weights.h5", "saved"])
+def test_a_child_of_a_process_that_has_opened_one_is_told_so(files, name):
+    """It would wait for the threads of TensorFlow, which stayed with its parent."""
+    Restorer(files / name)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_opened, args=(files / name, queue))
+    child.start()
+    try:
+        assert "forked after its parent opened models" in queue.get(timeout=4)
+    finally:
+        child.kill()
+        child.join(60)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:")
 def test_a_child_that_is_forked_while_a_file_is_opened_waits_for_nobody(files, monkeypatch):
     inside, end = threading.Event(), threading.Event()
     quiet = litert.native_quiet

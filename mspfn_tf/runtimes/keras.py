@@ -9,7 +9,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.litert import live_bytes
-from mspfn_tf.runtimes.runtime import Box, Runtime, part_of, sizes_of
+from mspfn_tf.runtimes.runtime import Box, Runtime, check_backend, note_backend, part_of, sizes_of
 from mspfn_tf.source import Source
 
 
@@ -25,7 +25,9 @@ class KerasRuntime(Runtime):
         from mspfn_tf.model_files import load_model
         from mspfn_tf.whole_picture import goes_coarse_first, has_statistics
 
+        check_backend(source.name)
         model = load_model(source)
+        note_backend()
         if not isinstance(model, keras.Model):
             raise UsageError(f"expected a keras.Model; received {type(model).__name__}")
         inputs = getattr(model, "inputs", None) or []

@@ -18,6 +18,7 @@ MOST_FIXED_PIXELS = 2**26
 """A model of one fixed size may take pictures of so many pixels, 8192x8192."""
 Box: TypeAlias = tuple[int, int, int, int]
 """A part of a picture: top, left, height, width; pixels, all multiples of 8."""
+_opened_in: int | None = None  # the process that opened a model on Keras or TensorFlow
 _SMALL = ((40, 64), (72, 48))  # pictures that a model of free size is tried with
 
 
@@ -103,8 +104,32 @@ class Runtime(abc.ABC):
         if os.getpid() != opened_in:
             raise UsageError(
                 f"{self.source.name} was opened before this process was forked, and its threads "
-                "did not come along: open it in the child process, or start processes by spawn"
+                "did not come along: open it in the child processes alone, or start them by spawn"
             )
+
+
+def check_backend(name: str) -> None:
+    """Refuses to open a model on Keras or TensorFlow in a process whose parent did before the fork:
+    it would wait for threads that did not come along, without end.
+
+    Args:
+        name: of the model.
+
+    Raises:
+        UsageError: the parent did.
+    """
+    if _opened_in not in (None, os.getpid()):
+        raise UsageError(
+            f"{name} cannot be opened in this process, which was forked after its parent opened "
+            "models on the same backend, whose threads did not come along: open them in the child "
+            "processes alone, or start them by spawn"
+        )
+
+
+def note_backend() -> None:
+    """Notes for `check_backend` that this process has opened a model on Keras or TensorFlow."""
+    global _opened_in
+    _opened_in = os.getpid()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

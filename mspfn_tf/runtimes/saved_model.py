@@ -8,7 +8,7 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.inspection.saved_model import check_saved_model
-from mspfn_tf.runtimes.runtime import Runtime, sizes_of
+from mspfn_tf.runtimes.runtime import Runtime, check_backend, note_backend, sizes_of
 from mspfn_tf.source import Source
 
 # What TensorFlow answers to damaged SavedModels with, beside errors of its own.
@@ -52,7 +52,9 @@ class SavedModelRuntime(Runtime):
         import tensorflow as tf
 
         path = source.file
+        check_backend(source.name)
         loaded = load_saved_model(path)
+        note_backend()
         signature = loaded.signatures["serving_default"]
         inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
         if len(inputs) != 1 or len(outputs) != 1:
