@@ -407,6 +407,9 @@ def _is_gray(image):
 
 
 def _checked(image):
+    mode = getattr(image, "mode", "RGB")  # of a picture of Pillow
+    if mode in ("HSV", "LAB", "YCbCr"):  # as an array it looks like RGB
+        raise UsageError(f"expected a picture in RGB; received one of mode {mode}: convert it")
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.float32):
         raise UsageError(
@@ -415,8 +418,9 @@ def _checked(image):
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UsageError(f"expected one picture [H, W, 3]; received the shape {list(image.shape)}")
     if image.dtype == np.float32 and not (image.min() >= 0 and image.max() <= 1):  # also for NaN
+        # All digits: with six, 1.0000001 looks like 1, which would be no fault.
         raise UsageError(
             "expected float32 values in [0, 1] without NaN; received values in "
-            f"[{image.min():g}, {image.max():g}]"
+            f"[{image.min():.9g}, {image.max():.9g}]: clip or scale them"
         )
     return image

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from mspfn_tf import MSPFN, PRESETS
 from mspfn_tf.errors import UsageError
@@ -340,8 +341,14 @@ def test_wrong_arguments(model, arguments, message):
         (np.zeros((1, 8, 8, 3), np.uint8), "received the shape"),
         (np.zeros((0, 8, 3), np.uint8), "received the shape"),
         (np.full((8, 8, 3), 200, np.float32), r"received values in \[200, 200\]"),
+        (
+            np.full((8, 8, 3), 1.0000001, np.float32),
+            r"received values in \[1.00000012, 1.00000012\]",
+        ),
         (np.full((8, 8, 3), -0.1, np.float32), r"expected float32 values in \[0, 1\]"),
         (np.full((8, 8, 3), np.nan, np.float32), "without NaN"),
+        (Image.new("YCbCr", (8, 8)), "expected a picture in RGB; received one of mode YCbCr"),
+        (Image.new("LAB", (8, 8)), "received one of mode LAB"),
     ],
 )
 def test_wrong_pictures(model, image, message):
