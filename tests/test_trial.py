@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import struct
@@ -186,3 +187,23 @@ def test_a_child_that_is_forked_during_a_trial_waits_for_nobody(monkeypatch):
     end.set()
     thread.join()
     assert status == 0
+
+
+def test_warnings_that_are_made_errors_are_no_fault_of_the_file(content, monkeypatch):
+    monkeypatch.setattr(trial, "_verdicts", {})
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    trial.check_stranger(attempt, "small.tflite", content)
+
+
+def test_a_trial_that_could_not_be_started_is_not_remembered(monkeypatch):
+    monkeypatch.setattr(trial, "_verdicts", {})
+
+    def run(*arguments, **options):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.subprocess, "run", run)
+        with pytest.raises(UsageError, match="cannot load small.tflite: the process .* temporar"):
+            trial.check_stranger(attempt, "small.tflite", b"small")
+    monkeypatch.setattr(trial, "_tried", lambda name, contents: None)
+    trial.check_stranger(attempt, "small.tflite", b"small")

@@ -61,7 +61,13 @@ def check_stranger(attempt: Callable[..., object], path: Any, *contents: bytes) 
     key = "/".join((name, *digests))
     with _lock:
         if key not in _verdicts:
-            _verdicts[key] = _tried(name, contents)
+            try:
+                _verdicts[key] = _tried(name, contents)
+            except OSError as error:  # no fault of the file's, and not remembered
+                raise UsageError(
+                    f"cannot load {path}: the process that it is to be tried in could not be "
+                    f"started: {error.strerror}"
+                ) from error
         problem = _verdicts[key]
     if problem is not None:
         told = "" if _NAME in problem else f"cannot load {path}: "
@@ -72,7 +78,9 @@ def _tried(name: str, contents: tuple[bytes, ...]) -> str | None:
     # The modules that this process finds are those that the other one is to find.
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     sizes = [str(len(content)) for content in contents]
-    command = [sys.executable, "-P", *_COMMAND, str(most_bytes()), name, *sizes]
+    # Where the environment makes errors of warnings, Python's own would end it.
+    options = ("-P", "-W", "ignore")
+    command = [sys.executable, *options, *_COMMAND, str(most_bytes()), name, *sizes]
     try:
         done = subprocess.run(
             command,
@@ -84,8 +92,6 @@ def _tried(name: str, contents: tuple[bytes, ...]) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"its first pictures took longer than {SECONDS:g} s"
-    except OSError as error:
-        return f"the process that it is tried in could not be started: {error.strerror}"
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     how = f"status {done.returncode}"
