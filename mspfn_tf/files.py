@@ -150,7 +150,8 @@ def partial_path(path: Path) -> Path:
 def clear_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:
     """Removes what killed processes left half written in `folder`; returns what was removed.
 
-    Files of living processes stay, as do those of other machines that are younger than a day.
+    Files of living processes stay, as do those of other machines that are younger than a day, and
+    those of other users that only they may remove.
 
     Args:
         folder: where to look; one that does not exist has no leftovers.
@@ -168,8 +169,10 @@ def clear_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
-            removed.append(path)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            if not os.path.lexists(path):
+                removed.append(path)
         folders[:] = [] if not recursive else [n for n in folders if not _LEFTOVER.fullmatch(n)]
     return removed
 
@@ -198,7 +201,10 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 closed below
         except OSError as error:
-            raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+            hint = ""
+            if isinstance(error, PermissionError) and path.exists():
+                hint = f": {path} is another user's, who can remove it once their run has ended"
+            raise UsageError(f"cannot write to {folder}: {error.strerror}{hint}") from error
         with file:
             _lock(file, folder)
             if not is_at(path, file):  # the process before this one was just removing it

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,24 @@ def test_leftovers_of_killed_processes_are_cleared(tmp_path):
     assert len(files.clear_leftovers(tmp_path)) == 3
     assert {path.name for path in tmp_path.iterdir()} == {mine.name, "kept.partial.png"}
     assert files.clear_leftovers(tmp_path / "missing") == []
+
+
+def test_what_only_another_user_may_remove_stays(tmp_path, monkeypatch):
+    """As in a folder with the sticky bit, /tmp among them."""
+    theirs = tmp_path / f".partial-{files._host()}-99999999-5-0123abcd.png"
+    theirs.touch()
+    (tmp_path / files.LOCK).touch()
+
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert files.clear_leftovers(tmp_path) == []
+    monkeypatch.setattr("builtins.open", refuse)
+    lock = re.escape(str(tmp_path / files.LOCK))
+    with pytest.raises(UsageError, match=f"not permitted: {lock} is another user's"):
+        files.locked(tmp_path, "train").__enter__()
 
 
 def test_names_of_any_length(tmp_path):
