@@ -637,3 +637,21 @@ def test_side_by_side(rgb):
     assert band.shape[0] > 0 and (band[:, :30] < 128).any() and (band[:, 38:] < 128).any()
     with pytest.raises(UsageError, match="2 pictures but 1 labels"):
         side_by_side([rgb, rgb], ["one"])
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_disk_that_stays_full_is_told_with_the_name_of_the_file(rgb, tmp_path, suffix, frames):
+    """What is still in a buffer cannot be written when the file is closed, either."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    if frames > 1 and suffix not in (".gif", ".png", ".tif", ".webp"):
+        pytest.skip("holds one picture")
+    path = tmp_path / f"a{suffix}"
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, most[1]))  # bytes of a file
+    try:
+        with pytest.raises(ImageError, match=rf"a{suffix}: cannot be written as \w+ \(.*too large"):
+            write_pictures(path, [Picture(rgb)] * frames, frames=frames)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert not list(tmp_path.iterdir())

@@ -88,7 +88,7 @@ def write_pictures(
     first = next(pictures)
     if default_image and form.name != "PNG":
         first, frames, default_image = next(pictures), frames - 1, False
-    with atomic_write(path, overwrite) as temporary, open(temporary, "w+b") as file:
+    with atomic_write(path, overwrite) as temporary, _opened(temporary, path, form) as file:
         if frames > 1 and form.name == "TIFF":
             _write_pages(file, path, first, pictures)
         elif frames > 1:
@@ -96,6 +96,37 @@ def write_pictures(
         else:
             with _naming_output(path, form):
                 _write_one(file, path, form, first)
+
+
+class _Numberless:
+    """A file that does not tell its descriptor.
+
+    Pillow writes straight to a descriptor, and takes no notice where the system writes less than
+    all, as on a disk that is just full: the end of the picture would be missing.
+    """
+
+    def __init__(self, file):
+        self._file = file
+
+    def __getattr__(self, name):
+        if name == "fileno":
+            raise AttributeError(name)
+        return getattr(self._file, name)
+
+
+@contextlib.contextmanager
+def _opened(temporary, path, form):
+    with _naming_output(path, form):
+        file = open(temporary, "w+b")  # noqa: SIM115 closed below
+    try:
+        yield _Numberless(file)
+    except BaseException:
+        # On a full disk this fails once more, and would tell less than the first error did.
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
+    with _naming_output(path, form):
+        file.close()
 
 
 @contextlib.contextmanager
