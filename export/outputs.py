@@ -54,7 +54,7 @@ def outputs(
             [] if folder is None else [stack.enter_context(atomic_folder(folder, overwrite, mark))]
         )
         paths = [stack.enter_context(atomic_write(path, overwrite)) for path in files]
-        with writing(folder or files[0]):
+        with writing(folder or files[0], temporary=True):
             yield [*folders, *paths]
         _keep(files, before)  # from here on the new ones take their places
 

@@ -56,7 +56,7 @@ def write_release(
     found = resolve(source)
     if card is None:
         card = _shipped_card(found)
-    with atomic_folder(folder, overwrite, "SHA256SUMS") as new, writing(folder):
+    with atomic_folder(folder, overwrite, "SHA256SUMS") as new, writing(folder, True):
         model = open_source(source)
         config = keras.saving.serialize_keras_object(model)
         config.pop("build_config", None)

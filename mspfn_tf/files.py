@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 import warnings
 import zlib
@@ -37,12 +38,20 @@ HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
-    """For a block that writes `path`: an `OSError` in it becomes a `UsageError` that names it."""
+def writing(path: str | os.PathLike, temporary: bool = False) -> Iterator[None]:
+    """For a block that writes `path`: an `OSError` in it becomes a `UsageError` that names it.
+
+    Args:
+        path: what is written.
+        temporary: whether the block writes temporary files, too: then a full disk may be theirs.
+    """
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        where = ""
+        if temporary and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f", there or in {tempfile.gettempdir()}, where temporary files go (TMPDIR)"
+        raise UsageError(f"cannot write {path}: {error.strerror or error}{where}") from error
 
 
 @contextlib.contextmanager

@@ -235,6 +235,20 @@ def test_export_of_files(pairs, tmp_path, monkeypatch, suffix):
     assert every_write_fails(monkeypatch, tmp_path, act) > 6
 
 
+def test_export_names_where_temporary_files_go(tmp_path, monkeypatch):
+    """It may be that disk which is full, and not the one of the output."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(onnx, "convert", full)
+    with pytest.raises(
+        UsageError, match="net.onnx: No space left .* there or in .*temporary, .*TM"
+    ):
+        export_onnx(small_model(), tmp_path / "net.onnx")
+
+
 def test_restore(tmp_path, monkeypatch):
     for name in ("a.png", "b.jpg", "c.tif"):
         write_picture(tmp_path / "in" / name, np.full((8, 9, 3), 100, np.uint8))
