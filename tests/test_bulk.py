@@ -219,6 +219,22 @@ def test_a_killed_run_is_resumed(archive, tmp_path, monkeypatch, pictures):
     assert restored(out) == restored(tmp_path / "reference")
 
 
+def test_what_a_clock_that_was_ahead_recorded_is_older_all_the_same(archive, tmp_path, monkeypatch):
+    """It was set back since, or is another machine's."""
+    out, bad = tmp_path / "out", archive / "a.jpg"
+    whole = bad.read_bytes()
+    bad.write_bytes(b"no picture")
+    with monkeypatch.context() as patch:
+        kill_after(patch, 5)
+        with pytest.raises(_Killed):
+            restore_archive(archive, out, MODEL, batch_rows=1)
+    for part in (out / ".mspfn_bulk" / "parts").iterdir():
+        part.rename(part.with_name(f"2999{part.name[4:]}"))
+    bad.write_bytes(whole)
+    assert restore_archive(archive, out, MODEL, batch_rows=1, resume=True).failed == 0
+    assert {row["status"] for row in manifest(out).values()} == {"restored"}
+
+
 def task_for(out):
     book = records.Book(Place(str(out)))
     return workers.Task(str(out), "run", MODEL, resolve(PRESET).digest), book

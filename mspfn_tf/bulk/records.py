@@ -93,6 +93,10 @@ class Book:
     def trying(self, run: str, batch: str) -> Place:
         return self._trying.at(f"{run}-{batch}.json")
 
+    def newest_part(self) -> str:
+        """The name of a part of the last run; empty if that came to its end."""
+        return next(self._part_names(), "")
+
     def restored(self) -> dict[str, tuple[str, str]]:
         """What earlier runs restored, and did not fail at later: (output, source) of each name."""
         columns = ["name", "output", "source", "status"]
@@ -141,12 +145,16 @@ class Book:
             yield table.filter(pa.array(fresh, pa.bool_())) if not all(fresh) else table
 
     def _newest_first(self):
-        # The name begins with the time of the run.
-        for name, is_folder, _ in reversed(self._parts.entries()):
-            if not is_folder and name.endswith(".parquet") and not name.startswith("."):
-                yield self._parts.at(name)
+        for name in self._part_names():
+            yield self._parts.at(name)
         if self.manifest.kind() == "file":
             yield self.manifest
+
+    def _part_names(self):
+        """Those of the newest run first: the name begins with its time."""
+        for name, is_folder, _ in reversed(self._parts.entries()):
+            if not is_folder and name.endswith(".parquet") and not name.startswith("."):
+                yield name
 
 
 def encoded(records: list[dict]) -> bytes:

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mspfn_tf.files import LOCK, clear_leftovers, locked
 from mspfn_tf.source import resolve
 
 BATCH_ROWS = 16
+_TIME = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass
@@ -109,7 +110,7 @@ def restore_archive(
         todo = _todo(listing.rows, book, target) if resume else listing.rows
         summary = Summary(listing=listing, manifest=str(book.manifest))
         summary.skipped = listing.rows.num_rows - todo.num_rows
-        task = workers.Task(_absolute(target), _new_run(), model, digest, image_key, pixels)
+        task = workers.Task(_absolute(target), _new_run(book), model, digest, image_key, pixels)
         todo = _with_absolute_sources(todo)
         batches = _handed_out(todo, workers.Worker, (task,), batch_rows, cluster)
         with contextlib.closing(batches):
@@ -235,9 +236,14 @@ def _about(model, digest, image_key, pixels):
     }
 
 
-def _new_run():
-    # Sorted by name, the newest run comes last.
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+def _new_run(book):
+    """A name that comes after those of earlier runs, also of one by a clock that was ahead: of two
+    records of a picture the newest holds."""
+    now = datetime.now(UTC)
+    with contextlib.suppress(ValueError):  # there is none
+        before = datetime.strptime(book.newest_part().partition("-")[0], _TIME)
+        now = max(now, before.replace(tzinfo=UTC) + timedelta(microseconds=1))
+    return f"{now:{_TIME}}-{secrets.token_hex(3)}"
 
 
 def _absolute(place):
