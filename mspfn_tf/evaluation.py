@@ -222,6 +222,7 @@ def write_scores(
         UsageError: a file exists and `overwrite` is false, or cannot be written.
     """
     output = Path(output)
+    clear_leftovers(output)
     try:
         with (
             atomic_write(output / "scores.csv", overwrite) as table,

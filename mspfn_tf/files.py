@@ -107,6 +107,8 @@ def atomic_folder(
 ) -> Iterator[Path]:
     """As `atomic_write`, for a folder: yields an empty one, which takes the place of `path`.
 
+    What killed processes left beside `path` is removed first.
+
     Args:
         path: of the folder.
         overwrite: whether one that exists may be replaced, with all that it holds.
@@ -131,6 +133,7 @@ def atomic_folder(
             f"{path} holds something else (no {mark}): it is not replaced. Choose another output"
         )
     temporary, replaced = partial_path(path), partial_path(path)
+    clear_leftovers(path.parent)
     with writing(path):
         temporary.mkdir(parents=True)
     try:

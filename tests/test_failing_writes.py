@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mspfn_tf import evaluation
+from mspfn_tf import evaluation, files
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import (
@@ -135,6 +135,25 @@ def test_other_verbs(pairs, tmp_path, monkeypatch, capsys, verb, number):
         return bool(status)
 
     assert every_write_fails(monkeypatch, tmp_path, act, number) > 3
+
+
+@pytest.mark.parametrize("verb", ["benchmark", "release", "score", "stats", "convert"])
+def test_what_a_killed_process_left_goes_when_the_next_one_starts(
+    pairs, tmp_path, monkeypatch, verb
+):
+    options = pretend(monkeypatch, verb, pairs, tmp_path / "prepared")
+    output = tmp_path / "out" / "a.weights.h5"
+    output.parent.mkdir()
+    left = output.parent / f".partial-{files._host()}-99999999-5-0123abcd"
+    left.mkdir()
+    if verb == "score":
+        options = [str(pairs / "input"), str(pairs / "target")]
+    if verb == "convert":
+        prefix = write_checkpoint(tmp_path, variables("M17N1", 1))
+        options = [prefix, "--preset", "mspfn_m17n1", "--blocks", "1"]
+    to = output.parent if verb in ("score", "stats") else output
+    assert main([verb, *options, *(["--output"] if verb != "release" else []), str(to)]) == 0
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from mspfn_tf.commands.arguments import parse_size
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mspfn_tf.errors import UsageError
     from mspfn_tf.export.benchmark import FORMATS, benchmark, machine
-    from mspfn_tf.files import atomic_write, writing
+    from mspfn_tf.files import atomic_write, clear_leftovers, writing
     from mspfn_tf.presets import known_preset
 
     presets = [known_preset(name) for name in arguments.preset]
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         output = None
         if arguments.output is not None:
+            clear_leftovers(Path(arguments.output).parent)
             output = stack.enter_context(atomic_write(arguments.output, arguments.overwrite))
         height, width = arguments.image_size
         where = f"{machine()['processor']}, {machine()['cores']} cores"

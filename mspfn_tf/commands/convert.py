@@ -1,6 +1,7 @@
 """`mspfn convert`: the authors' TensorFlow 1 checkpoint as a weights file or a Keras model."""
 
 import argparse
+from pathlib import Path
 
 from mspfn_tf.errors import UsageError
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mspfn_tf.files import atomic_write, sha256, writing
+    from mspfn_tf.files import atomic_write, clear_leftovers, sha256, writing
     from mspfn_tf.presets import known_preset
 
     known_preset(arguments.preset)
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     with weights_to_come():
         model = MSPFN.from_preset(arguments.preset, load_weights=False, **overrides)
     load_reference_checkpoint(model, arguments.checkpoint)
+    clear_leftovers(Path(output).parent)
     if output.endswith(".keras"):
         with atomic_write(output, arguments.overwrite) as temporary, writing(output):
             model.save(temporary)

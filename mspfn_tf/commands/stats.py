@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.files import atomic_write, writing
+    from mspfn_tf.files import atomic_write, clear_leftovers, writing
     from mspfn_tf.pictures import write_picture
     from mspfn_tf.sets.prepared import Examples, splits
     from mspfn_tf.sets.statistics import describe, split_statistics
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             "dataset": args.name,
             "splits": [dataclasses.asdict(statistics) for statistics in found],
         }
+        clear_leftovers(output)
         path = output / "stats.json"
         with atomic_write(path, overwrite=True) as temporary, writing(path):
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
