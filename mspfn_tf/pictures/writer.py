@@ -3,10 +3,10 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -115,7 +115,7 @@ class _Numberless:
 
 
 @contextlib.contextmanager
-def _opened(temporary, path, form):
+def _opened(temporary, path, form) -> Iterator[Any]:
     with _naming_output(path, form):
         file = open(temporary, "w+b")  # noqa: SIM115 closed below
     try:
