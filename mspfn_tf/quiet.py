@@ -1,8 +1,9 @@
-"""Keeps the start-up notes of native libraries off standard error."""
+"""Keeps the start-up notes of libraries off standard error."""
 
 import contextlib
 import importlib.abc
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -43,6 +44,22 @@ def native_quiet() -> Iterator[None]:
             for line in aside.read().splitlines(keepends=True):
                 if not line.startswith(_NOTES) and _NOTE_OF_RAY not in line:
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def absl_quiet() -> Iterator[None]:
+    """Within it, warnings that packages give through absl's logging are dropped; errors are not."""
+    from absl.logging import get_absl_logger
+
+    def is_error(record):
+        return record.levelno >= logging.ERROR
+
+    logger = get_absl_logger()
+    logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_error)
 
 
 def quiet_tensorflow() -> None:
