@@ -24,7 +24,7 @@ web: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.installed-test
@@ -33,7 +33,7 @@ test-fast: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 
 # Makes every generated table of the documentation again.
 docs: $(VENV)/.installed-test
@@ -46,12 +46,19 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 
+# An environment runs the code of the folder where it was installed. Once that was moved it runs nothing,
+# and in a copy the code of the original: it is installed again.
+ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(shell pwd -P))
+.PHONY: $(VENV)/.installed
+endif
+
+# Not $(BIN)/pip, which would be that of the folder before.
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable .
-	@touch $@
+	$(BIN)/python -m pip install --quiet --editable .
+	@pwd -P > $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	@touch $@
 
 clean:

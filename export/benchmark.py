@@ -31,8 +31,8 @@ EXTRAS = {
     "litert_dynamic": ("int8", ("ai_edge_quantizer",)),
     "litert_int8": ("int8", ("ai_edge_quantizer",)),
     "onnx": ("onnx", ("onnxruntime", "tf2onnx")),
-    "openvino": ("openvino", ("openvino",)),
-    "openvino_bfloat16": ("openvino", ("openvino",)),
+    "openvino": ("openvino", ("openvino", "scipy")),
+    "openvino_bfloat16": ("openvino", ("openvino", "scipy")),
 }
 """The extra that a format needs, and the packages that it brings."""
 

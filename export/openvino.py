@@ -54,7 +54,7 @@ def export_openvino(
     """
     output = Path(output)
     graphs.check_options(output, ".xml", layout, quantize)
-    require("openvino", "openvino")
+    _require()
     patches = read_patches(SAMPLE if calibration is None else calibration, CHECK_SIZE, count=4)
     finals = [output, output.with_suffix(".bin"), card_path(output, "openvino")]
     with outputs(*finals, overwrite=overwrite) as paths:
@@ -99,7 +99,7 @@ def write(
         quantize: "none" or "float16".
         source: what to call the model; default: itself.
     """
-    openvino = require("openvino", "openvino")
+    openvino = _require()
     opened, widths = graphs.open_graph(model, layout, coarse=goes_coarse_first(model))
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, "model.xml")
@@ -122,6 +122,12 @@ def write(
         facts |= {"coarse": len(coarse), "coarse_factor": 2 * model.stem}
         graph.set_rt_info(json.dumps(facts), "mspfn")
         openvino.save_model(graph, path, compress_to_fp16=quantize == "float16")
+
+
+def _require():
+    openvino = require("openvino", "openvino")
+    require("scipy", "openvino")  # Keras' exporter imports it, and OpenVINO does not bring it
+    return openvino
 
 
 def _feed_back(graph, n):

@@ -1,8 +1,9 @@
-"""Keeps the start-up notes of native libraries off standard error."""
+"""Keeps the start-up notes of libraries off standard error."""
 
 import contextlib
 import importlib.abc
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -60,6 +61,22 @@ def _begin_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_child)
+
+
+@contextlib.contextmanager
+def absl_quiet() -> Iterator[None]:
+    """Within it, warnings that packages give through absl's logging are dropped; errors are not."""
+    from absl.logging import get_absl_logger
+
+    def is_error(record):
+        return record.levelno >= logging.ERROR
+
+    logger = get_absl_logger()
+    logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_error)
 
 
 def quiet_tensorflow() -> None:

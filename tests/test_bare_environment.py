@@ -64,6 +64,20 @@ def test_make_refuses_a_python_that_the_package_does_not_take(tmp_path, version)
     assert f"Python 3.11 to 3.13 is needed, not Python {version}: name one" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_installs_again_in_a_folder_that_was_moved_or_copied(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+
+    def would_install(place):
+        (tmp_path / ".installed").write_text(f"{place}\n")
+        command = ["make", "--dry-run", f"VENV={tmp_path}", "web"]
+        return "pip install" in subprocess.check_output(command, cwd=ROOT, text=True)
+
+    assert would_install("/where/it/was before") and would_install("")
+    assert not would_install(ROOT)
+
+
 def test_files_of_an_earlier_build_are_not_installed_again(tmp_path):
     pytest.importorskip("setuptools")
     built = tmp_path / "lib" / "mspfn_tf"

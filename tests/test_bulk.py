@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tarfile
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 from pyarrow import fs
 
-from mspfn_tf.bulk import inputs, places, records, restore_archive, runs, workers
+from mspfn_tf.bulk import engines, inputs, places, records, restore_archive, runs, workers
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.cli import main
 from mspfn_tf.errors import UsageError
@@ -167,8 +168,32 @@ def test_results_of_two_models_are_not_mixed(archive, tmp_path):
         restore_archive(archive, tmp_path / "full", MODEL, resume=True)
 
 
+@pytest.mark.parametrize("kind", ["model", "Ray", "killed"])
+def test_a_run_that_could_not_begin_leaves_the_output_free(archive, tmp_path, monkeypatch, kind):
+    out = tmp_path / "out"
+    bad = workers.Model(PRESET, {"strength": 3.0}) if kind == "model" else MODEL
+    with monkeypatch.context() as patch:
+        if kind == "Ray":
+            patch.setitem(sys.modules, "ray", None)
+        elif kind == "killed":
+            patch.setattr(workers.Worker, "__init__", kill)
+        expected = _Killed if kind == "killed" else UsageError
+        with pytest.raises(
+            expected, match={"model": "strength", "Ray": "bulk needs Ray"}.get(kind)
+        ):
+            restore_archive(archive, out, bad, engines.Cluster() if kind == "Ray" else None)
+    if kind != "killed":
+        assert not list(out.iterdir())
+    other = workers.Model(PRESET, {"strength": 0.5}, threads=1)
+    assert restore_archive(archive, out, other).restored == 6
+
+
 class _Killed(BaseException):
     """Stands for the end of the process: nothing of ours catches it."""
+
+
+def kill(*_):
+    raise _Killed
 
 
 def kill_after(monkeypatch, pictures):

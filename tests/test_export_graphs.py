@@ -1,8 +1,10 @@
 """ONNX and OpenVINO files: written, checked, run, refused."""
 
+import configparser
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -175,13 +177,20 @@ def test_what_falls_short_is_not_written(exported, pairs, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     ("suffix", "module", "extra"),
-    [(".onnx", "tf2onnx", "onnx"), (".xml", "openvino", "openvino")],
+    [
+        (".onnx", "tf2onnx", "onnx"),
+        (".xml", "openvino", "openvino"),
+        (".xml", "scipy", "openvino"),  # Keras' exporter imports it
+    ],
 )
 def test_a_missing_extra_is_named(pairs, tmp_path, monkeypatch, suffix, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf'pip install "mspfn_tf\[{extra}\]"'):
         EXPORTS[suffix]("mspfn_nano", tmp_path / f"net{suffix}", calibration=pairs)
     assert not any(tmp_path.iterdir())
+    settings = configparser.ConfigParser()
+    settings.read(Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
+    assert f"\n{module} >= " in settings["options.extras_require"][extra]
 
 
 @pytest.mark.parametrize(("suffix", "module"), [(".onnx", "onnxruntime"), (".xml", "openvino")])

@@ -223,6 +223,13 @@ def test_read_ahead_names_grain_where_it_is_missing(monkeypatch):
         read_ahead(stream(), 0, 1, 16)
 
 
+def test_grain_is_imported_without_a_word_where_jax_is_missing():
+    code = "import sys; sys.modules['jax'] = None; from mspfn_tf.training.patch_stream import "
+    code += "read_ahead; read_ahead(None, 0, 0, 16); assert 'grain' in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_tf_dataset_gives_the_same_batches(data_dir):
     source = open_stream("tiny", data_dir, batch_size=4, seed=5)
     batches = list(tf_dataset(source, 2, 5, 16))

@@ -66,8 +66,11 @@ class Book:
         self._about = self.state.at("run.json")
 
     def exists(self) -> bool:
-        """Whether an earlier run has left anything."""
-        return self._about.kind() == "file"
+        """Whether an earlier run has begun a batch: before that there is nothing to lose."""
+        return self._about.kind() == "file" and (
+            self.manifest.kind() == "file"
+            or any(folder.entries() for folder in (self._parts, self._trying))
+        )
 
     def begin(self, about: dict) -> None:
         """Says what the results are of.
@@ -86,6 +89,11 @@ class Book:
             self._about.write(json.dumps(about, indent=1).encode())
         except OSError as error:
             raise UsageError(f"cannot write {self._about}: {error}") from error
+
+    def withdraw(self) -> None:
+        """Takes back what `begin` wrote, if no batch was begun: the run could not be."""
+        if not self.exists():
+            self.state.delete()
 
     def part(self, run: str, batch: str) -> Place:
         return self._parts.at(f"{run}-{batch}.parquet")

@@ -105,7 +105,7 @@ def restore_archive(
             "another output"
         )
     target.check_writable()
-    with _alone(target):
+    with _alone(target), _withdrawn(book):
         book.begin(_about(model, digest, image_key, pixels))
         todo = _todo(listing.rows, book, target) if resume else listing.rows
         summary = Summary(listing=listing, manifest=str(book.manifest))
@@ -275,6 +275,16 @@ def _check_apart(source, target):
         inside = real.is_relative_to(os.path.realpath(source.local))
     if inside:
         raise UsageError(f"output {target} is within the input {source}: choose a folder outside")
+
+
+@contextlib.contextmanager
+def _withdrawn(book):
+    """What the workers find wrong, such as a model or no Ray, is found after the run was begun."""
+    try:
+        yield
+    except UsageError:
+        book.withdraw()
+        raise
 
 
 @contextlib.contextmanager

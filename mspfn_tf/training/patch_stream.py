@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.quiet import absl_quiet
 from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
@@ -401,7 +402,8 @@ def read_ahead(
         UsageError: Grain is not installed (it has no package for Windows).
     """
     try:
-        import grain
+        with absl_quiet():  # it would warn wherever JAX, for whose profiler it looks, is missing
+            import grain
     except ImportError as error:
         raise UsageError(f"training needs Grain: pip install grain ({error})") from error
     steps = grain.MapDataset.range(start, stop)
