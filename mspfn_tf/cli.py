@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         backend = os.environ.get("KERAS_BACKEND", "")
         module = (getattr(error, "name", None) or "").partition(".")[0]
         if (module and module == backend) or str(error).startswith("Unable to import backend"):
-            hint = f"KERAS_BACKEND={backend} cannot be imported: install tensorflow, or jax or "
-            hint += "torch (extras [jax], [torch])"
+            hint = f"KERAS_BACKEND={backend} cannot be imported: set it to tensorflow, jax or "
+            hint += "torch, and install that (jax and torch are extras)"
         elif not module or module == "mspfn_tf" or module in sys.stdlib_module_names:
             raise
         else:  # as in an environment made by `requirements-restore.txt`

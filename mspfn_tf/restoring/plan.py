@@ -124,7 +124,7 @@ def plan(
     for path in inputs:
         _check_input(path)
     if suffix is not None:
-        check_writable(Path(f"picture{suffix}"))
+        check_writable(Path(f"*{suffix}"))
     folder = Path(output)
     single = len(inputs) == 1 and not os.path.isdir(inputs[0]) and not os.path.isdir(folder)
     if single and folder.suffix and not str(output).endswith(("/", os.sep)):
