@@ -87,6 +87,38 @@ def test_variable_frame_rate(tmp_path, suffix, temporal):
     assert found == read_video(source)["times"] == [Fraction(t, 1000) for t in times]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path, suffix):
+    def seconds(path):
+        with av.open(str(path)) as file:
+            return file.duration / 1e6
+
+    def held(path):
+        with av.open(str(path), "w") as file:
+            video = file.add_stream("mpeg4", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            packets = []
+            for n, picture in enumerate(moving_window(5, (48, 64))):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                frame.pts, frame.time_base = n, Fraction(1, 25)
+                packets += video.encode(frame)
+            packets += video.encode(None)
+            packets[-1].duration = 250  # of a recording of a screen on which nothing moved
+            file.mux(packets)
+        return path
+
+    for source in (held(tmp_path / "a.mp4"), held(tmp_path / "a.mkv")):
+        target = tmp_path / f"clean{suffix}"
+        for options in ({}, {"g": "1"}):  # frames are decoded in another order, or in that of time
+            restore_video(same, source, target, options=options, temporal=False, overwrite=True)
+            assert seconds(target) == seconds(source) == 10.16
+        restore_video(same, source, target, duration=2, temporal=False, overwrite=True)
+        assert seconds(target) == 2
+        again = tmp_path / "again.mkv"
+        restore_video(same, target, again, temporal=False, overwrite=True)
+        assert seconds(again) == pytest.approx(2, abs=0.1)
+
+
 def test_the_network_sees_upright_frames(tmp_path):
     frames = moving_window(4, (48, 80))
     frames[:, :24, :40] = (255, 0, 0)  # top left as stored

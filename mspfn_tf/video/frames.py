@@ -28,12 +28,10 @@ class VideoFrame:
     Attributes:
         picture: ``uint8 [H, W, 3]`` or ``float32`` in [0, 1]; RGB, upright.
         time: when it is shown, in units of the file's time base.
-        duration: for how long, in the same units; 0 if unknown.
     """
 
     picture: np.ndarray
     time: int
-    duration: int = 0
 
 
 def load_av() -> ModuleType:
