@@ -173,6 +173,47 @@ def test_colours(tmp_path, matrix, limits, pix_fmt):
     assert np.abs(after["frames"][middle].astype(int) - before["frames"][middle]).max() <= 2
 
 
+@pytest.mark.parametrize("codec", ["ffv1", "libx264"])
+@pytest.mark.parametrize(
+    "pix_fmt, limits", [("gray10le", 2), ("yuv444p10le", 2), ("yuv444p10le", 1), ("gbrp10le", 2)]
+)
+def test_levels_of_ten_bits(tmp_path, pix_fmt, limits, codec):
+    darkest, whitest = (64, 940) if limits == 1 else (0, 1023)
+    ramp = np.linspace(darkest, whitest, 64).round().astype("<u2").repeat(64).reshape(64, 64)
+
+    def luma(frame):
+        plane = frame.planes[0]
+        return np.frombuffer(plane, "<u2").reshape(64, -1)[:, :64].astype(int)
+
+    source, target = tmp_path / "rain.mkv", tmp_path / "clean.mkv"
+    with av.open(str(source), "w") as file:
+        video = file.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = 64, 64, pix_fmt
+        video.codec_context.color_range = limits
+        frame = av.VideoFrame(64, 64, pix_fmt)
+        for number, plane in enumerate(frame.planes):
+            level = 512 if number and pix_fmt.startswith("yuv") else ramp
+            plane.update(np.broadcast_to(level, ramp.shape).astype("<u2").tobytes())
+        frame.pts, frame.color_range = 0, limits
+        file.mux(video.encode(frame) + video.encode(None))
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    options = {"qp": "0"} if codec == "libx264" else {}
+    restore_video(restorer, source, target, codec=codec, options=options)
+    shades = (ramp.astype(float) - darkest) / (whitest - darkest)
+    assert np.abs(seen[0] - shades[..., None]).max() < 1e-3
+    with av.open(str(target)) as file:
+        after = next(file.decode(video=0))
+    if after.format.name.startswith("yuv") and pix_fmt.startswith("gbr"):
+        ramp = 64 + shades * 876  # limited range, as players expect it
+    assert np.abs(luma(after) - ramp).max() <= 1
+    assert np.abs((luma(after) - ramp).mean()) < 0.1
+
+
 @pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64)])
 @pytest.mark.parametrize("target", ["clean.mp4", "clean.webm"])
 def test_odd_sizes(tmp_path, size, target):

@@ -23,6 +23,7 @@ from mspfn_tf.video.frames import (
     is_cover,
     load_av,
     matrix_of,
+    white,
 )
 
 _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywhere and wrap around
@@ -281,7 +282,8 @@ class VideoReader:
             threads=1,
         ).to_ndarray()
         if self.deep:
-            rgb = rgb.astype(np.float32) / 65535
+            rgb = rgb.astype(np.float32)
+            rgb = np.minimum(rgb / np.float32(self._white), 1, out=rgb)  # whiter than white: white
         return VideoFrame(np.rot90(rgb, self.quarters), time)
 
     def _describe(self, frame):
@@ -300,6 +302,7 @@ class VideoReader:
             "color_trc": frame.color_trc,
             "color_primaries": frame.color_primaries,
         }
+        self._white = white(frame.format, self.full_range, reads=True)
         self._matrix = matrix_of(frame.colorspace, frame.height)
         self.display = None
         for data in frame.side_data:

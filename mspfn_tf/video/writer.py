@@ -28,6 +28,7 @@ from mspfn_tf.video.frames import (
     interpolation,
     is_cover,
     load_av,
+    white,
 )
 from mspfn_tf.video.reader import VideoReader
 
@@ -84,6 +85,8 @@ class VideoWriter:
             self.abandon()
             raise
         self._yuv = self._av.video.reformatter.VideoReformatter()
+        pixels = self._av.VideoFormat(self._frames.pixels)
+        self._white = np.float32(white(pixels, self._frames.full_range, reads=False))
         self._held = None  # the last frame so far
         self._durations = {}  # of the frames within the encoder, by their time
         self._delay = None  # from when the first frame is decoded to when it is shown
@@ -162,7 +165,7 @@ class VideoWriter:
         reader = self._reader
         picture = np.ascontiguousarray(np.rot90(item.picture, -reader.quarters))
         if picture.dtype != np.uint8:
-            picture = np.rint(picture * 65535).astype(np.uint16)
+            picture = np.rint(picture * self._white).astype(np.uint16)
         frame = self._av.VideoFrame.from_ndarray(
             picture, "rgb24" if picture.dtype == np.uint8 else "rgb48le"
         )
