@@ -314,6 +314,7 @@ def test_what_no_video_can_be_written_with_is_known_before(tmp_path):
     check_encoding(".mov", "dvvideo")
     for arguments, message in (
         ((".webm", "libx264"), "codec libx264: .webm files cannot hold it"),
+        ((".mov", "libvpx-vp9"), "codec libvpx-vp9: .mov files cannot hold it"),
         ((".webm", None, 64), "libvpx-vp9 does not take .* with crf=64, b=0"),
         ((".mp4", "libx265", 52), "crf must be from 0 to 51 for libx265"),
         ((".mp4", "mpeg4", 20), "mpeg4 has no option crf"),
