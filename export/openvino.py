@@ -113,6 +113,7 @@ def write(
         names = graphs.output_names(opened, widths)
         for value, name in zip(graph.outputs, names, strict=True):
             value.get_node().input_value(0).get_tensor().add_names({name})
+            value.get_tensor().add_names({name})  # by which a file's outputs are found
         for n in range(len(widths)):
             _feed_back(graph, n)
         coarse = [name for name in names if name.startswith("coarse_")]

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 
 from mspfn_tf.cli import main
@@ -84,6 +85,15 @@ def test_the_onnx_file_is_plain(exported):
     assert found.min() >= 0 and found.max() <= 1
     kinds = {entry.domain for entry in onnx.load(path).opset_import}
     assert kinds <= {"", "ai.onnx.ml"}
+
+
+def test_openvino_finds_input_and_output_by_their_names(exported):
+    _, path, description = exported("picture", ".xml")
+    assert (description["input"]["name"], description["output"]["name"]) == ("rainy", "derained")
+    network = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    rainy = np.random.default_rng(0).random((40, 48, 3), np.float32)
+    derained = network({"rainy": rainy.transpose(2, 0, 1)[None]})["derained"]
+    assert np.abs(derained[0].transpose(1, 2, 0) - Restorer(path)(rainy)).max() < 1e-6
 
 
 @pytest.mark.parametrize("suffix", EXPORTS)

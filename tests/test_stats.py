@@ -38,6 +38,9 @@ def test_measures(data_dir):
     psnrs = [metrics.psnr(clean(n), rainy(n)) for n in (1, 2, 3)]
     psnrs.append(metrics.psnr(clean(4), clean(4) + np.uint8(20)))
     assert found.psnr.mean == pytest.approx(np.mean(psnrs))
+    ssims = [metrics.ssim(clean(n), rainy(n)) for n in (1, 2, 3)]
+    ssims.append(metrics.ssim(clean(4), clean(4) + np.uint8(20)))
+    assert found.ssim.mean == pytest.approx(np.mean(ssims))  # without the pair that is equal
     # Four of twenty columns are rain; a change of exposure is none, but shifts the brightness.
     assert found.coverage.mean == pytest.approx(3 / 5 * 4 / 20)
     assert found.shift.high > 15 and found.shift.low == pytest.approx(0, abs=2)

@@ -87,6 +87,38 @@ def test_variable_frame_rate(tmp_path, suffix, temporal):
     assert found == read_video(source)["times"] == [Fraction(t, 1000) for t in times]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path, suffix):
+    def seconds(path):
+        with av.open(str(path)) as file:
+            return file.duration / 1e6
+
+    def held(path):
+        with av.open(str(path), "w") as file:
+            video = file.add_stream("mpeg4", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            packets = []
+            for n, picture in enumerate(moving_window(5, (48, 64))):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                frame.pts, frame.time_base = n, Fraction(1, 25)
+                packets += video.encode(frame)
+            packets += video.encode(None)
+            packets[-1].duration = 250  # of a recording of a screen on which nothing moved
+            file.mux(packets)
+        return path
+
+    for source in (held(tmp_path / "a.mp4"), held(tmp_path / "a.mkv")):
+        target = tmp_path / f"clean{suffix}"
+        for options in ({}, {"g": "1"}):  # frames are decoded in another order, or in that of time
+            restore_video(same, source, target, options=options, temporal=False, overwrite=True)
+            assert seconds(target) == seconds(source) == 10.16
+        restore_video(same, source, target, duration=2, temporal=False, overwrite=True)
+        assert seconds(target) == 2
+        again = tmp_path / "again.mkv"
+        restore_video(same, target, again, temporal=False, overwrite=True)
+        assert seconds(again) == pytest.approx(2, abs=0.1)
+
+
 def test_the_network_sees_upright_frames(tmp_path):
     frames = moving_window(4, (48, 80))
     frames[:, :24, :40] = (255, 0, 0)  # top left as stored
@@ -139,6 +171,47 @@ def test_colours(tmp_path, matrix, limits, pix_fmt):
     assert after["colours"] == before["colours"] and after["pix_fmt"] == before["pix_fmt"]
     middle = np.s_[0, 8::16, 8::16]
     assert np.abs(after["frames"][middle].astype(int) - before["frames"][middle]).max() <= 2
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "libx264"])
+@pytest.mark.parametrize(
+    "pix_fmt, limits", [("gray10le", 2), ("yuv444p10le", 2), ("yuv444p10le", 1), ("gbrp10le", 2)]
+)
+def test_levels_of_ten_bits(tmp_path, pix_fmt, limits, codec):
+    darkest, whitest = (64, 940) if limits == 1 else (0, 1023)
+    ramp = np.linspace(darkest, whitest, 64).round().astype("<u2").repeat(64).reshape(64, 64)
+
+    def luma(frame):
+        plane = frame.planes[0]
+        return np.frombuffer(plane, "<u2").reshape(64, -1)[:, :64].astype(int)
+
+    source, target = tmp_path / "rain.mkv", tmp_path / "clean.mkv"
+    with av.open(str(source), "w") as file:
+        video = file.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = 64, 64, pix_fmt
+        video.codec_context.color_range = limits
+        frame = av.VideoFrame(64, 64, pix_fmt)
+        for number, plane in enumerate(frame.planes):
+            level = 512 if number and pix_fmt.startswith("yuv") else ramp
+            plane.update(np.broadcast_to(level, ramp.shape).astype("<u2").tobytes())
+        frame.pts, frame.color_range = 0, limits
+        file.mux(video.encode(frame) + video.encode(None))
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    options = {"qp": "0"} if codec == "libx264" else {}
+    restore_video(restorer, source, target, codec=codec, options=options)
+    shades = (ramp.astype(float) - darkest) / (whitest - darkest)
+    assert np.abs(seen[0] - shades[..., None]).max() < 1e-3
+    with av.open(str(target)) as file:
+        after = next(file.decode(video=0))
+    if after.format.name.startswith("yuv") and pix_fmt.startswith("gbr"):
+        ramp = 64 + shades * 876  # limited range, as players expect it
+    assert np.abs(luma(after) - ramp).max() <= 1
+    assert np.abs((luma(after) - ramp).mean()) < 0.1
 
 
 @pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64)])
@@ -241,6 +314,7 @@ def test_what_no_video_can_be_written_with_is_known_before(tmp_path):
     check_encoding(".mov", "dvvideo")
     for arguments, message in (
         ((".webm", "libx264"), "codec libx264: .webm files cannot hold it"),
+        ((".mov", "libvpx-vp9"), "codec libvpx-vp9: .mov files cannot hold it"),
         ((".webm", None, 64), "libvpx-vp9 does not take .* with crf=64, b=0"),
         ((".mp4", "libx265", 52), "crf must be from 0 to 51 for libx265"),
         ((".mp4", "mpeg4", 20), "mpeg4 has no option crf"),

@@ -170,10 +170,12 @@ def _measure(examples: Examples, index: int, paired: bool) -> dict[str, float]:
             f"{examples.folder}: example {index}: rainy is {rainy.shape}, clean is {clean.shape}"
         )
     difference = luma - metrics.luma(clean.astype(np.int32))
-    large = min(rainy.shape[:2]) >= metrics.WINDOW
+    psnr = metrics.psnr(clean, rainy)
+    # Equal pairs count in neither; those that are smaller than its window have no SSIM.
+    compared = np.isfinite(psnr) and min(rainy.shape[:2]) >= metrics.WINDOW
     return found | {
-        "psnr": metrics.psnr(clean, rainy),
-        "ssim": metrics.ssim(clean, rainy) if large else float("nan"),
+        "psnr": psnr,
+        "ssim": metrics.ssim(clean, rainy) if compared else float("nan"),
         "coverage": float(np.mean(difference >= np.median(difference) + COVERING_LEVELS)),
         "shift": float(difference.mean()),
     }

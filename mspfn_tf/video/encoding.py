@@ -60,6 +60,10 @@ def check_encoding(
                 open_encoder(stream.codec_context, codec, options)
             except UsageError as error:
                 return error
+            try:  # some containers take a codec's name and refuse their header
+                container.start_encoding()
+            except (ValueError, load_av().FFmpegError) as error:
+                raise UsageError(f"codec {codec}: {suffix} files cannot hold it") from error
 
     refusal = opens(given)
     if refusal is None:

@@ -28,12 +28,10 @@ class VideoFrame:
     Attributes:
         picture: ``uint8 [H, W, 3]`` or ``float32`` in [0, 1]; RGB, upright.
         time: when it is shown, in units of the file's time base.
-        duration: for how long, in the same units; 0 if unknown.
     """
 
     picture: np.ndarray
     time: int
-    duration: int = 0
 
 
 def load_av() -> ModuleType:
@@ -52,6 +50,25 @@ def matrix_of(colorspace: int, height: int) -> int:
         colorspace = BT709 if height >= HIGH_DEFINITION else BT601
     # BT.601 has two numbers in H.273; constant luminance is treated as its plain sibling.
     return {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}.get(colorspace, 5)
+
+
+def white(pixels: Any, full_range: bool, reads: bool) -> int:
+    """What swscale takes for white among the 16 bits of RGB.
+
+    It shifts the levels of YUV and gray up, rather than to stretch them: 255 is 255 * 256.
+
+    Args:
+        pixels: PyAV's `VideoFormat` of the other side.
+        full_range: whether its levels are of full range; those of gray always are to swscale.
+        reads: whether RGB is made of them, or they of RGB.
+    """
+    if pixels.is_rgb:
+        return 65_535
+    gray = pixels.name.startswith(("gray", "ya", "mono"))
+    if reads and (full_range or gray):
+        bits = min(16, pixels.components[0].bits)
+        return (2**bits - 1) << (16 - bits)
+    return 255 << 8
 
 
 def is_cover(av: ModuleType, stream: Any) -> bool:

@@ -23,6 +23,7 @@ from mspfn_tf.video.frames import (
     is_cover,
     load_av,
     matrix_of,
+    white,
 )
 
 _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywhere and wrap around
@@ -121,6 +122,7 @@ class VideoReader:
         self._sample = None  # a decoded frame, for what it says about all
         self._corrupt = self._told = False
         self._first = self._last = None  # presentation times of decoded frames
+        self._shown = Fraction(0)  # the time up to which packets of the video are shown
         self._read = Fraction(0)  # up to which time there are packets of any stream
         self._items = self._decoded()
         self._waiting = []
@@ -162,7 +164,8 @@ class VideoReader:
         yield from self._items
         if self.end is not None:
             return
-        ends = (self._last or 0) * self.time_base
+        # The last frame may be shown for long, as in recordings of a screen.
+        ends = max((self._last or 0) * self.time_base, self._shown)
         reached = ends if self.stream.duration else max(ends, self._read)
         missing = 0 if self._announced is None else self._announced - reached
         if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
@@ -182,6 +185,12 @@ class VideoReader:
         if begin is None and self.container.format.flags & _DISCONTINUOUS:
             begin = self.origin
         return 0 if begin is None else round(begin / time_base)
+
+    @property
+    def shown(self) -> int:
+        """The time up to which the last frame is shown, as `VideoFrame.time`, once all are read."""
+        ends = self._shown if self.end is None else min(self._shown, self.end)
+        return round(ends / self.time_base) - self.shift(self.time_base)
 
     def _wanted(self, time, time_base):
         seconds = time * time_base
@@ -204,9 +213,7 @@ class VideoReader:
             for frame in self._frames(packet):
                 item = self._converted(frame)
                 if self._wanted(item.time, self.time_base):
-                    yield VideoFrame(
-                        item.picture, item.time - self.shift(self.time_base), item.duration
-                    )
+                    yield VideoFrame(item.picture, item.time - self.shift(self.time_base))
                 elif self.end is not None and item.time * self.time_base >= self.end:
                     over = True
 
@@ -222,6 +229,8 @@ class VideoReader:
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._read = max(self._read, end)
+                if packet.stream.index == self.stream.index:
+                    self._shown = max(self._shown, end)
             yield packet
 
     def _frames(self, packet):
@@ -273,8 +282,9 @@ class VideoReader:
             threads=1,
         ).to_ndarray()
         if self.deep:
-            rgb = rgb.astype(np.float32) / 65535
-        return VideoFrame(np.rot90(rgb, self.quarters), time, frame.duration or 0)
+            rgb = rgb.astype(np.float32)
+            rgb = np.minimum(rgb / np.float32(self._white), 1, out=rgb)  # whiter than white: white
+        return VideoFrame(np.rot90(rgb, self.quarters), time)
 
     def _describe(self, frame):
         """Notes what must come back in the file that is written."""
@@ -292,6 +302,7 @@ class VideoReader:
             "color_trc": frame.color_trc,
             "color_primaries": frame.color_primaries,
         }
+        self._white = white(frame.format, self.full_range, reads=True)
         self._matrix = matrix_of(frame.colorspace, frame.height)
         self.display = None
         for data in frame.side_data:

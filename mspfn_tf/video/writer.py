@@ -28,11 +28,15 @@ from mspfn_tf.video.frames import (
     interpolation,
     is_cover,
     load_av,
+    white,
 )
 from mspfn_tf.video.reader import VideoReader
 
 if TYPE_CHECKING:
     import av
+
+
+_MP4 = (".m4v", ".mov", ".mp4")
 
 
 class VideoWriter:
@@ -81,6 +85,11 @@ class VideoWriter:
             self.abandon()
             raise
         self._yuv = self._av.video.reformatter.VideoReformatter()
+        pixels = self._av.VideoFormat(self._frames.pixels)
+        self._white = np.float32(white(pixels, self._frames.full_range, reads=False))
+        self._held = None  # the last frame so far
+        self._durations = {}  # of the frames within the encoder, by their time
+        self._delay = None  # from when the first frame is decoded to when it is shown
 
     def _add_video(self, suffix, codec, options):
         source = self._reader.stream
@@ -148,10 +157,15 @@ class VideoWriter:
         if not isinstance(item, VideoFrame):
             self._copy(item)
             return
+        if self._held is not None:
+            self._mux(self._packets(self._held, item.time))
+        self._held = item  # until it is known for how long it is shown
+
+    def _converted(self, item):
         reader = self._reader
         picture = np.ascontiguousarray(np.rot90(item.picture, -reader.quarters))
         if picture.dtype != np.uint8:
-            picture = np.rint(picture * 65535).astype(np.uint16)
+            picture = np.rint(picture * self._white).astype(np.uint16)
         frame = self._av.VideoFrame.from_ndarray(
             picture, "rgb24" if picture.dtype == np.uint8 else "rgb48le"
         )
@@ -167,19 +181,27 @@ class VideoWriter:
         )
         for name, value in form.colours.items():
             setattr(frame, name, value)
-        units = reader.time_base / form.time_base
-        frame.pts, frame.time_base = round(item.time * units), form.time_base
-        if item.duration:
-            frame.duration = round(item.duration * units)
-        self._encode(frame)
+        frame.pts, frame.time_base = self._ticks(item.time), form.time_base
+        return frame
 
-    def _encode(self, frame):
+    def _ticks(self, time):
+        return round(time * self._reader.time_base / self._frames.time_base)
+
+    def _packets(self, item, end):
+        """What the encoder gives for a frame that is shown up to a time; for None what it holds."""
+        frame = None if item is None else self._converted(item)
+        if frame is not None:
+            self._durations[frame.pts] = self._ticks(end) - frame.pts
         try:
             packets = self.stream.encode(frame)
         except self._av.FFmpegError as error:
             codec = self.stream.codec_context.name
             raise UsageError(f"{self.path}: {codec} cannot encode it ({error.strerror})") from error
-        self._mux(packets)
+        for packet in packets:  # encoders take frames to be shown as long as they are on average
+            packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+            if self._delay is None:
+                self._delay = packet.pts - (packet.pts if packet.dts is None else packet.dts)
+        return packets
 
     def _copy(self, packet):
         copy = self._copied.get(packet.stream.index)
@@ -207,7 +229,14 @@ class VideoWriter:
 
     def close(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
-        self._encode(None)
+        if self._held is not None:
+            end = max(self._reader.shown, self._held.time)
+            packets = self._packets(self._held, end) + self._packets(None, end)
+            if packets and packets[-1].dts is not None and self.path.suffix.lower() in _MP4:
+                # These end when the packet that is decoded last does: another than is shown last.
+                left = self._ticks(end) - (self._delay or 0) - packets[-1].dts
+                packets[-1].duration = max(left, packets[-1].duration)
+            self._mux(packets)
         try:
             self.container.close()
         except (self._av.FFmpegError, OSError) as error:
