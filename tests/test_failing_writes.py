@@ -29,7 +29,7 @@ from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
 from mspfn_tf.restoring.plan import plan
 from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import PHONE, small_model, write_pairs
-from tests.full_disk import every_write_fails
+from tests.full_disk import every_write_fails, files_end_at
 from tests.rain_pictures import same_names, write
 from tests.reference_recipe import variables, write_checkpoint
 
@@ -266,6 +266,21 @@ def test_export_names_where_temporary_files_go(tmp_path, monkeypatch):
         UsageError, match="net.onnx: No space left .* there or in .*temporary, .*TM"
     ):
         export_onnx(small_model(), tmp_path / "net.onnx")
+
+
+def test_openvino_finds_the_disk_full(tmp_path, monkeypatch):
+    """Its own writer tells nothing but that a stream failed."""
+    image = keras.Input((8, 8, 3))
+    conv = keras.Model([image], keras.layers.Conv2D(3, 3, padding="same")(image))
+    monkeypatch.setattr(openvino.graphs, "open_graph", lambda *arguments, **options: (conv, {}))
+    with (
+        files_end_at(100),
+        pytest.raises(
+            UsageError, match="net.xml: No space left .* there or in .*, where temporary files go"
+        ),
+    ):
+        export_openvino(small_model(**PHONE), tmp_path / "net.xml")
+    assert not list(tmp_path.iterdir())
 
 
 def test_restore(tmp_path, monkeypatch):
