@@ -106,6 +106,24 @@ def test_the_times_of_a_broadcast_begin_at_zero(tmp_path, first):
         assert 1.9e6 < file.duration < 2.3e6
 
 
+def packets_of(path):
+    """The packets of a transport stream, and which of them are of its video."""
+    content = path.read_bytes()
+    packets = [content[place : place + 188] for place in range(0, len(content), 188)]
+    return packets, [n for n, p in enumerate(packets) if (p[1] & 0x1F, p[2]) == (1, 0)]
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_broadcast_that_lost_a_packet_on_the_way_is_restored(tmp_path, part):
+    source = broadcast(tmp_path / "rain.ts")
+    packets, of_video = packets_of(source)
+    del packets[of_video[int(part * len(of_video))]]
+    source.write_bytes(b"".join(packets))
+    with pytest.warns(UserWarning, match="rain.ts: damaged at about"):
+        restore_video(same, source, tmp_path / "clean.mkv", temporal=False)
+    assert len(read_video(tmp_path / "clean.mkv")["frames"]) >= 49
+
+
 @pytest.mark.parametrize("codec, suffix", [("mpeg4", ".mp4"), ("mpeg2video", ".mkv")])
 def test_encoders_that_refuse_fine_units_of_time(tmp_path, codec, suffix):
     source = broadcast(tmp_path / "rain.ts", count=10)

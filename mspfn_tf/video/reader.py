@@ -29,6 +29,7 @@ _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywher
 _FASTEST = 1000  # frames per second beyond which a rate is a mistake
 _BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is looked for
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
+_TORN = 2  # the last packets of a file, which lack something where it was cut off
 _LATE = 2.0  # seconds by which packets of other streams may come after those of the video
 
 
@@ -119,7 +120,9 @@ class VideoReader:
             self._open()
             self.stream = self._video_stream()
         self._sample = None  # a decoded frame, for what it says about all
-        self._corrupt = self._told = False
+        self._corrupt = None  # a packet of the video that lacks something, not decoded yet
+        self._intact = _TORN  # packets of the video since such a one
+        self._told = False
         self._first = self._last = None  # presentation times of decoded frames
         self._read = Fraction(0)  # up to which time there are packets of any stream
         self._items = self._decoded()
@@ -165,7 +168,7 @@ class VideoReader:
         ends = (self._last or 0) * self.time_base
         reached = ends if self.stream.duration else max(ends, self._read)
         missing = 0 if self._announced is None else self._announced - reached
-        if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
+        if self._intact < _TORN or missing > Fraction(_TAIL) + 2 / self.rate:
             if self._announced is None:
                 raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
             raise UsageError(
@@ -225,16 +228,30 @@ class VideoReader:
             yield packet
 
     def _frames(self, packet):
-        if packet.is_corrupt:  # the last one of a file that was cut off
-            self._corrupt = True
-            return []
+        """The frames that a packet completes. One that lacks something waits for the next: at the
+        end the file was cut off there, else a part was lost on the way, as in broadcasts."""
+        frames = []
+        if self._corrupt is not None and packet.size:
+            held, self._corrupt = self._corrupt, None
+            frames += self._decoded_frames(held)
+        self._intact += bool(packet.size)
+        if packet.is_corrupt:
+            self._corrupt, self._intact = packet, 0
+            return frames
+        return frames + self._decoded_frames(packet)
+
+    def _decoded_frames(self, packet):
         try:
             frames = packet.decode()
         except self._av.FFmpegError as error:
             if self._sample is None:  # recordings may begin anywhere: before their first key frame
                 return []
-            raise self._damaged(error) from error
-        if not self._told and any(frame.is_corrupt for frame in frames):
+            if not packet.is_corrupt:
+                raise self._damaged(error) from error
+            frames, damaged = [], True
+        else:
+            damaged = any(frame.is_corrupt for frame in frames)
+        if damaged and not self._told:
             self._told = True
             seconds = float((self._last or 0) * self.time_base)
             warnings.warn(
