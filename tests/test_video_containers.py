@@ -106,6 +106,43 @@ def test_the_times_of_a_broadcast_begin_at_zero(tmp_path, first):
         assert 1.9e6 < file.duration < 2.3e6
 
 
+def later(source, path, seconds):
+    """A copy of a transport stream whose times are `seconds` later."""
+    with av.open(str(source)) as file, av.open(str(path), "w") as copy:
+        streams = {stream.index: copy.add_stream_from_template(stream) for stream in file.streams}
+        for packet in file.demux():
+            if packet.dts is not None:
+                packet.pts += round(seconds / packet.time_base)
+                packet.dts += round(seconds / packet.time_base)
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("firsts", [(0, 0, 0), (1000, 0, 9000)])
+def test_recordings_that_were_joined_go_on_after_each_other(tmp_path, firsts):
+    """The times of each begin anew, and the sound stays with the frames."""
+    recording = write_video(tmp_path / "one.ts", moving_window(50, (48, 64), (0, 1)), sound=True)
+    parts = [later(recording, tmp_path / f"{first}.ts", first) for first in firsts]
+    source = tmp_path / "joined.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    restore_video(same, source, tmp_path / "clean.mkv", temporal=False)
+    one, all_ = read_video(recording), read_video(tmp_path / "clean.mkv")
+    count = len(firsts)
+    assert len(all_["frames"]) == 50 * count
+    assert len(one["sound"]) * count - 4 <= len(all_["sound"]) <= len(one["sound"]) * count
+    heard = {}
+    for time, data in all_["sound"]:  # a header stands before each in transport streams
+        heard.setdefault(data[-32:], []).append(time)
+    known = [(time, data[-32:]) for time, data in one["sound"]]
+    time, data = next(sound for sound in known if len(heard.get(sound[1], ())) == count)
+    for part in range(count):
+        apart = heard[data][part] - all_["times"][50 * part + 25]
+        assert abs(apart - (time - one["times"][25])) < 0.01
+    steps = np.diff([float(time) for time in all_["times"]])
+    assert steps.min() > 0.03 and steps.max() < 0.3
+
+
 def packets_of(path):
     """The packets of a transport stream, and which of them are of its video."""
     content = path.read_bytes()

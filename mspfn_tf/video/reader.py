@@ -31,6 +31,8 @@ _BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
 _TORN = 2  # the last packets of a file, which lack something where it was cut off
 _LATE = 2.0  # seconds by which packets of other streams may come after those of the video
+# Seconds by which times go back, or ahead, where another recording was joined.
+_BACKWARD, _AHEAD = Fraction(1, 10), 3600
 
 
 class VideoReader:
@@ -125,6 +127,10 @@ class VideoReader:
         self._told = False
         self._first = self._last = None  # presentation times of decoded frames
         self._read = Fraction(0)  # up to which time there are packets of any stream
+        # What the times of each joined recording are raised by; by stream, its last time and which
+        # recording it is in.
+        self._raised: list[Fraction] = [Fraction(0)]
+        self._reached: dict[int, tuple[Fraction, int]] = {}
         self._items = self._decoded()
         self._waiting = []
         for item in self._items:
@@ -167,7 +173,8 @@ class VideoReader:
             return
         ends = (self._last or 0) * self.time_base
         reached = ends if self.stream.duration else max(ends, self._read)
-        missing = 0 if self._announced is None else self._announced - reached
+        joined = len(self._raised) > 1  # what is announced is from the times of the last one then
+        missing = 0 if self._announced is None or joined else self._announced - reached
         if self._intact < _TORN or missing > Fraction(_TAIL) + 2 / self.rate:
             if self._announced is None:
                 raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
@@ -222,10 +229,40 @@ class VideoReader:
                 raise self._damaged(error) from error
             if packet is None:
                 return
+            if self.container.format.flags & _DISCONTINUOUS and not self._continued(packet):
+                continue
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._read = max(self._read, end)
             yield packet
+
+    def _continued(self, packet):
+        """Moves a packet of a recording that was joined to the end of another, so that all streams
+        go on where that ended; returns whether it is to be used."""
+        time = packet.pts if packet.dts is None else packet.dts
+        if time is None:
+            return True
+        index, time = packet.stream.index, time * packet.time_base
+        last, part = self._reached.get(index, (None, len(self._raised) - 1))
+        # The last packets of a stream may come when another has begun anew already.
+        part = min(
+            range(part, len(self._raised)),
+            key=lambda one: abs(time + self._raised[one] - self._read),
+        )
+        regular = packet.stream.type in ("audio", "video")  # subtitles and data may be of any order
+        moved = time + self._raised[part]
+        if regular and last is not None and not last - _BACKWARD <= moved <= self._read + _AHEAD:
+            self._raised.append(self._read - time)
+            part = len(self._raised) - 1
+        time += self._raised[part]
+        if part and last is not None and time <= last and index != self.stream.index:
+            return False  # what stands twice where the recordings meet
+        self._reached[index] = time if last is None else max(last, time), part
+        ticks = round(self._raised[part] / packet.time_base)
+        for name in ("pts", "dts"):
+            if ticks and getattr(packet, name) is not None:
+                setattr(packet, name, getattr(packet, name) + ticks)
+        return True
 
     def _frames(self, packet):
         """The frames that a packet completes. One that lacks something waits for the next: at the
