@@ -11,6 +11,7 @@ from mspfn_tf.video.reader import VideoReader
 
 av = pytest.importorskip("av")
 
+from tests.full_disk import files_end_at  # noqa: E402
 from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -282,3 +283,19 @@ def test_blended_frames_keep_the_share_of_rain_that_was_asked_for(tmp_path, stre
     assert abs(left - (1 - strength)) < 0.03
     # What the restorer adds to single frames is evened out.
     assert (found - left * rain).std() < 0.6 * strength * 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_a_disk_that_is_just_full_leaves_no_video(tmp_path, suffix):
+    source = write_video(tmp_path / "rain.mkv", pages(5))
+    target = tmp_path / f"clean{suffix}"
+    restore_video(same, source, target, temporal=False)
+    size = target.stat().st_size
+    target.unlink()
+    for room in (10, size // 2, size - 1):
+        with files_end_at(room), pytest.raises(UsageError, match=f"clean{suffix}.*too large"):
+            restore_video(same, source, target, temporal=False)
+        assert list(tmp_path.iterdir()) == [source]
+    with files_end_at(size - 1), pytest.raises(UsageError) as caught:
+        restore_video(same, source, target, temporal=False)
+    assert str(caught.value) == f"cannot write {target}: File too large"  # and no temporary name
