@@ -1,5 +1,7 @@
 """OpenVINO files (.xml and .bin), for Intel processors and whatever else OpenVINO runs on."""
 
+import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -98,10 +100,13 @@ def write(
         layout: "nchw" or "nhwc".
         quantize: "none" or "float16".
         source: what to call the model; default: itself.
+
+    Raises:
+        OSError: the disk is full, there or where temporary files go.
     """
     openvino = _require()
     opened, widths = graphs.open_graph(model, layout, coarse=goes_coarse_first(model))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _full_disks_as_errors_of_the_system():
         exported = Path(folder, "model.xml")
         signature = graphs.input_signature(opened)
         with warnings.catch_warnings():
@@ -129,6 +134,18 @@ def _require():
     openvino = require("openvino", "openvino")
     require("scipy", "openvino")  # Keras' exporter imports it, and OpenVINO does not bring it
     return openvino
+
+
+@contextlib.contextmanager
+def _full_disks_as_errors_of_the_system():
+    """OpenVINO's C++ streams say that a write failed, and not why; it is tried in folders that
+    could just be written to."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "iostream error" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def _feed_back(graph, n):

@@ -207,8 +207,8 @@ class Restorer:
         Raises:
             UsageError: `image` is not as described, or the model returned values that are not
                 finite.
-            MemoryError: not enough memory; a smaller `tile` needs less. (LiteRT and OpenVINO have
-                one kind of error only: with them it is a UsageError.)
+            MemoryError: not enough memory; a smaller `tile` needs less. (OpenVINO has one kind of
+                error only: with it, this is a UsageError.)
         """
         image = _checked(image)
         result = np.empty_like(image)

@@ -7,6 +7,7 @@ What a file declares is compared with its size before anything is allocated or b
 weights that are NaN or infinite are neither written nor loaded.
 """
 
+import io
 import json
 import os
 import tempfile
@@ -85,38 +86,54 @@ def save_weights(
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype must be 'float32' or 'float16'; received {dtype!r}")
     with atomic_write(path, overwrite) as temporary, writing(path):
-        model.save_weights(temporary, overwrite=True)
+        held = encoded_weights(model)
         try:
-            with h5py.File(temporary, "r+") as file:
-                file.attrs[CONFIG_ATTRIBUTE] = json.dumps(model.get_config())
-                _walk(file, os.path.getsize(temporary), finite=True)
+            with h5py.File(held, "r") as file:
+                _walk(file, held.getbuffer().nbytes, finite=True)
         except _NotWeightsError as error:
             raise UsageError(f"{path} is not written: {error}") from error
         if dtype == "float16":
-            _store_as(temporary, np.float16)
+            held = _stored_as(held, np.float16)
+        temporary.write_bytes(held.getbuffer())
 
 
-def _store_as(path, dtype):
-    """Rewrites every dataset of an HDF5 file in `dtype`, without slack."""
-    rewritten = path.with_name(f"{path.name}.rewritten")
-    try:
-        with h5py.File(path, "r") as old, h5py.File(rewritten, "w") as new:
-            new.attrs.update(old.attrs)
+class _Held(io.BytesIO):
+    """A weights file in memory, for Keras, which looks at how the name of a file ends."""
 
-            def copy(name, item):
-                if isinstance(item, h5py.Group):
-                    new.require_group(name).attrs.update(item.attrs)
-                elif np.issubdtype(item.dtype, np.floating):
-                    if np.abs(item[()]).max(initial=0) > np.finfo(dtype).max:
-                        raise UsageError(f"{name} has values beyond the range of {dtype.__name__}")
-                    new.create_dataset(name, data=item[()].astype(dtype))
-                else:
-                    old.copy(item, new, name)
+    def __str__(self):
+        return "held.weights.h5"
 
-            old.visititems(copy)
-        rewritten.replace(path)
-    finally:
-        rewritten.unlink(missing_ok=True)
+
+def encoded_weights(model: keras.Model, attribute: str = CONFIG_ATTRIBUTE) -> io.BytesIO:
+    """The weights file of a model, in memory, with the model's configuration as an attribute.
+
+    Not on the disk, because HDF5 may end the process where it finds that full.
+    """
+    held = _Held()
+    model.save_weights(held)
+    with h5py.File(held, "r+") as file:
+        file.attrs[attribute] = json.dumps(model.get_config())
+    return held
+
+
+def _stored_as(held, dtype):
+    """An HDF5 file in memory with every dataset in `dtype`, without slack."""
+    rewritten = io.BytesIO()
+    with h5py.File(held, "r") as old, h5py.File(rewritten, "w") as new:
+        new.attrs.update(old.attrs)
+
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                new.require_group(name).attrs.update(item.attrs)
+            elif np.issubdtype(item.dtype, np.floating):
+                if np.abs(item[()]).max(initial=0) > np.finfo(dtype).max:
+                    raise UsageError(f"{name} has values beyond the range of {dtype.__name__}")
+                new.create_dataset(name, data=item[()].astype(dtype))
+            else:
+                old.copy(item, new, name)
+
+        old.visititems(copy)
+    return rewritten
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> None:

@@ -1,10 +1,12 @@
 """A disk that is full at the n-th write, for every n."""
 
 import builtins
+import contextlib
 import errno
 import io
 import itertools
 import os
+import resource
 from pathlib import Path
 
 
@@ -77,6 +79,18 @@ class Stream:
 
     def __exit__(self, *error):
         self._stream.close()
+
+
+@contextlib.contextmanager
+def files_end_at(size):
+    """No file grows beyond `size` bytes: what then fails are the writes of the system itself, also
+    of libraries in other languages, which may have written a part."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, unlimited[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
 
 def every_write_fails(monkeypatch, folder, act, number=errno.ENOSPC):

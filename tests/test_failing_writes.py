@@ -29,7 +29,7 @@ from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
 from mspfn_tf.restoring.plan import plan
 from mspfn_tf.sets.pairs import FolderPairs
 from tests.export_models import PHONE, small_model, write_pairs
-from tests.full_disk import every_write_fails
+from tests.full_disk import every_write_fails, files_end_at
 from tests.rain_pictures import same_names, write
 from tests.reference_recipe import variables, write_checkpoint
 
@@ -268,6 +268,21 @@ def test_export_names_where_temporary_files_go(tmp_path, monkeypatch):
         export_onnx(small_model(), tmp_path / "net.onnx")
 
 
+def test_openvino_finds_the_disk_full(tmp_path, monkeypatch):
+    """Its own writer tells nothing but that a stream failed."""
+    image = keras.Input((8, 8, 3))
+    conv = keras.Model([image], keras.layers.Conv2D(3, 3, padding="same")(image))
+    monkeypatch.setattr(openvino.graphs, "open_graph", lambda *arguments, **options: (conv, {}))
+    with (
+        files_end_at(100),
+        pytest.raises(
+            UsageError, match="net.xml: No space left .* there or in .*, where temporary files go"
+        ),
+    ):
+        export_openvino(small_model(**PHONE), tmp_path / "net.xml")
+    assert not list(tmp_path.iterdir())
+
+
 def test_restore(tmp_path, monkeypatch):
     for name in ("a.png", "b.jpg", "c.tif"):
         write_picture(tmp_path / "in" / name, np.full((8, 9, 3), 100, np.uint8))
@@ -358,11 +373,14 @@ def test_convert(tmp_path, monkeypatch, capsys, suffix):
     output = tmp_path / f"converted{suffix}"
 
     def full(self, path, *arguments, **options):
-        Path(path).write_bytes(b"half a file")
+        with open(self if suffix == ".weights.h5" else path, "wb") as file:
+            file.write(b"half a file")
         raise OSError(28, "No space left on device")
 
-    name = "save_weights" if suffix == ".weights.h5" else "save"
-    monkeypatch.setattr(keras.Model, name, full)
+    if suffix == ".weights.h5":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(keras.Model, "save", full)
     before = set(tmp_path.iterdir())
     assert main([*command, str(output)]) == 2
     error = capsys.readouterr().err

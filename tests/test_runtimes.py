@@ -20,8 +20,11 @@ from mspfn_tf.export import litert_file
 from mspfn_tf.export.litert import convert
 from mspfn_tf.export.saved_model import write_saved_model
 from mspfn_tf.inspection.litert import live_bytes
+from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.presets import FULL_STRENGTH_SIDE, PRESETS, WEIGHTS
 from mspfn_tf.restorer import Restorer
+from mspfn_tf.restoring.file_restorer import FileRestorer
+from mspfn_tf.restoring.plan import Job
 from mspfn_tf.runtimes import litert, open_runtime
 from mspfn_tf.runtimes.openvino import computes_bfloat16
 from mspfn_tf.weights_file import save_weights
@@ -437,3 +440,28 @@ def test_keras_models_of_others_run(tmp_path):
     restorer = Restorer(tmp_path / "theirs.keras", tile=64, overlap=16)
     restorer(photograph((100, 80)))
     assert os.path.basename(restorer.name) == "theirs.keras"
+
+
+@pytest.mark.parametrize(
+    "words", ["", "XNNPack delegate failed to reshape runtimeNode number 419 failed to prepare."]
+)
+def test_litert_tells_a_lack_of_memory_and_begins_anew(tmp_path, monkeypatch, words):
+    """Smaller tiles are tried then, by interpreters that did not fail: those may crash later."""
+    failed = []
+
+    def without_memory(self, source, target, picture):
+        failed.append(self)
+        raise RuntimeError(words)
+
+    restorer = Restorer("mspfn_nano")
+    picture = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
+    expected = Restorer(restorer.runtime, tile=256)(picture)
+    monkeypatch.setattr(litert._Interpreter, "run", without_memory)
+    with pytest.raises(MemoryError, match="not enough memory for 280x304"):
+        restorer(picture)
+    write_picture(tmp_path / "a.png", picture)
+    files = FileRestorer(restorer, lambda tile: Restorer(restorer.runtime, tile=tile))
+    outcome = files.restore(Job(tmp_path / "a.png", tmp_path / "b.png"))
+    assert outcome.status == "restored", outcome.message
+    np.testing.assert_array_equal(read_rgb(tmp_path / "b.png"), expected)
+    assert failed[0] is not failed[1] and restorer.runtime._main not in failed

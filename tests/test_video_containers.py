@@ -11,6 +11,7 @@ from mspfn_tf.video.reader import VideoReader
 
 av = pytest.importorskip("av")
 
+from tests.full_disk import files_end_at  # noqa: E402
 from tests.video_clips import moving_window, read_video, write_video  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,61 @@ def test_the_times_of_a_broadcast_begin_at_zero(tmp_path, first):
     np.testing.assert_allclose(np.diff([float(time) for time in times]), 0.04, atol=1e-4)
     with av.open(str(tmp_path / "clean.mp4")) as file:
         assert 1.9e6 < file.duration < 2.3e6
+
+
+def later(source, path, seconds):
+    """A copy of a transport stream whose times are `seconds` later."""
+    with av.open(str(source)) as file, av.open(str(path), "w") as copy:
+        streams = {stream.index: copy.add_stream_from_template(stream) for stream in file.streams}
+        for packet in file.demux():
+            if packet.dts is not None:
+                packet.pts += round(seconds / packet.time_base)
+                packet.dts += round(seconds / packet.time_base)
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("firsts", [(0, 0, 0), (1000, 0, 9000)])
+def test_recordings_that_were_joined_go_on_after_each_other(tmp_path, firsts):
+    """The times of each begin anew, and the sound stays with the frames."""
+    recording = write_video(tmp_path / "one.ts", moving_window(50, (48, 64), (0, 1)), sound=True)
+    parts = [later(recording, tmp_path / f"{first}.ts", first) for first in firsts]
+    source = tmp_path / "joined.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    restore_video(same, source, tmp_path / "clean.mkv", temporal=False)
+    one, all_ = read_video(recording), read_video(tmp_path / "clean.mkv")
+    count = len(firsts)
+    assert len(all_["frames"]) == 50 * count
+    assert len(one["sound"]) * count - 4 <= len(all_["sound"]) <= len(one["sound"]) * count
+    heard = {}
+    for time, data in all_["sound"]:  # a header stands before each in transport streams
+        heard.setdefault(data[-32:], []).append(time)
+    known = [(time, data[-32:]) for time, data in one["sound"]]
+    time, data = next(sound for sound in known if len(heard.get(sound[1], ())) == count)
+    for part in range(count):
+        apart = heard[data][part] - all_["times"][50 * part + 25]
+        assert abs(apart - (time - one["times"][25])) < 0.01
+    steps = np.diff([float(time) for time in all_["times"]])
+    assert steps.min() > 0.03 and steps.max() < 0.3
+
+
+def packets_of(path):
+    """The packets of a transport stream, and which of them are of its video."""
+    content = path.read_bytes()
+    packets = [content[place : place + 188] for place in range(0, len(content), 188)]
+    return packets, [n for n, p in enumerate(packets) if (p[1] & 0x1F, p[2]) == (1, 0)]
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_broadcast_that_lost_a_packet_on_the_way_is_restored(tmp_path, part):
+    source = broadcast(tmp_path / "rain.ts")
+    packets, of_video = packets_of(source)
+    del packets[of_video[int(part * len(of_video))]]
+    source.write_bytes(b"".join(packets))
+    with pytest.warns(UserWarning, match="rain.ts: damaged at about"):
+        restore_video(same, source, tmp_path / "clean.mkv", temporal=False)
+    assert len(read_video(tmp_path / "clean.mkv")["frames"]) >= 49
 
 
 @pytest.mark.parametrize("codec, suffix", [("mpeg4", ".mp4"), ("mpeg2video", ".mkv")])
@@ -227,3 +283,19 @@ def test_blended_frames_keep_the_share_of_rain_that_was_asked_for(tmp_path, stre
     assert abs(left - (1 - strength)) < 0.03
     # What the restorer adds to single frames is evened out.
     assert (found - left * rain).std() < 0.6 * strength * 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_a_disk_that_is_just_full_leaves_no_video(tmp_path, suffix):
+    source = write_video(tmp_path / "rain.mkv", pages(5))
+    target = tmp_path / f"clean{suffix}"
+    restore_video(same, source, target, temporal=False)
+    size = target.stat().st_size
+    target.unlink()
+    for room in (10, size // 2, size - 1):
+        with files_end_at(room), pytest.raises(UsageError, match=f"clean{suffix}.*too large"):
+            restore_video(same, source, target, temporal=False)
+        assert list(tmp_path.iterdir()) == [source]
+    with files_end_at(size - 1), pytest.raises(UsageError) as caught:
+        restore_video(same, source, target, temporal=False)
+    assert str(caught.value) == f"cannot write {target}: File too large"  # and no temporary name

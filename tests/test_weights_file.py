@@ -12,6 +12,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.model_files import load_model
 from mspfn_tf.presets import DEFAULT_PRESET, WEIGHTS, weights_path
 from mspfn_tf.weights_file import fewest_weights, load_weights, save_weights
+from tests.full_disk import files_end_at
 from tests.mutated_models import COUNT, bounded, mutated, random_of
 
 TINY = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4)}
@@ -65,6 +66,18 @@ def test_existing_files_are_kept(model, tmp_path):
     assert path.read_text() == "mine"
     save_weights(model, path, overwrite=True)
     load_model(path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_disk_that_is_just_full(model, tmp_path, dtype):
+    """HDF5 cannot close a file then, and may end the process at its own end."""
+    path = tmp_path / "tiny.weights.h5"
+    save_weights(model, path, dtype)
+    before = path.read_bytes()
+    for room in (len(before) - 1, len(before) // 2, 100):
+        with files_end_at(room), pytest.raises(UsageError, match="cannot write .*tiny.weights.h5"):
+            save_weights(model, path, dtype, overwrite=True)
+        assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_wrong_suffix_and_dtype(model, tmp_path):

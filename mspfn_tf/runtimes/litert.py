@@ -16,6 +16,7 @@ from mspfn_tf.runtimes.runtime import (
     Box,
     Runtime,
     cpu_count,
+    is_out_of_memory,
     make_small_pictures,
     part_of,
     rows_and_columns,
@@ -31,6 +32,7 @@ with `mspfn_mobile`, 0.5 with `mspfn_nano`."""
 SMALL_SIZES = 3
 """Sizes of small pictures that are kept ready: changing to another takes up to a third of the time
 of a picture."""
+_NO_ROOM = "XNNPack delegate failed to reshape runtime"
 _ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
 
 
@@ -155,10 +157,14 @@ class LiteRTRuntime(Runtime):
         self.coarse_first = None not in (tiles, self.statistics) and self.sizes.fixed is None
         self.bytes_per_pixel = self._examine()
 
-    def _open(self):
+    def _start_anew(self):
+        """With new interpreters: one that lacked memory holds what it got, and may crash later."""
         self._main = _Interpreter(self.path, self._content, self._threads)
         self._tiles = None
         self._small = []  # further ones for small pictures, the last used at the end
+
+    def _open(self):
+        self._start_anew()
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -243,11 +249,15 @@ class LiteRTRuntime(Runtime):
 
     @contextlib.contextmanager
     def _failures(self, pictures):
-        """LiteRT knows one kind of error only, also for a lack of memory."""
+        """LiteRT knows one kind of error only, also for a lack of memory: it says then that its
+        delegate cannot take the size, or nothing at all."""
         try:
             yield
         except RuntimeError as error:
             height, width = pictures.shape[1:3]
+            if not str(error) or _NO_ROOM in str(error) or is_out_of_memory(error):
+                self._start_anew()
+                raise MemoryError(f"not enough memory for {width}x{height} pixels") from error
             raise UsageError(f"{self.path} fails at {width}x{height} pixels: {error}") from error
 
     def run(self, pictures: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ import keras
 from keras import layers, ops
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
-from mspfn_tf.weights_file import inspect_weights
+from mspfn_tf.files import atomic_write, writing
+from mspfn_tf.weights_file import encoded_weights, inspect_weights
 
 MULTIPLE_OF = 8
 """Height and width are multiples of this: the encoder works at an eighth of the size."""
@@ -127,14 +127,12 @@ def save_espnet(model: ESPNet, path: str | os.PathLike, overwrite: bool = False)
     """Writes the weights, and what network they belong to, to a `.weights.h5` file.
 
     Raises:
-        UsageError: wrong suffix, or the file exists and `overwrite` is false.
+        UsageError: wrong suffix, the file cannot be written, or it exists and `overwrite` is false.
     """
     if not str(path).endswith(".weights.h5"):
         raise UsageError(f"a weights file must end in .weights.h5; received {path}")
-    with atomic_write(path, overwrite) as temporary:
-        model.save_weights(temporary, overwrite=True)
-        with h5py.File(temporary, "r+") as file:
-            file.attrs[CONFIG_ATTRIBUTE] = json.dumps(model.get_config())
+    with atomic_write(path, overwrite) as temporary, writing(path):
+        temporary.write_bytes(encoded_weights(model, CONFIG_ATTRIBUTE).getbuffer())
 
 
 def load_espnet(path: str | os.PathLike) -> ESPNet:

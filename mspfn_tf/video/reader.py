@@ -30,7 +30,10 @@ _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywher
 _FASTEST = 1000  # frames per second beyond which a rate is a mistake
 _BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is looked for
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
+_TORN = 2  # the last packets of a file, which lack something where it was cut off
 _LATE = 2.0  # seconds by which packets of other streams may come after those of the video
+# Seconds by which times go back, or ahead, where another recording was joined.
+_BACKWARD, _AHEAD = Fraction(1, 10), 3600
 
 
 class VideoReader:
@@ -120,10 +123,16 @@ class VideoReader:
             self._open()
             self.stream = self._video_stream()
         self._sample = None  # a decoded frame, for what it says about all
-        self._corrupt = self._told = False
+        self._corrupt = None  # a packet of the video that lacks something, not decoded yet
+        self._intact = _TORN  # packets of the video since such a one
+        self._told = False
         self._first = self._last = None  # presentation times of decoded frames
         self._shown = Fraction(0)  # the time up to which packets of the video are shown
         self._read = Fraction(0)  # up to which time there are packets of any stream
+        # What the times of each joined recording are raised by; by stream, its last time and which
+        # recording it is in.
+        self._raised: list[Fraction] = [Fraction(0)]
+        self._reached: dict[int, tuple[Fraction, int]] = {}
         self._items = self._decoded()
         self._waiting = []
         for item in self._items:
@@ -167,8 +176,9 @@ class VideoReader:
         # The last frame may be shown for long, as in recordings of a screen.
         ends = max((self._last or 0) * self.time_base, self._shown)
         reached = ends if self.stream.duration else max(ends, self._read)
-        missing = 0 if self._announced is None else self._announced - reached
-        if self._corrupt or missing > Fraction(_TAIL) + 2 / self.rate:
+        joined = len(self._raised) > 1  # what is announced is from the times of the last one then
+        missing = 0 if self._announced is None or joined else self._announced - reached
+        if self._intact < _TORN or missing > Fraction(_TAIL) + 2 / self.rate:
             if self._announced is None:
                 raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
             raise UsageError(
@@ -226,6 +236,8 @@ class VideoReader:
                 raise self._damaged(error) from error
             if packet is None:
                 return
+            if self.container.format.flags & _DISCONTINUOUS and not self._continued(packet):
+                continue
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._read = max(self._read, end)
@@ -233,17 +245,59 @@ class VideoReader:
                     self._shown = max(self._shown, end)
             yield packet
 
+    def _continued(self, packet):
+        """Moves a packet of a recording that was joined to the end of another, so that all streams
+        go on where that ended; returns whether it is to be used."""
+        time = packet.pts if packet.dts is None else packet.dts
+        if time is None:
+            return True
+        index, time = packet.stream.index, time * packet.time_base
+        last, part = self._reached.get(index, (None, len(self._raised) - 1))
+        # The last packets of a stream may come when another has begun anew already.
+        part = min(
+            range(part, len(self._raised)),
+            key=lambda one: abs(time + self._raised[one] - self._read),
+        )
+        regular = packet.stream.type in ("audio", "video")  # subtitles and data may be of any order
+        moved = time + self._raised[part]
+        if regular and last is not None and not last - _BACKWARD <= moved <= self._read + _AHEAD:
+            self._raised.append(self._read - time)
+            part = len(self._raised) - 1
+        time += self._raised[part]
+        if part and last is not None and time <= last and index != self.stream.index:
+            return False  # what stands twice where the recordings meet
+        self._reached[index] = time if last is None else max(last, time), part
+        ticks = round(self._raised[part] / packet.time_base)
+        for name in ("pts", "dts"):
+            if ticks and getattr(packet, name) is not None:
+                setattr(packet, name, getattr(packet, name) + ticks)
+        return True
+
     def _frames(self, packet):
-        if packet.is_corrupt:  # the last one of a file that was cut off
-            self._corrupt = True
-            return []
+        """The frames that a packet completes. One that lacks something waits for the next: at the
+        end the file was cut off there, else a part was lost on the way, as in broadcasts."""
+        frames = []
+        if self._corrupt is not None and packet.size:
+            held, self._corrupt = self._corrupt, None
+            frames += self._decoded_frames(held)
+        self._intact += bool(packet.size)
+        if packet.is_corrupt:
+            self._corrupt, self._intact = packet, 0
+            return frames
+        return frames + self._decoded_frames(packet)
+
+    def _decoded_frames(self, packet):
         try:
             frames = packet.decode()
         except self._av.FFmpegError as error:
             if self._sample is None:  # recordings may begin anywhere: before their first key frame
                 return []
-            raise self._damaged(error) from error
-        if not self._told and any(frame.is_corrupt for frame in frames):
+            if not packet.is_corrupt:
+                raise self._damaged(error) from error
+            frames, damaged = [], True
+        else:
+            damaged = any(frame.is_corrupt for frame in frames)
+        if damaged and not self._told:
             self._told = True
             seconds = float((self._last or 0) * self.time_base)
             warnings.warn(

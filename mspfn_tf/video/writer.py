@@ -150,7 +150,7 @@ class VideoWriter:
         try:
             self.container.start_encoding()
         except (self._av.FFmpegError, ValueError) as error:
-            raise UsageError(f"{self.path}: cannot be written ({error})") from error
+            raise UsageError(f"{self.path}: cannot be written ({_reason(error)})") from error
 
     def write(self, item: "VideoFrame | av.Packet") -> None:
         """Takes what the reader yields: packets as they are, and frames with other pictures."""
@@ -225,7 +225,7 @@ class VideoWriter:
         try:
             self.container.mux(packets)
         except (self._av.FFmpegError, OSError) as error:
-            raise UsageError(f"cannot write {self.path}: {error}") from error
+            raise UsageError(f"cannot write {self.path}: {_reason(error)}") from error
 
     def close(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
@@ -240,12 +240,17 @@ class VideoWriter:
         try:
             self.container.close()
         except (self._av.FFmpegError, OSError) as error:
-            raise UsageError(f"cannot write {self.path}: {error}") from error
+            raise UsageError(f"cannot write {self.path}: {_reason(error)}") from error
 
     def abandon(self) -> None:
         """Closes the file where it is not wanted any more; nothing where it is closed."""
         with contextlib.suppress(self._av.FFmpegError, OSError, ValueError):
             self.container.close()
+
+
+def _reason(error):
+    """Without the temporary name of the file."""
+    return getattr(error, "strerror", None) or error
 
 
 def _described(metadata):
