@@ -449,6 +449,8 @@ def test_wrong_arguments(tmp_path):
         restore_video(same, source, tmp_path / "x.mp4", start=-1)
     with pytest.raises(UsageError, match="no frame can be decoded after 60 s"):
         restore_video(same, source, tmp_path / "x.mp4", start=60)
+    with pytest.raises(UsageError, match="no frame can be decoded within the 2 s from 60 s"):
+        restore_video(same, source, tmp_path / "x.mp4", start=60, duration=2)
     (tmp_path / "there.mp4").write_text("mine")
     with pytest.raises(UsageError, match="exists already"):
         restore_video(same, source, tmp_path / "there.mp4")

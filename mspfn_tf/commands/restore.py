@@ -158,8 +158,8 @@ def _run(args, inputs, output, report, hidden):
     from mspfn_tf.restoring.file_restorer import FileRestorer, restore_all
     from mspfn_tf.restoring.plan import plan
 
-    todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     started = time.perf_counter()
+    todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     videos = [job.target.suffix for job in todo.jobs if job.kind == "video"]
     video = video_arguments.settings(args, videos)
     files = FileRestorer(*_restorers(args), video=video)

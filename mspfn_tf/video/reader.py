@@ -101,6 +101,8 @@ class VideoReader:
                 break
         else:
             where = "" if self.start is None else f" after {start} s"
+            if duration is not None:
+                where = f" within the {duration} s from {start or 0} s"
             raise UsageError(f"{self.path}: no frame can be decoded{where}")
         if self._transparent:
             self.dropped.append("the transparency")
