@@ -99,6 +99,16 @@ def test_masks_keep_their_numbers(tmp_path):
         labels.check(["one", "five"])
 
 
+def test_masks_of_pictures_whose_names_end_as_those_of_masks(tmp_path):
+    names = ["1_L", "1_R", "2_mask"]
+    for number, name in enumerate(names):
+        Image.new("L", (2, 2), number).save(tmp_path / f"{name}.png")
+    labels = MaskLabels(tmp_path)
+    labels.check(names)
+    assert [labels[name][0, 0] for name in names] == [0, 1, 2]
+    assert labels["2"][0, 0] == 2
+
+
 def test_masks_whose_format_changes_numbers_are_refused(tmp_path):
     numbers = np.where(np.tri(32, 40, dtype=bool), 11, 0).astype(np.uint8)
     Image.fromarray(numbers).save(tmp_path / "one.jpg", quality=95)

@@ -212,7 +212,8 @@ class MaskLabels:
     """The masks of many pictures: files of one channel whose values are class numbers.
 
     A mask belongs to the picture of the same path below its folder, or else of the same name; an
-    ending such as `_L` or `_labelTrainIds` may follow.
+    ending such as `_L` or `_labelTrainIds` may follow. Pictures whose own names end so, such as
+    `1_L` and `1_R` of two cameras, have the masks of just these names.
 
     Args:
         folder: the masks.
@@ -231,8 +232,10 @@ class MaskLabels:
             name = relative.name
             for ending in _MASK_ENDINGS:
                 name = name.removesuffix(ending)
-            self._by_path.setdefault(relative.with_name(name).as_posix(), []).append(path)
-            self._by_name.setdefault(name, []).append(path)
+            # Pictures may be called so, too.
+            for called in {name, relative.name}:
+                self._by_path.setdefault(relative.with_name(called).as_posix(), []).append(path)
+                self._by_name.setdefault(called, []).append(path)
         if not self._by_path:
             raise UsageError(f"labels {folder}: no masks in this folder")
 
