@@ -1,6 +1,8 @@
 """Boxes and masks in the files of COCO and BDD100K."""
 
 import json
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +109,24 @@ def test_masks_of_pictures_whose_names_end_as_those_of_masks(tmp_path):
     labels.check(names)
     assert [labels[name][0, 0] for name in names] == [0, 1, 2]
     assert labels["2"][0, 0] == 2
+
+
+@pytest.mark.parametrize("ours, theirs", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_and_windows_separators_in_names(tmp_path, ours, theirs):
+    named = f"set\\{unicodedata.normalize(theirs, 'été')}.jpg"
+    picture = f"a/{unicodedata.normalize(ours, 'été')}"
+    image = {"id": 1, "file_name": named, "width": 9, "height": 8}
+    labels = BoxLabels(write(tmp_path / "a.json", COCO | {"images": [image], "annotations": []}))
+    labels.check([picture])
+    assert len(labels[picture].boxes) == 0
+    with pytest.raises(ImageError, match="the labels are for 9x8 pixels"):
+        labels.check_size(picture, (2, 2))
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (2, 2), 3).save(masks / f"{Path(named.replace(chr(92), '/')).stem}.png")
+    found = MaskLabels(masks)
+    found.check([picture])
+    assert found[picture][0, 0] == 3
 
 
 def test_masks_whose_format_changes_numbers_are_refused(tmp_path):
