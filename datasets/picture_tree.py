@@ -23,15 +23,13 @@ from mspfn_tf.datasets.archives import (
     unpacking_advice,
 )
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pictures import IMAGE_SUFFIXES
+from mspfn_tf.pictures import IMAGE_SUFFIXES, is_hidden
 
 _ORIENTATION = 0x0112  # EXIF tag
 # Only these decoders are ever given a file: Pillow knows many more, and some start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # What Google Drive appends to the name of a folder, in each of the archives that it makes of one.
 _DRIVE = re.compile(r"-\d{8}T\d{6}Z(-\d+)+$")
-# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
-_FOREIGN = ("__MACOSX", "@eaDir")
 _MOST_LINKS = 16  # ways to reach one folder through links
 
 
@@ -228,7 +226,7 @@ def _is_picture(path: str) -> bool:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part in _FOREIGN for part in path.parts)
+    return any(map(is_hidden, path.parts))
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -380,6 +380,15 @@ def test_the_end_of_a_tar_is_no_damaged_header(tmp_path):
     assert inputs.find(tmp_path / "x.tar").unreadable == []
 
 
+def test_what_is_hidden_in_a_tar_or_put_beside_pictures_is_left_out(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar_of(["a.png", ".old/b.png", "@eaDir/a.png/THUMB.jpg"]))
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX/c.png").write_bytes(encoded(1))
+    found = inputs.find(tmp_path)
+    assert found.rows["name"].to_pylist() == ["x/a.png"]
+    assert [reason for _, reason in found.named] == ["(hidden)"] * 3
+
+
 def test_names_in_tars_that_are_no_utf_8_are_named(tmp_path):
     (tmp_path / "x.tar").write_bytes(tar_of(["a.png", "é.png"], "latin-1"))
     found = inputs.find(tmp_path / "x.tar")

@@ -67,6 +67,8 @@ PICTURE_SUFFIXES = frozenset(FORMATS)
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Suffixes of still pictures, as data sets use them."""
 _MOST_LINKS = 16  # ways to reach one folder through links
+# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
+_FOREIGN = ("__MACOSX", "@eaDir")
 _SUFFIX_OF = {  # of a file whose content alone tells what it is
     "AVIF": ".avif",
     "BMP": ".bmp",
@@ -191,10 +193,18 @@ def check_writable(
         )
 
 
+def is_hidden(name: str) -> bool:
+    """Whether what a file or folder of this name holds is left out of folders: hidden, or put there
+    by a system beside the pictures."""
+    return name.startswith(".") or name in _FOREIGN
+
+
 def find_images(folder: str | os.PathLike) -> list[Path]:
     """Returns the picture files (by suffix) in `folder` and below, sorted, without hidden ones.
 
-    Links to folders are followed, but not round in circles.
+    The forks and thumbnails that macOS and the disks of Synology put into folders of their own
+    (`__MACOSX`, `@eaDir`) are left out, too. Links to folders are followed, but not round in
+    circles.
 
     Raises:
         ImageError: `folder` is no folder, one below it cannot be read, or links lead to one in more
@@ -216,14 +226,12 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
                 f"{folder}: links lead to {real} in more than {_MOST_LINKS} ways; remove some"
             )
         folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not _leads_back(Path(root, name))
+            name for name in folders if not is_hidden(name) and not _leads_back(Path(root, name))
         ]
         found += [
             Path(root, name)
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+            if not is_hidden(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     return sorted(found)
 
