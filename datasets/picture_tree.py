@@ -111,7 +111,7 @@ class PictureTree:
         for path in files:
             relative = path.relative_to(self.root).as_posix()
             if _is_picture(relative):
-                self._sources[_text(relative)] = path
+                self._sources[as_text(relative)] = path
         for path in files:
             if _hidden(path.relative_to(self.root)):
                 continue
@@ -135,7 +135,7 @@ class PictureTree:
         if all(member.parts[0].lower() == folder.name.lower() for member in members.values()):
             folder = folder.parent
         for name, member in members.items():
-            key = _text((folder / member).as_posix())
+            key = as_text((folder / member).as_posix())
             other = self._sources.setdefault(key, (archive, name))
             if not isinstance(other, Path) and other[0] is not archive:
                 raise UsageError(
@@ -216,7 +216,7 @@ def _refuse_deep(image: Image.Image) -> None:
         raise ValueError("more than 8 bits per channel; convert it to 8 bits first")
 
 
-def _text(path: str) -> str:
+def as_text(path: str) -> str:
     """A path that can be written into records, whatever its bytes."""
     return path.encode(errors="backslashreplace").decode()
 

@@ -274,8 +274,9 @@ class MaskLabels:
 
 
 def _composed(name):
-    """Accents as parts of their letters: macOS spells them apart in names of files."""
-    return unicodedata.normalize("NFC", name)
+    """Accents as parts of their letters, which macOS spells apart in names of files; and bytes that
+    are no UTF-8 as escapes, which prepared sets have for them."""
+    return unicodedata.normalize("NFC", name).encode(errors="backslashreplace").decode()
 
 
 def _called(name):
@@ -285,7 +286,7 @@ def _called(name):
 
 def _stem(name):
     """What a picture is called that a file of labels names, on Windows with its separators."""
-    return Path(_composed(name).replace("\\", "/")).stem
+    return Path(_composed(name.replace("\\", "/"))).stem
 
 
 def _refuse(missing, path, what):
