@@ -236,6 +236,14 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_if_readable(path: str | os.PathLike) -> str | None:
+    """The SHA-256 of a file; None of one that cannot be read, which is told where it is wanted."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
+
+
 def _lock(file, folder: Path) -> None:
     if fcntl is None:
         return

@@ -13,7 +13,7 @@ from typing import Any
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import atomic_write, sha256, sha256_if_readable
 from mspfn_tf.pictures import find_images
 
 _LIBRARIES = {
@@ -102,7 +102,9 @@ def digest(path: str | os.PathLike) -> str:
         return sha256(path)
     # `rglob` does not follow links to folders, as what reads the pictures does.
     files = {file for file in path.rglob("*") if file.is_file()} | set(find_images(path))
-    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in sorted(files)]
+    facts = [
+        (file.relative_to(path).as_posix(), sha256_if_readable(file)) for file in sorted(files)
+    ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
