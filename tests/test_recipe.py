@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -173,6 +174,14 @@ def test_files_are_known_by_what_they_hold(tmp_path):
     (tmp_path / "two/streaks/renamed.png").write_bytes(b"other streaks")
     assert one != linked != of(fresh_rain=0.5, streaks=streaks).identity()["streaks"]
     assert digest(streaks) != linked_digest
+
+
+def test_streaks_of_any_name_and_without_content(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.png")).write_bytes(b"streaks")
+    assert len(of(fresh_rain=0.5, streaks=tmp_path).identity()["streaks"]) == 64
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(UsageError, match="gone.png cannot be read"):
+        of(fresh_rain=0.5, streaks=tmp_path).identity()
 
 
 @pytest.mark.parametrize(

@@ -433,5 +433,10 @@ def _folder_digest(folder: str) -> str:
     # `rglob` does not follow links to folders, as what reads the pictures does.
     files = {path for path in root.rglob("*") if path.is_file()} | set(find_images(root))
     for path in sorted(files):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
+        try:
+            content = sha256(path)
+        except OSError as error:  # such as a link to nothing
+            raise UsageError(f"streaks: {path} cannot be read ({error.strerror})") from error
+        # Names need not be UTF-8.
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{content}\n".encode())
     return digest.hexdigest()
