@@ -23,7 +23,8 @@ from mspfn_tf.datasets.archives import (
     unpacking_advice,
 )
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pictures import IMAGE_SUFFIXES, is_hidden
+from mspfn_tf.files import is_hidden
+from mspfn_tf.pictures import IMAGE_SUFFIXES
 
 _ORIENTATION = 0x0112  # EXIF tag
 # Only these decoders are ever given a file: Pillow knows many more, and some start other programs.

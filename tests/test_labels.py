@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.partial_results import digest
 from mspfn_tf.pictures import ImageError
 from mspfn_tf.sets.class_names import class_names
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
@@ -151,6 +152,19 @@ def test_no_two_pictures_share_a_truth(tmp_path):
     labels = BoxLabels(write(tmp_path / "a.json", COCO))
     with pytest.raises(UsageError, match="a/one and b/one would share one entry"):
         labels.check(["a/one", "b/one"])
+
+
+def test_what_a_system_puts_beside_labels_is_no_label(tmp_path):
+    write(tmp_path / "x.json", {"name": "x", "frames": []})
+    before = digest(tmp_path)
+    for name in ("._x.json", ".DS_Store", "__MACOSX/._x.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    BoxLabels(tmp_path).check(["x"])
+    assert digest(tmp_path) == before
+    write(tmp_path / "Y.JSON", {"name": "y", "frames": []})
+    BoxLabels(tmp_path).check(["x", "y"])
+    assert digest(tmp_path) != before
 
 
 @pytest.mark.parametrize(

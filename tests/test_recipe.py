@@ -158,6 +158,12 @@ def test_files_are_known_by_what_they_hold(tmp_path):
     assert file["teacher"] == of(teacher=tmp_path / "two").identity()["teacher"]
     (tmp_path / "two/model.weights.h5").write_bytes(b"others")
     assert file["teacher"] != of(teacher=tmp_path / "two").identity()["teacher"]
+    (tmp_path / "two/streaks/.DS_Store").write_bytes(b"which macOS writes when it shows a folder")
+    one, two = (
+        of(fresh_rain=0.5, streaks=tmp_path / name / "streaks").identity()["streaks"]
+        for name in ("one", "two")
+    )
+    assert one == two
     (tmp_path / "two/streaks/one.png").rename(tmp_path / "two/streaks/renamed.png")
     one, two = (
         of(fresh_rain=0.5, streaks=tmp_path / name / "streaks").identity()["streaks"]

@@ -19,7 +19,8 @@ import pyarrow.parquet
 
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pictures import PICTURE_SUFFIXES, is_hidden, kind_of, kind_of_bytes, suffix_of
+from mspfn_tf.files import is_hidden
+from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, kind_of_bytes, suffix_of
 
 ROW = pa.schema(
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import is_hidden
 
 
 class ImageError(UsageError):
@@ -67,8 +68,6 @@ PICTURE_SUFFIXES = frozenset(FORMATS)
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Suffixes of still pictures, as data sets use them."""
 _MOST_LINKS = 16  # ways to reach one folder through links
-# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
-_FOREIGN = ("__MACOSX", "@eaDir")
 _SUFFIX_OF = {  # of a file whose content alone tells what it is
     "AVIF": ".avif",
     "BMP": ".bmp",
@@ -191,12 +190,6 @@ def check_writable(
             f"{path}: pages of different sizes, which '{path.suffix}' files cannot hold; "
             "choose .tif"
         )
-
-
-def is_hidden(name: str) -> bool:
-    """Whether what a file or folder of this name holds is left out of folders: hidden, or put there
-    by a system beside the pictures."""
-    return name.startswith(".") or name in _FOREIGN
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:

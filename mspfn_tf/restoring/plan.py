@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError, argument
-from mspfn_tf.files import check_outside
-from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, is_hidden, kind_of, suffix_of
+from mspfn_tf.files import check_outside, is_hidden
+from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
 from mspfn_tf.video.formats import (
     VIDEO_SUFFIXES,

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import visible_files
 from mspfn_tf.pictures import ImageError, find_images
 
 _LISTED = 20
@@ -90,7 +91,7 @@ class BoxLabels:
         self._renamed = dict(renamed or {})
         self._sizes = {}
         if self.path.is_dir():
-            files = sorted(self.path.rglob("*.json"))
+            files = [file for file in visible_files(self.path) if file.suffix.lower() == ".json"]
             if not files:
                 raise UsageError(f"labels {path}: no .json files in this folder")
             entries = [_read_json(file) for file in files]
