@@ -193,11 +193,24 @@ def test_boxes_of_bdd_that_end_before_they_begin_are_refused(tmp_path):
 
 def test_numbers_of_coco_may_be_texts_and_areas_missing(tmp_path):
     entry = {"image_id": 5, "category_id": 1, "bbox": ["1", "2", "3", "4"], "area": None}
+    entry["iscrowd"] = "0"
     (tmp_path / "a.json").write_text(
         json.dumps({**COCO, "annotations": [entry]}), encoding="utf-8-sig"
     )
     truth = BoxLabels(tmp_path / "a.json")["one"]
     assert truth.boxes.tolist() == [[1, 2, 4, 6]] and truth.area.tolist() == [12]
+    assert truth.crowd.tolist() == [False]
+
+
+def test_crowds_of_bdd_are_told_among_the_attributes(tmp_path):
+    labels = [
+        {"category": "car", "box2d": BOX, "attributes": {"crowd": True, "occluded": False}},
+        {"category": "car", "box2d": BOX, "attributes": {"crowd": False}},
+        {"category": "car", "box2d": BOX, "attributes": None},
+        {"category": "car", "box2d": BOX, "crowd": True},
+    ]
+    path = write(tmp_path / "bdd.json", [{"name": "x.jpg", "labels": labels}])
+    assert BoxLabels(path)["x"].crowd.tolist() == [True, False, False, True]
 
 
 @pytest.mark.parametrize("part", ["images", "categories"])

@@ -130,7 +130,7 @@ class BoxLabels:
                 left, top, width, height = map(float, entry["bbox"])
                 box = [left, top, left + width, top + height]
                 self._check_sides(box, entry["bbox"], entry.get("id"))
-                crowd = bool(entry.get("iscrowd", 0))
+                crowd = bool(int(entry.get("iscrowd") or 0))
                 area = entry.get("area")
                 if area is None:
                     area = width * height
@@ -160,7 +160,10 @@ class BoxLabels:
                     self._check_finite(box, "box", which)
                     self._check_sides(box, label["box2d"], which)
                     area = (box[2] - box[0]) * (box[3] - box[1])
-                    boxes.append((box, name, bool(label.get("crowd", False)), area))
+                    # BDD100K tells it among the attributes.
+                    attributes = label.get("attributes") or {}
+                    crowd = bool(attributes.get("crowd") or label.get("crowd"))
+                    boxes.append((box, name, crowd, area))
             found.append((entry["name"], boxes))
         self._boxes = self._by_stem(found)
         self.classes = frozenset(name for _, boxes in found for _, name, _, _ in boxes)
