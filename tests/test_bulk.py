@@ -428,6 +428,8 @@ def test_names_in_manifests_are_texts(archive, tmp_path):
     for text in ("path,name\nin/a.jpg,\n", "path,name\n,a\n"):
         with pytest.raises(UsageError, match="row 1 has the (name|path) '?(None)?'?; expected a"):
             listed(tmp_path, text)
+    with pytest.raises(UsageError, match="has the column ' name'; expected 'name'"):
+        listed(tmp_path, "path, name\nin/a.jpg, one.jpg\n")
 
 
 def test_manifests_that_are_no_utf_8_are_refused(tmp_path):

@@ -308,6 +308,12 @@ def _manifest(place):
             f"{place}: a manifest has a column 'path'; this one has {', '.join(columns)}"
         )
     named = "name" in columns
+    spaced = next((one for one in columns if one != "name" and one.strip() == "name"), None)
+    if spaced is not None and not named:
+        raise UsageError(
+            f"{place}: has the column {spaced!r}; expected 'name': take the spaces after the "
+            "commas away"
+        )
     address, mark, options = place.address.partition("?")
     folder = Place(address.rpartition("/")[0] + mark + options if "/" in address else ".")
     rows = table.select(["path", "name"] if named else ["path"]).to_pylist()
