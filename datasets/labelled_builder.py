@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mspfn_tf.datasets.pairs_builder import PairsBuilder
-from mspfn_tf.datasets.picture_tree import PictureTree
+from mspfn_tf.datasets.picture_tree import PictureTree, as_text
 from mspfn_tf.errors import UsageError
 from mspfn_tf.sets.class_names import CLASSES
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
@@ -84,10 +84,11 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
 
     def _generate_examples(self, tree, split, pairs, labels):
         hashes = self.hashes[split] = {}
-        self.scenes[split] = {name: name for name, _, _ in pairs}
+        pairs = [(as_text(name), *paths) for name, *paths in pairs]
+        self.scenes[split] = {name: name for name, *_ in pairs}
         for done, (name, *paths) in enumerate(pairs, 1):
             self.progress(f"writing {split}", done, len(pairs))
-            relative = [path.relative_to(tree.root).as_posix() for path in paths]
+            relative = [as_text(path.relative_to(tree.root).as_posix()) for path in paths]
             images = [tree.open(path)[0] for path in relative]
             rainy, clean = (loaded(image) for image in images)
             if rainy.shape != clean.shape:

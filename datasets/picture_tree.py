@@ -23,6 +23,7 @@ from mspfn_tf.datasets.archives import (
     unpacking_advice,
 )
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import is_hidden
 from mspfn_tf.pictures import IMAGE_SUFFIXES
 
 _ORIENTATION = 0x0112  # EXIF tag
@@ -30,8 +31,6 @@ _ORIENTATION = 0x0112  # EXIF tag
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # What Google Drive appends to the name of a folder, in each of the archives that it makes of one.
 _DRIVE = re.compile(r"-\d{8}T\d{6}Z(-\d+)+$")
-# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
-_FOREIGN = ("__MACOSX", "@eaDir")
 _MOST_LINKS = 16  # ways to reach one folder through links
 
 
@@ -113,7 +112,7 @@ class PictureTree:
         for path in files:
             relative = path.relative_to(self.root).as_posix()
             if _is_picture(relative):
-                self._sources[_text(relative)] = path
+                self._sources[as_text(relative)] = path
         for path in files:
             if _hidden(path.relative_to(self.root)):
                 continue
@@ -137,7 +136,7 @@ class PictureTree:
         if all(member.parts[0].lower() == folder.name.lower() for member in members.values()):
             folder = folder.parent
         for name, member in members.items():
-            key = _text((folder / member).as_posix())
+            key = as_text((folder / member).as_posix())
             other = self._sources.setdefault(key, (archive, name))
             if not isinstance(other, Path) and other[0] is not archive:
                 raise UsageError(
@@ -218,7 +217,7 @@ def _refuse_deep(image: Image.Image) -> None:
         raise ValueError("more than 8 bits per channel; convert it to 8 bits first")
 
 
-def _text(path: str) -> str:
+def as_text(path: str) -> str:
     """A path that can be written into records, whatever its bytes."""
     return path.encode(errors="backslashreplace").decode()
 
@@ -228,7 +227,7 @@ def _is_picture(path: str) -> bool:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part in _FOREIGN for part in path.parts)
+    return any(map(is_hidden, path.parts))
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -31,6 +31,8 @@ except ImportError:  # Windows: folders are not locked there
 
 _LEFTOVER = re.compile(r"\.partial-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?")
 _ABANDONED = 24 * 3600.0  # seconds after which another machine's leftovers count as abandoned
+# What macOS and the disks of Synology put beside pictures: forks and thumbnails of their names.
+_FOREIGN = ("__MACOSX", "@eaDir")
 LOCK = ".mspfn.lock"
 """The hidden file of a folder that one process holds for itself."""
 HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
@@ -234,6 +236,34 @@ def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_if_readable(path: str | os.PathLike) -> str | None:
+    """The SHA-256 of a file; None of one that cannot be read, which is told where it is wanted."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether what a file or folder of this name holds is left out of folders: hidden, or put there
+    by a system beside the pictures."""
+    return name.startswith(".") or name in _FOREIGN
+
+
+def visible_files(folder: str | os.PathLike) -> list[Path]:
+    """Every file in `folder` and below, sorted, without hidden ones; links to folders are not
+    followed.
+
+    What makes up a model or labels: the `.DS_Store` of macOS comes and goes as people look at them.
+    """
+    folder = Path(folder)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(map(is_hidden, path.relative_to(folder).parts))
+    )
 
 
 def _lock(file, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write, sha256
+from mspfn_tf.files import atomic_write, sha256, sha256_if_readable, visible_files
 from mspfn_tf.pictures import find_images
 
 _LIBRARIES = {
@@ -96,13 +96,16 @@ def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output
 
 
 def digest(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file; of a folder, that of its files' paths and digests."""
+    """The SHA-256 of a file; of a folder, that of the paths and digests of what
+    is not hidden in it."""
     path = Path(path)
     if path.is_file():
         return sha256(path)
-    # `rglob` does not follow links to folders, as what reads the pictures does.
-    files = {file for file in path.rglob("*") if file.is_file()} | set(find_images(path))
-    facts = [(file.relative_to(path).as_posix(), sha256(file)) for file in sorted(files)]
+    # What reads the pictures follows links to folders.
+    files = {*visible_files(path), *find_images(path)}
+    facts = [
+        (file.relative_to(path).as_posix(), sha256_if_readable(file)) for file in sorted(files)
+    ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import sha256
+from mspfn_tf.files import sha256, visible_files
 from mspfn_tf.presets import PRESETS, openvino_path, tflite_path, tiles_path, weights_path
 from mspfn_tf.released import released_files
 
@@ -70,8 +70,9 @@ class Source:
 
         That of the `.weights.h5` file (for a preset the shipped one, whichever runtime runs it),
         of the `.keras` or `.tflite` file, of an `.onnx` file with those that hold its weights, of
-        the files of a SavedModel by name, or of the arrays that a `keras.Model` has now. None for a
-        preset without shipped weights. Files are read the first time only.
+        the files of a SavedModel that are not hidden, by name, or of the arrays that a
+        `keras.Model` has now. None for a preset without shipped weights. Files are read the first
+        time only.
         """
         if self.model is not None:  # it may be trained meanwhile
             digest = hashlib.sha256()
@@ -93,8 +94,8 @@ class Source:
             return sha256(weights)
         if self.path is None:
             return None
-        files = sorted(file for file in self.path.rglob("*") if file.is_file())
-        facts = [(file.relative_to(self.path).as_posix(), sha256(file)) for file in files]
+        paths = visible_files(self.path)
+        facts = [(path.relative_to(self.path).as_posix(), sha256(path)) for path in paths]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     @property

@@ -380,6 +380,15 @@ def test_the_end_of_a_tar_is_no_damaged_header(tmp_path):
     assert inputs.find(tmp_path / "x.tar").unreadable == []
 
 
+def test_what_is_hidden_in_a_tar_or_put_beside_pictures_is_left_out(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar_of(["a.png", ".old/b.png", "@eaDir/a.png/THUMB.jpg"]))
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX/c.png").write_bytes(encoded(1))
+    found = inputs.find(tmp_path)
+    assert found.rows["name"].to_pylist() == ["x/a.png"]
+    assert [reason for _, reason in found.named] == ["(hidden)"] * 3
+
+
 def test_names_in_tars_that_are_no_utf_8_are_named(tmp_path):
     (tmp_path / "x.tar").write_bytes(tar_of(["a.png", "é.png"], "latin-1"))
     found = inputs.find(tmp_path / "x.tar")
@@ -419,6 +428,8 @@ def test_names_in_manifests_are_texts(archive, tmp_path):
     for text in ("path,name\nin/a.jpg,\n", "path,name\n,a\n"):
         with pytest.raises(UsageError, match="row 1 has the (name|path) '?(None)?'?; expected a"):
             listed(tmp_path, text)
+    with pytest.raises(UsageError, match="has the column ' name'; expected 'name'"):
+        listed(tmp_path, "path, name\nin/a.jpg, one.jpg\n")
 
 
 def test_manifests_that_are_no_utf_8_are_refused(tmp_path):

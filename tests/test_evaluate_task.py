@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -436,6 +437,19 @@ def test_boxes_of_pictures_of_another_size_fail_by_name(
     assert "the labels are for 112x80 pixels" in capsys.readouterr().err
     (failure,) = read(tmp_path / "out")["failed"]
     assert failure["name"] == "1"
+
+
+def test_links_to_nothing_fail_by_name(data, segmenter, derainer, tmp_path, capsys):
+    for folder in ("rainy", "masks"):
+        shutil.copytree(data / folder, tmp_path / folder)
+    for name in ("rainy/0.png", "masks/1.png"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to(tmp_path / "nothing.png")
+    more = ("--pictures", tmp_path / "rainy", "--labels", tmp_path / "masks")
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 1
+    error = capsys.readouterr().err
+    assert "rainy/0.png" in error and "masks/1.png" in error
+    assert [failure["name"] for failure in read(tmp_path / "out")["failed"]] == ["0", "1"]
 
 
 def test_every_write_that_fails_is_told_and_the_run_goes_on(

@@ -583,6 +583,7 @@ def test_only_pictures_are_written(tmp_path, wrong):
 
 def test_find_images_is_recursive_sorted_and_leaves_out_hidden_files(tmp_path):
     names = ["b.JPG", "a.png", "deep/er/c.webp", "notes.txt", ".hidden.png", ".git/d.png"]
+    names += ["__MACOSX/a.png", "deep/@eaDir/e.png/SYNOPHOTO_THUMB_M.jpg"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -1,6 +1,7 @@
 """The sets with boxes or masks, on their dummy data and on wrong folders."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_prepare_reports_a_labelled_set(tmp_path, capsys):
     command = ["prepare", "camvid", "--manual_dir", str(folder), "--data_dir", str(tmp_path)]
     assert main(command) == 0
     assert "validation         1       1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "places"),
+    [
+        ("bdd_rain/segmentation", "test", ("rainy", "clean", "masks")),
+        ("camvid", "train", ("train", "trainannot")),
+    ],
+)
+def test_names_that_are_not_utf8_stand_as_escapes(tmp_path, name, split, places):
+    source = tmp_path / "pictures"
+    shutil.copytree(DATASETS / name.partition("/")[0] / "dummy_data", source)
+    for place in places:
+        first = sorted((source / place).iterdir())[0]
+        first.rename(first.parent / os.fsdecode(b"0_\xe9" + first.suffix.encode()))
+    _, examples = _examples(name, tmp_path, source, split)
+    assert r"0_\udce9" in examples
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Boxes and masks in the files of COCO and BDD100K."""
 
 import json
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.partial_results import digest
 from mspfn_tf.pictures import ImageError
 from mspfn_tf.sets.class_names import class_names
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
@@ -99,6 +102,34 @@ def test_masks_keep_their_numbers(tmp_path):
         labels.check(["one", "five"])
 
 
+def test_masks_of_pictures_whose_names_end_as_those_of_masks(tmp_path):
+    names = ["1_L", "1_R", "2_mask"]
+    for number, name in enumerate(names):
+        Image.new("L", (2, 2), number).save(tmp_path / f"{name}.png")
+    labels = MaskLabels(tmp_path)
+    labels.check(names)
+    assert [labels[name][0, 0] for name in names] == [0, 1, 2]
+    assert labels["2"][0, 0] == 2
+
+
+@pytest.mark.parametrize("ours, theirs", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_and_windows_separators_in_names(tmp_path, ours, theirs):
+    named = f"set\\{unicodedata.normalize(theirs, 'été')}.jpg"
+    picture = f"a/{unicodedata.normalize(ours, 'été')}"
+    image = {"id": 1, "file_name": named, "width": 9, "height": 8}
+    labels = BoxLabels(write(tmp_path / "a.json", COCO | {"images": [image], "annotations": []}))
+    labels.check([picture])
+    assert len(labels[picture].boxes) == 0
+    with pytest.raises(ImageError, match="the labels are for 9x8 pixels"):
+        labels.check_size(picture, (2, 2))
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (2, 2), 3).save(masks / f"{Path(named.replace(chr(92), '/')).stem}.png")
+    found = MaskLabels(masks)
+    found.check([picture])
+    assert found[picture][0, 0] == 3
+
+
 def test_masks_whose_format_changes_numbers_are_refused(tmp_path):
     numbers = np.where(np.tri(32, 40, dtype=bool), 11, 0).astype(np.uint8)
     Image.fromarray(numbers).save(tmp_path / "one.jpg", quality=95)
@@ -121,6 +152,19 @@ def test_no_two_pictures_share_a_truth(tmp_path):
     labels = BoxLabels(write(tmp_path / "a.json", COCO))
     with pytest.raises(UsageError, match="a/one and b/one would share one entry"):
         labels.check(["a/one", "b/one"])
+
+
+def test_what_a_system_puts_beside_labels_is_no_label(tmp_path):
+    write(tmp_path / "x.json", {"name": "x", "frames": []})
+    before = digest(tmp_path)
+    for name in ("._x.json", ".DS_Store", "__MACOSX/._x.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    BoxLabels(tmp_path).check(["x"])
+    assert digest(tmp_path) == before
+    write(tmp_path / "Y.JSON", {"name": "y", "frames": []})
+    BoxLabels(tmp_path).check(["x", "y"])
+    assert digest(tmp_path) != before
 
 
 @pytest.mark.parametrize(
@@ -149,11 +193,24 @@ def test_boxes_of_bdd_that_end_before_they_begin_are_refused(tmp_path):
 
 def test_numbers_of_coco_may_be_texts_and_areas_missing(tmp_path):
     entry = {"image_id": 5, "category_id": 1, "bbox": ["1", "2", "3", "4"], "area": None}
+    entry["iscrowd"] = "0"
     (tmp_path / "a.json").write_text(
         json.dumps({**COCO, "annotations": [entry]}), encoding="utf-8-sig"
     )
     truth = BoxLabels(tmp_path / "a.json")["one"]
     assert truth.boxes.tolist() == [[1, 2, 4, 6]] and truth.area.tolist() == [12]
+    assert truth.crowd.tolist() == [False]
+
+
+def test_crowds_of_bdd_are_told_among_the_attributes(tmp_path):
+    labels = [
+        {"category": "car", "box2d": BOX, "attributes": {"crowd": True, "occluded": False}},
+        {"category": "car", "box2d": BOX, "attributes": {"crowd": False}},
+        {"category": "car", "box2d": BOX, "attributes": None},
+        {"category": "car", "box2d": BOX, "crowd": True},
+    ]
+    path = write(tmp_path / "bdd.json", [{"name": "x.jpg", "labels": labels}])
+    assert BoxLabels(path)["x"].crowd.tolist() == [True, False, False, True]
 
 
 @pytest.mark.parametrize("part", ["images", "categories"])

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +47,8 @@ def test_the_newest_version(data_dir):
         (data_dir / "tiny" / name / "dataset_info.json").touch()
     (data_dir / "tiny/.partial-1-2-3.0.0").mkdir()
     (data_dir / "tiny/.partial-1-2-3.0.0/dataset_info.json").touch()
+    for copy in ("1.10.0.20260131", "1.10.0.old"):
+        shutil.copytree(data_dir / "tiny/1.10.0", data_dir / "tiny" / copy)
     assert prepared_folder("tiny", data_dir).name == "1.10.0"
 
 

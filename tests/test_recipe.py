@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -157,6 +158,12 @@ def test_files_are_known_by_what_they_hold(tmp_path):
     assert file["teacher"] == of(teacher=tmp_path / "two").identity()["teacher"]
     (tmp_path / "two/model.weights.h5").write_bytes(b"others")
     assert file["teacher"] != of(teacher=tmp_path / "two").identity()["teacher"]
+    (tmp_path / "two/streaks/.DS_Store").write_bytes(b"which macOS writes when it shows a folder")
+    one, two = (
+        of(fresh_rain=0.5, streaks=tmp_path / name / "streaks").identity()["streaks"]
+        for name in ("one", "two")
+    )
+    assert one == two
     (tmp_path / "two/streaks/one.png").rename(tmp_path / "two/streaks/renamed.png")
     one, two = (
         of(fresh_rain=0.5, streaks=tmp_path / name / "streaks").identity()["streaks"]
@@ -173,6 +180,14 @@ def test_files_are_known_by_what_they_hold(tmp_path):
     (tmp_path / "two/streaks/renamed.png").write_bytes(b"other streaks")
     assert one != linked != of(fresh_rain=0.5, streaks=streaks).identity()["streaks"]
     assert digest(streaks) != linked_digest
+
+
+def test_streaks_of_any_name_and_without_content(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.png")).write_bytes(b"streaks")
+    assert len(of(fresh_rain=0.5, streaks=tmp_path).identity()["streaks"]) == 64
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(UsageError, match="gone.png cannot be read"):
+        of(fresh_rain=0.5, streaks=tmp_path).identity()
 
 
 @pytest.mark.parametrize(

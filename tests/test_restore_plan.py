@@ -79,7 +79,7 @@ def test_one_format_for_all(tmp_path, tree):
 
 
 def test_nothing_is_left_out_silently(tmp_path, tree):
-    tree("in/a.png", "elsewhere/b.png", "in/.hidden/c.png")
+    tree("in/a.png", "elsewhere/b.png", "in/.hidden/c.png", "in/@eaDir/a.png/THUMB.jpg")
     folder = tmp_path / "in"
     tree("in/scan.png")
     (folder / "scan.png").rename(folder / "scan")
@@ -103,6 +103,7 @@ def test_nothing_is_left_out_silently(tmp_path, tree):
     left_out = {path.relative_to(folder).as_posix(): reason for path, reason in planned.left_out}
     assert left_out == {
         ".hidden": "(hidden)",
+        "@eaDir": "(hidden)",
         "broken.png": "(a link to nothing)",
         "empty": "(no readable picture or video)",
         "itself.png": "(a link to nothing)",

@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from mspfn_tf.bulk.places import Place
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import is_hidden
 from mspfn_tf.pictures import PICTURE_SUFFIXES, kind_of, kind_of_bytes, suffix_of
 
 ROW = pa.schema(
@@ -175,7 +176,7 @@ def _folder(place, listing, prefix="", visited=()):
     for name, is_folder, _ in entries:
         if not _is_text(name):
             listing.unreadable.append((str(place.at(name)), "has a name that is no UTF-8"))
-        elif name.startswith("."):
+        elif is_hidden(name):
             listing.leave_out(place.at(name), "(hidden)")
         elif is_folder:
             yield from _folder(place.at(name), listing, f"{prefix}{name}/", visited)
@@ -230,7 +231,7 @@ def _tar(place, prefix, listing):
                 what = "(a sparse file)" if member.issparse() else "(a link or device)"
                 listing.leave_out(f"{place}!{name}", what)
                 continue
-            if PurePosixPath(name).name.startswith("."):
+            if any(map(is_hidden, PurePosixPath(name).parts)):
                 listing.leave_out(f"{place}!{name}", "(hidden)")
                 continue
             if _suffix_of_name(name) not in PICTURE_SUFFIXES:
@@ -307,6 +308,12 @@ def _manifest(place):
             f"{place}: a manifest has a column 'path'; this one has {', '.join(columns)}"
         )
     named = "name" in columns
+    spaced = next((one for one in columns if one != "name" and one.strip() == "name"), None)
+    if spaced is not None and not named:
+        raise UsageError(
+            f"{place}: has the column {spaced!r}; expected 'name': take the spaces after the "
+            "commas away"
+        )
     address, mark, options = place.address.partition("?")
     folder = Place(address.rpartition("/")[0] + mark + options if "/" in address else ".")
     rows = table.select(["path", "name"] if named else ["path"]).to_pylist()

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import is_hidden
 
 
 class ImageError(UsageError):
@@ -194,7 +195,9 @@ def check_writable(
 def find_images(folder: str | os.PathLike) -> list[Path]:
     """Returns the picture files (by suffix) in `folder` and below, sorted, without hidden ones.
 
-    Links to folders are followed, but not round in circles.
+    The forks and thumbnails that macOS and the disks of Synology put into folders of their own
+    (`__MACOSX`, `@eaDir`) are left out, too. Links to folders are followed, but not round in
+    circles.
 
     Raises:
         ImageError: `folder` is no folder, one below it cannot be read, or links lead to one in more
@@ -216,14 +219,12 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
                 f"{folder}: links lead to {real} in more than {_MOST_LINKS} ways; remove some"
             )
         folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not _leads_back(Path(root, name))
+            name for name in folders if not is_hidden(name) and not _leads_back(Path(root, name))
         ]
         found += [
             Path(root, name)
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+            if not is_hidden(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     return sorted(found)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mspfn_tf.errors import UsageError, argument
-from mspfn_tf.files import check_outside
+from mspfn_tf.files import check_outside, is_hidden
 from mspfn_tf.pictures import PICTURE_SUFFIXES, check_writable, kind_of, suffix_of
 from mspfn_tf.restoring import claims
 from mspfn_tf.video.formats import (
@@ -232,8 +232,8 @@ def _walk(folder, output):
             left_out.append((Path(root), f"(a link to a folder that {reason})"))
             continue
         visited.add(identity)
-        left_out += [(Path(root, name), "(hidden)") for name in folders if name.startswith(".")]
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        left_out += [(Path(root, name), "(hidden)") for name in folders if is_hidden(name)]
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
             path = Path(root, name)
             try:
@@ -258,7 +258,7 @@ def _identity(root):
 
 
 def _reason_to_leave_out(path):
-    if path.name.startswith("."):
+    if is_hidden(path.name):
         return "(hidden)"
     try:
         mode = os.stat(path).st_mode

@@ -1,6 +1,7 @@
 """The truth about pictures: boxes in the files of COCO and BDD100K, masks in folders."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import visible_files
 from mspfn_tf.pictures import ImageError, find_images
 
 _LISTED = 20
@@ -67,8 +69,8 @@ class BoxLabels:
     Read are the JSON file of COCO (`images`, `annotations`, `categories`), that of BDD100K (a list
     of `name` and `labels` with `category` and `box2d`), and a folder of BDD100K's files for single
     pictures (`name`, `frames`, `objects`). Labels of BDD100K without `box2d`, such as lanes, are
-    left out. Pictures are found by name without folders and suffix. Boxes that end before they
-    begin, and ids of COCO that stand twice, are refused.
+    left out. Pictures are found by name without folders and suffix, however accents in it are
+    spelled. Boxes that end before they begin, and ids of COCO that stand twice, are refused.
 
     Args:
         path: the file or folder.
@@ -89,7 +91,7 @@ class BoxLabels:
         self._renamed = dict(renamed or {})
         self._sizes = {}
         if self.path.is_dir():
-            files = sorted(self.path.rglob("*.json"))
+            files = [file for file in visible_files(self.path) if file.suffix.lower() == ".json"]
             if not files:
                 raise UsageError(f"labels {path}: no .json files in this folder")
             entries = [_read_json(file) for file in files]
@@ -128,7 +130,7 @@ class BoxLabels:
                 left, top, width, height = map(float, entry["bbox"])
                 box = [left, top, left + width, top + height]
                 self._check_sides(box, entry["bbox"], entry.get("id"))
-                crowd = bool(entry.get("iscrowd", 0))
+                crowd = bool(int(entry.get("iscrowd") or 0))
                 area = entry.get("area")
                 if area is None:
                     area = width * height
@@ -140,7 +142,7 @@ class BoxLabels:
         for entry in content["images"]:
             if entry.get("width") and entry.get("height"):  # some tools leave them out, or 0
                 size = int(entry["height"]), int(entry["width"])
-                self._sizes[Path(entry["file_name"]).stem] = size
+                self._sizes[_stem(entry["file_name"])] = size
         self.classes = frozenset(name for name in classes.values() if name is not None)
 
     def _read_bdd(self, entries):
@@ -158,7 +160,10 @@ class BoxLabels:
                     self._check_finite(box, "box", which)
                     self._check_sides(box, label["box2d"], which)
                     area = (box[2] - box[0]) * (box[3] - box[1])
-                    boxes.append((box, name, bool(label.get("crowd", False)), area))
+                    # BDD100K tells it among the attributes.
+                    attributes = label.get("attributes") or {}
+                    crowd = bool(attributes.get("crowd") or label.get("crowd"))
+                    boxes.append((box, name, crowd, area))
             found.append((entry["name"], boxes))
         self._boxes = self._by_stem(found)
         self.classes = frozenset(name for _, boxes in found for _, name, _, _ in boxes)
@@ -180,7 +185,7 @@ class BoxLabels:
     def _by_stem(self, found):
         result = {}
         for name, boxes in found:
-            stem = Path(name).stem
+            stem = _stem(name)
             if stem in result:
                 raise UsageError(f"labels {self.path}: two pictures are called {stem}")
             result[stem] = boxes
@@ -188,14 +193,14 @@ class BoxLabels:
 
     def check(self, names: list[str]) -> None:
         """Raises `UsageError` that lists the pictures, of these names, without an entry."""
-        missing = [name for name in names if Path(name).name not in self._boxes]
+        missing = [name for name in names if _called(name) not in self._boxes]
         _refuse(missing, self.path, "entry in the file (a picture without objects needs one, too)")
-        _refuse_shared(names, lambda name: Path(name).name, self.path, "entry")
+        _refuse_shared(names, _called, self.path, "entry")
 
     def check_size(self, name: str, size: tuple[int, int]) -> None:
         """Raises `ImageError` if the boxes are those of a picture of another size (H, W), where the
         file tells it."""
-        height, width = self._sizes.get(Path(name).name, size)
+        height, width = self._sizes.get(_called(name), size)
         if (height, width) != tuple(size):
             raise ImageError(
                 f"{name}: the labels are for {width}x{height} pixels, the picture has "
@@ -203,7 +208,7 @@ class BoxLabels:
             )
 
     def __getitem__(self, name: str) -> Boxes:
-        entries = self._boxes[Path(name).name]
+        entries = self._boxes[_called(name)]
         boxes, classes, crowd, area = zip(*entries, strict=True) if entries else ((), (), (), ())
         return Boxes(np.array(boxes), classes, np.array(crowd, bool), np.array(area, np.float32))
 
@@ -212,7 +217,8 @@ class MaskLabels:
     """The masks of many pictures: files of one channel whose values are class numbers.
 
     A mask belongs to the picture of the same path below its folder, or else of the same name; an
-    ending such as `_L` or `_labelTrainIds` may follow.
+    ending such as `_L` or `_labelTrainIds` may follow. Pictures whose own names end so, such as
+    `1_L` and `1_R` of two cameras, have the masks of just these names.
 
     Args:
         folder: the masks.
@@ -227,17 +233,19 @@ class MaskLabels:
             raise UsageError(f"labels {folder}: expected a folder of masks")
         self._by_path, self._by_name = {}, {}
         for path in find_images(self.path):
-            relative = path.relative_to(self.path).with_suffix("")
+            relative = Path(_composed(path.relative_to(self.path).with_suffix("").as_posix()))
             name = relative.name
             for ending in _MASK_ENDINGS:
                 name = name.removesuffix(ending)
-            self._by_path.setdefault(relative.with_name(name).as_posix(), []).append(path)
-            self._by_name.setdefault(name, []).append(path)
+            # Pictures may be called so, too.
+            for called in {name, relative.name}:
+                self._by_path.setdefault(relative.with_name(called).as_posix(), []).append(path)
+                self._by_name.setdefault(called, []).append(path)
         if not self._by_path:
             raise UsageError(f"labels {folder}: no masks in this folder")
 
     def _find(self, name):
-        candidates = self._by_path.get(name) or self._by_name.get(Path(name).name, [])
+        candidates = self._by_path.get(_composed(name)) or self._by_name.get(_called(name), [])
         return candidates[0] if len(candidates) == 1 else None
 
     def check(self, names: list[str]) -> None:
@@ -267,6 +275,22 @@ class MaskLabels:
                 return np.asarray(image).astype(np.int64)
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise ImageError(f"{path}: unreadable mask ({error})") from error
+
+
+def _composed(name):
+    """Accents as parts of their letters, which macOS spells apart in names of files; and bytes that
+    are no UTF-8 as escapes, which prepared sets have for them."""
+    return unicodedata.normalize("NFC", name).encode(errors="backslashreplace").decode()
+
+
+def _called(name):
+    """What a picture (path without suffix) is called in files of labels."""
+    return Path(_composed(name)).name
+
+
+def _stem(name):
+    """What a picture is called that a file of labels names, on Windows with its separators."""
+    return Path(_composed(name.replace("\\", "/"))).stem
 
 
 def _refuse(missing, path, what):

@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 
 from mspfn_tf.errors import UsageError, argument
-from mspfn_tf.files import sha256
+from mspfn_tf.files import sha256_if_readable
 from mspfn_tf.pictures import find_images, read_rgb
 
 _LISTED = 20
@@ -199,13 +199,5 @@ class FolderPairs:
 
     def fingerprint(self) -> str:
         """SHA-256 over names and contents, by which a changed folder is noticed."""
-        facts = [(name, *map(_digest, paths)) for name, *paths in self._pairs]
+        facts = [(name, *map(sha256_if_readable, paths)) for name, *paths in self._pairs]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None of one that cannot be read, which is told where it is wanted."""
-    try:
-        return sha256(path)
-    except OSError:
-        return None

@@ -5,6 +5,7 @@ Nothing here needs TensorFlow when the set was prepared as array_record.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mspfn_tf.errors import UsageError, argument
 
 _MAX_JSON_BYTES = 2**26
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 _FEATURES = "tensorflow_datasets.core.features."
 
 
@@ -24,8 +26,9 @@ def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
     folder = Path(data_dir).expanduser() / name  # `prepare` takes it so
 
     def infos(pattern):
+        # A copy that someone kept, such as `1.0.0.20260131` or `1.0.0.old`, is no version.
         found = folder.glob(f"{pattern}/dataset_info.json")
-        return [info for info in found if not info.parent.name.startswith(".")]
+        return [info for info in found if _VERSION.fullmatch(info.parent.name)]
 
     found = infos("*.*.*")
     if not found:
@@ -37,7 +40,7 @@ def prepared_folder(name: str, data_dir: str | os.PathLike) -> Path:
             f"dataset '{name}' is not prepared in {data_dir}: run mspfn prepare {name}"
         )
     folders = [info.parent for info in found]
-    return max(folders, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
+    return max(folders, key=lambda path: [int(n) for n in path.name.split(".")])
 
 
 def splits(name: str, data_dir: str | os.PathLike) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import sha256
+from mspfn_tf.files import sha256_if_readable
 from mspfn_tf.pictures import ImageError, find_images, read_rgb
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 from mspfn_tf.sets.pairs import pair_folders
@@ -93,5 +93,5 @@ class TaskPictures:
     def fingerprint(self) -> str:
         """SHA-256 over the names and the contents of the files."""
         clean = [] if self._clean is self._rainy else self._clean or []
-        facts = [self.names, *[sha256(path) for path in (*self._rainy, *clean)]]
+        facts = [self.names, *map(sha256_if_readable, (*self._rainy, *clean))]
         return hashlib.sha256(repr(facts).encode()).hexdigest()

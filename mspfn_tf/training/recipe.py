@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import sha256
+from mspfn_tf.files import sha256, visible_files
 from mspfn_tf.pictures import find_images
 from mspfn_tf.presets import PRESETS, STATE
 from mspfn_tf.source import resolve
@@ -430,8 +430,12 @@ def _folder_digest(folder: str) -> str:
     if not root.is_dir():
         raise UsageError(f"streaks {folder}: no such folder")
     digest = hashlib.sha256()
-    # `rglob` does not follow links to folders, as what reads the pictures does.
-    files = {path for path in root.rglob("*") if path.is_file()} | set(find_images(root))
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
+    # What reads the pictures follows links to folders.
+    for path in sorted({*visible_files(root), *find_images(root)}):
+        try:
+            content = sha256(path)
+        except OSError as error:  # such as a link to nothing
+            raise UsageError(f"streaks: {path} cannot be read ({error.strerror})") from error
+        # Names need not be UTF-8.
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{content}\n".encode())
     return digest.hexdigest()
