@@ -59,7 +59,8 @@ worker.addEventListener('fetch', (event) => {
 /** @param {Request} request */
 async function answer(request) {
   const cache = await caches.open(NAME);
-  const kept = await cache.match(request, {ignoreSearch: true});
+  // Hosts say that an answer varies with headers in which a page and its workers differ from `install`.
+  const kept = await cache.match(request, {ignoreSearch: true, ignoreVary: true});
   return isolated(kept ?? (await fetch(request)));
 }
 
