@@ -153,7 +153,10 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
         "    if (self.full) {\n      throw new RangeError('Aborted(OOM)');\n    }",
     )
     below = tmp_path_factory.mktemp("host")
-    write_site(below / "some" / "where", models={"small": small_model_file})
+    where = write_site(below / "some" / "where", models={"small": small_model_file})
+    (where / "album").mkdir()
+    album = "<title>Somebody's album</title><link rel='icon' href='data:,'>"
+    (where / "album" / "index.html").write_text(album)
     changing = write_site(below / "changing", models={"small": small_model_file})
     incomplete = {name: content for name, content in small.items() if name != "sample.jpg"}
     with ExitStack() as stack:

@@ -461,6 +461,20 @@ describe('the page', () => {
     }, KEPT);
   });
 
+  test('other pages of the host, below this one, are left as they are', async (browser) => {
+    await onPage(browser, PLAIN_SITE, async (page) => {
+      await page.waitForFunction(() => self.crossOriginIsolated, null, {timeout: 60_000});
+      await ready(page);
+      await page.goto(`${PLAIN_SITE}album/`);
+      assert.equal(await page.title(), "Somebody's album");
+      assert.equal(await page.evaluate(() => self.crossOriginIsolated), false);
+      // However somebody came to it, the page itself is isolated.
+      await page.goto(`${PLAIN_SITE}?from=album`);
+      await ready(page);
+      assert.equal(await page.evaluate(() => self.crossOriginIsolated), true);
+    }, KEPT);
+  });
+
   test('a new version comes with all of its files, when nothing is lost', async (browser) => {
     const files = process.env.CHANGING_FOLDER;
     const publish = (/** @type {string} */ version) => {
