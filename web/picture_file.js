@@ -1,7 +1,7 @@
 /** Pictures in files: what the browser decodes, and what is written back. In the worker. */
 
 import {forUprightPicture, orientationOf} from './exif.js';
-import {findExif, kindOf, withExif, withoutExif} from './metadata.js';
+import {findExif, kindOf, sizeOf, withExif, withoutExif} from './metadata.js';
 import {Problem} from './problems.js';
 
 /** Pixels beyond this number would need some gigabytes. */
@@ -47,11 +47,13 @@ const TURNS = {
 export async function readPicture(file) {
   const bytes = await contentOf(file);
   const kind = kindOf(bytes);
+  // Where the file says it, before the browser decodes it: that alone may need more than a phone has.
+  refuseTooLarge(...(sizeOf(bytes) ?? [0, 0]));
   const exif = findExif(bytes);
   // All browsers turn JPEG files. Not all turn PNG and WebP: these are decoded as they are stored.
   const turned = kind !== 'jpeg' && exif !== null && orientationOf(exif) > 1;
   const stored = turned ? new Blob([/** @type {BlobPart} */ (withoutExif(bytes))]) : file;
-  const bitmap = await decoded(stored, file.type);
+  const bitmap = await decoded(stored, kind);
   try {
     const pixels = uprightPixels(bitmap, turned ? orientationOf(exif) : 1);
     const {width, height} = pixels;
@@ -79,31 +81,45 @@ async function contentOf(file) {
 
 /**
  * @param {Blob} stored
- * @param {string} type that the file claims to be of
+ * @param {keyof typeof WRITTEN} kind
  */
-async function decoded(stored, type) {
+async function decoded(stored, kind) {
   /** @type {ImageBitmap} */
   let bitmap;
   try {
     bitmap = await createImageBitmap(stored);
   } catch (error) {
     throw new Problem(
-      type && !type.startsWith('image/')
-        ? 'This is not a picture.'
-        : 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.',
+      kind === 'other'
+        ? 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.'
+        : `This ${kind === 'webp' ? 'WebP' : kind.toUpperCase()} file cannot be read: it is damaged, ` +
+          'lacks its end, as after a download that broke off, or is of a rare kind. Get it once more, ' +
+          'or save it anew in another program.',
       {cause: error},
     );
   }
-  const pixels = bitmap.width * bitmap.height;
-  if (pixels > MOST_PIXELS) {
+  try {
+    refuseTooLarge(bitmap.width, bitmap.height);
+  } catch (error) {
     bitmap.close();
+    throw error;
+  }
+  return bitmap;
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ */
+function refuseTooLarge(width, height) {
+  const pixels = width * height;
+  if (pixels > MOST_PIXELS) {
     const megapixels = (pixels / 1e6).toLocaleString('en', {maximumSignificantDigits: 4});
     throw new Problem(
       `This picture has ${megapixels} megapixels; the page takes up to ` +
         `${MOST_PIXELS / 1e6}. The command line takes larger ones.`,
     );
   }
-  return bitmap;
 }
 
 /**

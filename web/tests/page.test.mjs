@@ -296,7 +296,7 @@ describe('the page', () => {
       await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
       assert.equal(await page.getByRole('alert').textContent(), 'Not a picture: notes.txt');
       const broken = await card(page, 'failed', 0);
-      assert.match((await broken.textContent()) ?? '', /cannot read this file as a picture/);
+      assert.match((await broken.textContent()) ?? '', /This JPEG file cannot be read: it is damaged, lacks its end/);
       const large = await card(page, 'failed', 1);
       assert.match((await large.textContent()) ?? '', /has 0\.03 megapixels; the page takes up to 0\.01/);
       await card(page, 'done', 2);
@@ -328,6 +328,20 @@ describe('the page', () => {
     await page.getByRole('alert').filter({hasText: 'could not be loaded'}).waitFor();
     assert.equal(await page.locator('.card').count(), 1);
     await context.close();
+  });
+
+  test('pictures that are larger than what the browser decodes', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      const files = ['huge.jpg', 'huge.png', 'unknown.jpg'];
+      await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
+      for (const [index, megapixels] of ['1,200', '576'].entries()) {
+        const found = await card(page, 'failed', index);
+        const expected = new RegExp(`has ${megapixels} megapixels; the page takes up to 64`);
+        assert.match((await found.textContent()) ?? '', expected);
+      }
+      const unknown = await card(page, 'failed', 2);
+      assert.match((await unknown.textContent()) ?? '', /cannot read this file as a picture. JPEG/);
+    });
   });
 
   test('pictures that are longer than a canvas can be', async (browser) => {
