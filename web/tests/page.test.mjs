@@ -344,6 +344,28 @@ describe('the page', () => {
     });
   });
 
+  test('leaving the page asks while there is something to lose', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      const asked = [];
+      page.on('dialog', (dialog) => {
+        asked.push(dialog.type());
+        dialog.dismiss();
+      });
+      const leave = () => page.close({runBeforeUnload: true});
+      await page.setInputFiles('#choose', SMALL);
+      const found = await card(page, 'done');
+      await page.locator('h1').click(); // browsers ask only where somebody has used the page
+      await leave();
+      await page.waitForTimeout(500);
+      assert.deepEqual(asked, ['beforeunload']);
+      await download(page, found, `${RESULTS}/left`);
+      const closed = page.waitForEvent('close', {timeout: 10_000});
+      await leave();
+      await closed;
+      assert.deepEqual(asked, ['beforeunload']);
+    });
+  });
+
   test('pictures that are longer than a canvas can be', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       await page.setInputFiles('#choose', [`${PICTURES}/long.png`, SMALL]);
