@@ -7,6 +7,8 @@ import {Problem} from './problems.js';
 /** Pixels beyond this number would need some gigabytes. */
 export const MOST_PIXELS = 64e6;
 const QUALITY = 0.95;
+/** A colour, opaque, that a canvas is tried with. */
+const TRIAL = [64, 128, 192, 255];
 
 /** What is written for each kind that is read; a canvas writes no others. */
 const WRITTEN = {
@@ -185,24 +187,33 @@ function canvasOf(pixels) {
 function contextOf(width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', {willReadFrequently: true});
-  if (context === null || !hasPixels(context)) {
+  const read = context === null ? [0, 0, 0, 0] : drawnAndRead(context);
+  if (context === null || read.every((value) => value === 0)) {
     throw new Problem(
       `This browser has no room for a picture of ${width} × ${height} pixels. The command line takes ` +
         'larger ones.',
+    );
+  }
+  if (read.some((value, index) => value !== TRIAL[index])) {
+    throw new Problem(
+      'This browser hides the pixels of pictures from pages (protection from fingerprinting): a noise ' +
+        'would be restored. Allow this page to read canvas data, or use another browser.',
     );
   }
   return context;
 }
 
 /**
- * Whether a new canvas can be drawn on: one that is too large, or too long, has no pixels, and the
- * browser says nothing.
+ * What a new canvas gives back of `TRIAL`. One that is too large, or too long, has no pixels, and the
+ * browser says nothing; nor does it where it gives out other ones.
  * @param {OffscreenCanvasRenderingContext2D} context
  */
-function hasPixels(context) {
+function drawnAndRead(context) {
   const last = /** @type {const} */ ([context.canvas.width - 1, context.canvas.height - 1, 1, 1]);
+  const [red, green, blue] = TRIAL;
+  context.fillStyle = `rgb(${red} ${green} ${blue})`;
   context.fillRect(...last);
-  const drawn = context.getImageData(...last).data[3] === 255;
+  const read = [...context.getImageData(...last).data];
   context.clearRect(...last);
-  return drawn;
+  return read;
 }

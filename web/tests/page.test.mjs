@@ -344,6 +344,25 @@ describe('the page', () => {
     });
   });
 
+  test('a browser that hides the pixels of pictures', async (browser) => {
+    const context = await browser.newContext({serviceWorkers: 'block'});
+    await context.route('**/worker.js', async (route) => {
+      const response = await route.fetch();
+      const hiding =
+        'const {prototype} = OffscreenCanvasRenderingContext2D; const {getImageData} = prototype;' +
+        'prototype.getImageData = function (...place) {' +
+        '  const found = getImageData.apply(this, place); found.data.fill(255); return found; };';
+      await route.fulfill({response, body: hiding + (await response.text())});
+    });
+    const page = await context.newPage();
+    await page.goto(SITE);
+    await ready(page);
+    await page.setInputFiles('#choose', SMALL);
+    const found = await card(page, 'failed');
+    assert.match((await found.textContent()) ?? '', /hides the pixels of pictures/);
+    await context.close();
+  });
+
   test('leaving the page asks while there is something to lose', async (browser) => {
     await onPage(browser, SITE, async (page) => {
       const asked = [];
