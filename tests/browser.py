@@ -46,6 +46,10 @@ def serving(server):
 
 
 class _Plain(http.server.SimpleHTTPRequestHandler):
+    def end_headers(self):
+        self.send_header("Vary", "Accept, Accept-Encoding, Origin")  # as many hosts do
+        super().end_headers()
+
     def log_message(self, format, *args):
         pass
 

@@ -94,7 +94,15 @@ def pictures(tmp_path_factory):
     Image.new("RGB", (70_000, 8), "gray").save(folder / "long.png")
     tile = np.asarray(picture.crop((0, 0, TILE, TILE)), np.float32) / 255
     tile.tofile(folder / "tile.f32")
-    (folder / "broken.jpg").write_bytes((folder / "turned.jpg").read_bytes()[:100])
+    picture.resize((40, 30)).save(folder / "broken.jpg")
+    whole = (folder / "broken.jpg").read_bytes()
+    (folder / "broken.jpg").write_bytes(whole[:-200])
+    # Their beginning says that they are larger than what a browser decodes at all.
+    at = turned.rindex(b"\xff\xc0") + 5  # the first is of the thumbnail
+    huge = turned[:at] + struct.pack(">HH", 40_000, 30_000) + turned[at + 4 :]
+    (folder / "huge.jpg").write_bytes(huge)
+    Image.new("1", (24_000, 24_000)).save(folder / "huge.png")
+    (folder / "unknown.jpg").write_bytes(b"no picture, whatever its name says")
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -153,7 +161,10 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
         "    if (self.full) {\n      throw new RangeError('Aborted(OOM)');\n    }",
     )
     below = tmp_path_factory.mktemp("host")
-    write_site(below / "some" / "where", models={"small": small_model_file})
+    where = write_site(below / "some" / "where", models={"small": small_model_file})
+    (where / "album").mkdir()
+    album = "<title>Somebody's album</title><link rel='icon' href='data:,'>"
+    (where / "album" / "index.html").write_text(album)
     changing = write_site(below / "changing", models={"small": small_model_file})
     incomplete = {name: content for name, content in small.items() if name != "sample.jpg"}
     with ExitStack() as stack:

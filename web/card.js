@@ -19,6 +19,7 @@ export class Card {
     this.before = URL.createObjectURL(file);
     /** @type {string | null} */
     this.after = null;
+    this.downloaded = false;
     /** @type {string | null} what it was restored with */
     this.settings = null;
 
@@ -30,6 +31,9 @@ export class Card {
     const heading = this.part('name');
     heading.id = `picture-${id}`;
     this.element.setAttribute('aria-labelledby', heading.id);
+    this.part('download').addEventListener('click', () => {
+      this.downloaded = true;
+    });
     this.progress = /** @type {HTMLProgressElement} */ (this.part('progress'));
     this.progress.setAttribute('aria-label', `Progress of ${file.name}`);
     const preview = new Image();
@@ -124,6 +128,7 @@ export class Card {
   showResult(blob, name, text, settings) {
     this.dropResult();
     this.after = URL.createObjectURL(blob);
+    this.downloaded = false;
     this.settings = settings;
     const download = /** @type {HTMLAnchorElement} */ (this.part('download'));
     download.href = this.after;

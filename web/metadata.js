@@ -1,4 +1,4 @@
-/** Where JPEG, PNG and WebP files keep their EXIF block: finding it, putting it in. */
+/** What stands beside the pixels of JPEG, PNG and WebP files: size and EXIF block, found and put in. */
 
 const EXIF_MARK = bytesOf('Exif\0\0');
 const PNG_MARK = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -76,8 +76,44 @@ export function kindOf(file) {
   return 'other';
 }
 
+/**
+ * What a file says of its size, before anything is decoded.
+ * @param {Uint8Array} file
+ * @returns {[number, number] | null} width and height as they are stored; null for other kinds than
+ *   JPEG and PNG, and for files that do not say
+ */
+export function sizeOf(file) {
+  if (kindOf(file) === 'png' && file.length >= 24) {
+    const view = viewOf(file);
+    return [view.getUint32(16), view.getUint32(20)];
+  }
+  if (kindOf(file) === 'jpeg') {
+    for (const {marker, content} of jpegSegments(file)) {
+      // The others of these define tables.
+      if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+        const view = viewOf(content);
+        return content.length < 5 ? null : [view.getUint16(3), view.getUint16(1)];
+      }
+    }
+  }
+  return null;
+}
+
 /** @param {Uint8Array} file */
 function inJpeg(file) {
+  for (const {marker, content} of jpegSegments(file)) {
+    if (marker === 0xe1 && startsWith(content, EXIF_MARK)) {
+      return content;
+    }
+  }
+  return null;
+}
+
+/**
+ * What stands before the picture itself.
+ * @param {Uint8Array} file
+ */
+function* jpegSegments(file) {
   const view = viewOf(file);
   for (let place = 2; place + 4 <= file.length && file[place] === 0xff; ) {
     const marker = file[place + 1];
@@ -86,16 +122,12 @@ function inJpeg(file) {
       continue;
     }
     if (marker === 0xda) {
-      return null; // the picture itself begins
+      return; // the picture itself begins
     }
     const length = view.getUint16(place + 2);
-    const content = file.subarray(place + 4, place + 2 + length);
-    if (marker === 0xe1 && startsWith(content, EXIF_MARK)) {
-      return content;
-    }
+    yield {marker, content: file.subarray(place + 4, place + 2 + length)};
     place += 2 + length;
   }
-  return null;
 }
 
 /**

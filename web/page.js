@@ -246,6 +246,14 @@ element('sample', HTMLButtonElement).addEventListener('click', async () => {
   }
 });
 
+// Phones load a page anew at a swipe. What is in work, or was never downloaded, would be lost.
+window.addEventListener('beforeunload', (event) => {
+  const unfinished = (/** @type {Card} */ {state}) => state === 'waiting' || state === 'working';
+  if (cards.some((card) => unfinished(card) || (card.after !== null && !card.downloaded))) {
+    event.preventDefault();
+  }
+});
+
 for (const choice of [modelChoice, webGpuChoice]) {
   choice.addEventListener('change', () => {
     showProblem('');

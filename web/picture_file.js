@@ -1,12 +1,14 @@
 /** Pictures in files: what the browser decodes, and what is written back. In the worker. */
 
 import {forUprightPicture, orientationOf} from './exif.js';
-import {findExif, kindOf, withExif, withoutExif} from './metadata.js';
+import {findExif, kindOf, sizeOf, withExif, withoutExif} from './metadata.js';
 import {Problem} from './problems.js';
 
 /** Pixels beyond this number would need some gigabytes. */
 export const MOST_PIXELS = 64e6;
 const QUALITY = 0.95;
+/** A colour, opaque, that a canvas is tried with. */
+const TRIAL = [64, 128, 192, 255];
 
 /** What is written for each kind that is read; a canvas writes no others. */
 const WRITTEN = {
@@ -47,11 +49,13 @@ const TURNS = {
 export async function readPicture(file) {
   const bytes = await contentOf(file);
   const kind = kindOf(bytes);
+  // Where the file says it, before the browser decodes it: that alone may need more than a phone has.
+  refuseTooLarge(...(sizeOf(bytes) ?? [0, 0]));
   const exif = findExif(bytes);
   // All browsers turn JPEG files. Not all turn PNG and WebP: these are decoded as they are stored.
   const turned = kind !== 'jpeg' && exif !== null && orientationOf(exif) > 1;
   const stored = turned ? new Blob([/** @type {BlobPart} */ (withoutExif(bytes))]) : file;
-  const bitmap = await decoded(stored, file.type);
+  const bitmap = await decoded(stored, kind);
   try {
     const pixels = uprightPixels(bitmap, turned ? orientationOf(exif) : 1);
     const {width, height} = pixels;
@@ -79,31 +83,45 @@ async function contentOf(file) {
 
 /**
  * @param {Blob} stored
- * @param {string} type that the file claims to be of
+ * @param {keyof typeof WRITTEN} kind
  */
-async function decoded(stored, type) {
+async function decoded(stored, kind) {
   /** @type {ImageBitmap} */
   let bitmap;
   try {
     bitmap = await createImageBitmap(stored);
   } catch (error) {
     throw new Problem(
-      type && !type.startsWith('image/')
-        ? 'This is not a picture.'
-        : 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.',
+      kind === 'other'
+        ? 'This browser cannot read this file as a picture. JPEG, PNG and WebP always work.'
+        : `This ${kind === 'webp' ? 'WebP' : kind.toUpperCase()} file cannot be read: it is damaged, ` +
+          'lacks its end, as after a download that broke off, or is of a rare kind. Get it once more, ' +
+          'or save it anew in another program.',
       {cause: error},
     );
   }
-  const pixels = bitmap.width * bitmap.height;
-  if (pixels > MOST_PIXELS) {
+  try {
+    refuseTooLarge(bitmap.width, bitmap.height);
+  } catch (error) {
     bitmap.close();
+    throw error;
+  }
+  return bitmap;
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ */
+function refuseTooLarge(width, height) {
+  const pixels = width * height;
+  if (pixels > MOST_PIXELS) {
     const megapixels = (pixels / 1e6).toLocaleString('en', {maximumSignificantDigits: 4});
     throw new Problem(
       `This picture has ${megapixels} megapixels; the page takes up to ` +
         `${MOST_PIXELS / 1e6}. The command line takes larger ones.`,
     );
   }
-  return bitmap;
 }
 
 /**
@@ -169,24 +187,33 @@ function canvasOf(pixels) {
 function contextOf(width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', {willReadFrequently: true});
-  if (context === null || !hasPixels(context)) {
+  const read = context === null ? [0, 0, 0, 0] : drawnAndRead(context);
+  if (context === null || read.every((value) => value === 0)) {
     throw new Problem(
       `This browser has no room for a picture of ${width} × ${height} pixels. The command line takes ` +
         'larger ones.',
+    );
+  }
+  if (read.some((value, index) => value !== TRIAL[index])) {
+    throw new Problem(
+      'This browser hides the pixels of pictures from pages (protection from fingerprinting): a noise ' +
+        'would be restored. Allow this page to read canvas data, or use another browser.',
     );
   }
   return context;
 }
 
 /**
- * Whether a new canvas can be drawn on: one that is too large, or too long, has no pixels, and the
- * browser says nothing.
+ * What a new canvas gives back of `TRIAL`. One that is too large, or too long, has no pixels, and the
+ * browser says nothing; nor does it where it gives out other ones.
  * @param {OffscreenCanvasRenderingContext2D} context
  */
-function hasPixels(context) {
+function drawnAndRead(context) {
   const last = /** @type {const} */ ([context.canvas.width - 1, context.canvas.height - 1, 1, 1]);
+  const [red, green, blue] = TRIAL;
+  context.fillStyle = `rgb(${red} ${green} ${blue})`;
   context.fillRect(...last);
-  const drawn = context.getImageData(...last).data[3] === 255;
+  const read = [...context.getImageData(...last).data];
   context.clearRect(...last);
-  return drawn;
+  return read;
 }

@@ -15,6 +15,7 @@ const {version, files} = worker.SITE;
 // Caches belong to the whole origin, where other copies of the page may stand in other folders.
 const PREFIX = `mspfn-${new URL('.', location.href).pathname}-`;
 const NAME = PREFIX + version;
+const OWN = new Set(files.map((file) => new URL(file, location.href).href));
 
 worker.addEventListener('install', (event) => {
   const all = async () => {
@@ -49,9 +50,11 @@ worker.addEventListener('activate', (event) => {
   event.waitUntil(takeOver());
 });
 
+// At the root of a domain, or above other folders, there are pages of others: with the headers that
+// isolate, these would lose what they show from elsewhere.
 worker.addEventListener('fetch', (event) => {
-  const url = new URL(event.request.url);
-  if (event.request.method === 'GET' && url.origin === location.origin) {
+  const {origin, pathname} = new URL(event.request.url);
+  if (event.request.method === 'GET' && OWN.has(origin + pathname)) {
     event.respondWith(answer(event.request));
   }
 });
@@ -59,7 +62,8 @@ worker.addEventListener('fetch', (event) => {
 /** @param {Request} request */
 async function answer(request) {
   const cache = await caches.open(NAME);
-  const kept = await cache.match(request, {ignoreSearch: true});
+  // Hosts say that an answer varies with headers in which a page and its workers differ from `install`.
+  const kept = await cache.match(request, {ignoreSearch: true, ignoreVary: true});
   return isolated(kept ?? (await fetch(request)));
 }
 

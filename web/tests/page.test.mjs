@@ -296,7 +296,7 @@ describe('the page', () => {
       await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
       assert.equal(await page.getByRole('alert').textContent(), 'Not a picture: notes.txt');
       const broken = await card(page, 'failed', 0);
-      assert.match((await broken.textContent()) ?? '', /cannot read this file as a picture/);
+      assert.match((await broken.textContent()) ?? '', /This JPEG file cannot be read: it is damaged, lacks its end/);
       const large = await card(page, 'failed', 1);
       assert.match((await large.textContent()) ?? '', /has 0\.03 megapixels; the page takes up to 0\.01/);
       await card(page, 'done', 2);
@@ -328,6 +328,61 @@ describe('the page', () => {
     await page.getByRole('alert').filter({hasText: 'could not be loaded'}).waitFor();
     assert.equal(await page.locator('.card').count(), 1);
     await context.close();
+  });
+
+  test('pictures that are larger than what the browser decodes', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      const files = ['huge.jpg', 'huge.png', 'unknown.jpg'];
+      await page.setInputFiles('#choose', files.map((name) => `${PICTURES}/${name}`));
+      for (const [index, megapixels] of ['1,200', '576'].entries()) {
+        const found = await card(page, 'failed', index);
+        const expected = new RegExp(`has ${megapixels} megapixels; the page takes up to 64`);
+        assert.match((await found.textContent()) ?? '', expected);
+      }
+      const unknown = await card(page, 'failed', 2);
+      assert.match((await unknown.textContent()) ?? '', /cannot read this file as a picture. JPEG/);
+    });
+  });
+
+  test('a browser that hides the pixels of pictures', async (browser) => {
+    const context = await browser.newContext({serviceWorkers: 'block'});
+    await context.route('**/worker.js', async (route) => {
+      const response = await route.fetch();
+      const hiding =
+        'const {prototype} = OffscreenCanvasRenderingContext2D; const {getImageData} = prototype;' +
+        'prototype.getImageData = function (...place) {' +
+        '  const found = getImageData.apply(this, place); found.data.fill(255); return found; };';
+      await route.fulfill({response, body: hiding + (await response.text())});
+    });
+    const page = await context.newPage();
+    await page.goto(SITE);
+    await ready(page);
+    await page.setInputFiles('#choose', SMALL);
+    const found = await card(page, 'failed');
+    assert.match((await found.textContent()) ?? '', /hides the pixels of pictures/);
+    await context.close();
+  });
+
+  test('leaving the page asks while there is something to lose', async (browser) => {
+    await onPage(browser, SITE, async (page) => {
+      const asked = [];
+      page.on('dialog', (dialog) => {
+        asked.push(dialog.type());
+        dialog.dismiss();
+      });
+      const leave = () => page.close({runBeforeUnload: true});
+      await page.setInputFiles('#choose', SMALL);
+      const found = await card(page, 'done');
+      await page.locator('h1').click(); // browsers ask only where somebody has used the page
+      await leave();
+      await page.waitForTimeout(500);
+      assert.deepEqual(asked, ['beforeunload']);
+      await download(page, found, `${RESULTS}/left`);
+      const closed = page.waitForEvent('close', {timeout: 10_000});
+      await leave();
+      await closed;
+      assert.deepEqual(asked, ['beforeunload']);
+    });
   });
 
   test('pictures that are longer than a canvas can be', async (browser) => {
@@ -458,6 +513,20 @@ describe('the page', () => {
       await ready(page);
       await page.setInputFiles('#choose', SMALL);
       await card(page, 'done');
+    }, KEPT);
+  });
+
+  test('other pages of the host, below this one, are left as they are', async (browser) => {
+    await onPage(browser, PLAIN_SITE, async (page) => {
+      await page.waitForFunction(() => self.crossOriginIsolated, null, {timeout: 60_000});
+      await ready(page);
+      await page.goto(`${PLAIN_SITE}album/`);
+      assert.equal(await page.title(), "Somebody's album");
+      assert.equal(await page.evaluate(() => self.crossOriginIsolated), false);
+      // However somebody came to it, the page itself is isolated.
+      await page.goto(`${PLAIN_SITE}?from=album`);
+      await ready(page);
+      assert.equal(await page.evaluate(() => self.crossOriginIsolated), true);
     }, KEPT);
   });
 
