@@ -640,13 +640,14 @@ def test_side_by_side(rgb):
         side_by_side([rgb, rgb], ["one"])
 
 
-@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".jpg", ".png", ".tif", ".webp"])
-@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize(
+    "suffix, frames",
+    [(suffix, 1) for suffix in (".bmp", ".gif", ".jpg", ".png", ".tif", ".webp")]
+    + [(suffix, 2) for suffix in (".gif", ".png", ".tif", ".webp")],
+)
 def test_a_disk_that_stays_full_is_told_with_the_name_of_the_file(rgb, tmp_path, suffix, frames):
     """What is still in a buffer cannot be written when the file is closed, either."""
     resource = pytest.importorskip("resource")  # Windows has none
-    if frames > 1 and suffix not in (".gif", ".png", ".tif", ".webp"):
-        pytest.skip("holds one picture")
     path = tmp_path / f"a{suffix}"
     most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, most[1]))  # bytes of a file
