@@ -73,6 +73,9 @@ def test_broken_and_missing_files_are_refused(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UsageError, match="not a JSON file"):
         BoxLabels(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('"Überführung"', encoding="cp1252")
+    with pytest.raises(UsageError, match="a.json: not in UTF-8"):
+        BoxLabels(tmp_path / "a.json")
     with pytest.raises(UsageError, match="no such file"):
         BoxLabels(tmp_path / "b.json")
     (tmp_path / "empty").mkdir()

@@ -108,7 +108,7 @@ def pictures(tmp_path_factory):
 
 
 def _exif_with_thumbnail(picture):
-    """EXIF as cameras write it: orientation, maker, size, and a thumbnail at the end."""
+    """EXIF as cameras write it: orientation, maker, size, Adobe RGB, and a thumbnail at the end."""
     thumbnail = BytesIO()
     picture.resize((16, 12)).save(thumbnail, "JPEG")
     thumbnail = thumbnail.getvalue()
@@ -121,7 +121,8 @@ def _exif_with_thumbnail(picture):
     main_at = 8
     maker_at = main_at + 2 + 5 * 12 + 4
     details_at = maker_at + len(maker)
-    small_at = details_at + 2 + 2 * 12 + 4
+    index_at = details_at + 2 + 4 * 12 + 4
+    small_at = index_at + 2 + 1 * 12 + 4
     thumbnail_at = small_at + 2 + 3 * 12 + 4
     return b"".join(
         (
@@ -133,7 +134,12 @@ def _exif_with_thumbnail(picture):
                 small_at,
             ),
             maker,
-            directory([(0xA002, 4, 1, picture.width), (0xA003, 4, 1, picture.height)], 0),
+            directory(
+                [(0xA001, 3, 1, 65535), (0xA002, 4, 1, picture.width)]
+                + [(0xA003, 4, 1, picture.height), (0xA005, 4, 1, index_at)],
+                0,
+            ),
+            directory([(0x0001, 2, 4, int.from_bytes(b"R03\0", "little"))], 0),
             directory(
                 [(0x0103, 3, 1, 6), (0x0201, 4, 1, thumbnail_at), (0x0202, 4, 1, len(thumbnail))],
                 0,
@@ -282,12 +288,15 @@ def test_metadata_is_kept_and_orientation_applied(results, pictures, small_model
     before, after = _read(pictures / name), _read(results / name)
     assert after.format == before.format
     assert before.getexif()[ExifTags.Base.Orientation] == ORIENTED
+    assert before.getexif().get_ifd(ExifTags.IFD.Interop)[ExifTags.Interop.InteropIndex] == "R03"
     assert after.size == before.size[::-1]
     exif = after.getexif()
     assert exif[ExifTags.Base.Make] == "Rainmaker"
     assert exif[ExifTags.Base.Orientation] == 1
     details = exif.get_ifd(ExifTags.IFD.Exif)
     assert (details[ExifTags.Base.ExifImageWidth], details[0xA003]) == after.size
+    assert details[ExifTags.Base.ColorSpace] == 1  # a canvas is sRGB
+    assert exif.get_ifd(ExifTags.IFD.Interop)[ExifTags.Interop.InteropIndex] == "R98"
     assert (exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength]) == after.size
     assert exif.get_ifd(ExifTags.IFD.IFD1) == {}
     # The thumbnail is gone: no JPEG stands inside the block.

@@ -2,7 +2,8 @@
  * The EXIF block of a photograph: a small TIFF file of numbered entries in directories.
  *
  * What is written after restoring keeps the block, but for what would no longer be true: the
- * orientation, which has been applied to the pixels, and the thumbnail, which still shows the rain.
+ * orientation, which has been applied to the pixels, the colour space, which a canvas makes sRGB, and
+ * the thumbnail, which still shows the rain.
  */
 
 const ORIENTATION = 0x0112;
@@ -12,6 +13,11 @@ const EXIF_DIRECTORY = 0x8769;
 /** Width and height stand in the directory of EXIF, and some phones write them into the main one, too. */
 const MAIN_SIZE = [0x0100, 0x0101];
 const EXIF_SIZE = [0xa002, 0xa003];
+const COLOUR_SPACE = 0xa001;
+const SRGB = 1;
+/** Of cameras alone: "R98" tells sRGB, "R03" Adobe RGB. */
+const INTEROPERABILITY_DIRECTORY = 0xa005;
+const INTEROPERABILITY_INDEX = 0x0001;
 const LITTLE_ENDIAN = 0x4949;
 const ENTRY_BYTES = 12;
 const SHORT = 3;
@@ -56,6 +62,7 @@ export function forUprightPicture(block, width, height) {
     if (details !== undefined) {
       const {entries} = directory(view, view.getUint32(details + 8, little), little);
       writeSize(view, entries, EXIF_SIZE, [width, height], little);
+      writeSrgb(view, entries, little);
     }
     return withoutThumbnail(copy, view, main.next, little);
   } catch (error) {
@@ -95,6 +102,26 @@ function writeSize(view, entries, tags, size, little) {
     const entry = entries.get(tag);
     if (entry !== undefined) {
       writeNumber(view, entry, size[index], little);
+    }
+  }
+}
+
+/**
+ * @param {DataView} view
+ * @param {Map<number, number>} entries of the directory of EXIF
+ * @param {boolean} little
+ */
+function writeSrgb(view, entries, little) {
+  const space = entries.get(COLOUR_SPACE);
+  if (space !== undefined) {
+    writeNumber(view, space, SRGB, little);
+  }
+  const other = entries.get(INTEROPERABILITY_DIRECTORY);
+  if (other !== undefined) {
+    const index = directory(view, view.getUint32(other + 8, little), little).entries;
+    const name = index.get(INTEROPERABILITY_INDEX);
+    for (const [place, letter] of name === undefined ? [] : [...'R98'].entries()) {
+      view.setUint8(/** @type {number} */ (name) + 8 + place, letter.charCodeAt(0));
     }
   }
 }

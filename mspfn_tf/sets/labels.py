@@ -327,5 +327,7 @@ def _refuse_shared(names, label_of, path, what):
 def _read_json(path):
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not in UTF-8 ({error}); save it so") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a JSON file that can be read ({error})") from error
