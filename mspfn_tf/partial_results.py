@@ -96,8 +96,7 @@ def check_same(found: Mapping[str, object], wanted: Mapping[str, object], output
 
 
 def digest(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file; of a folder, that of the paths and digests of what
-    is not hidden in it."""
+    """The SHA-256 of a file; of a folder, that of the paths and digests of what is not hidden."""
     path = Path(path)
     if path.is_file():
         return sha256(path)

@@ -32,7 +32,7 @@ with `mspfn_mobile`, 0.5 with `mspfn_nano`."""
 SMALL_SIZES = 3
 """Sizes of small pictures that are kept ready: changing to another takes up to a third of the time
 of a picture."""
-_NO_ROOM = "XNNPack delegate failed to reshape runtime"
+_NO_ROOM = "XNNPack delegate failed to reshape runtime"  # said where memory lacks for a size
 _ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
 
 
