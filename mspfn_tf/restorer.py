@@ -120,7 +120,7 @@ class Restorer:
         runtime: str | None = None,
         strength: float = 1.0,
     ):
-        self._arguments = (source, tile, overlap, ensemble, runtime, strength)
+        self._given = source, runtime
         if overlap is not None:
             overlap = check_int("overlap", overlap, minimum=0)
         if tile is not None:
@@ -187,10 +187,11 @@ class Restorer:
         return f"Restorer({self.name!r}, runtime={self.runtime.kind!r}, {sizes})"
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        source = self._arguments[0]
+        source, runtime = self._given
         if isinstance(source, Runtime):
             raise TypeError("a Restorer of a Runtime cannot be pickled: make it from its source")
-        return (Restorer, self._arguments)
+        settings = (self.tile, self.overlap, self.ensemble, runtime, self.strength)
+        return Restorer, (source, *settings)
 
     def __call__(
         self, image: np.ndarray, progress: Callable[[int, int], None] | None = None

@@ -178,6 +178,9 @@ def test_what_a_system_puts_beside_labels_is_no_label(tmp_path):
         ({"bbox": [0, float("nan"), 1, 1]}, "annotation 4 has the box"),
         ({"bbox": [0, 0, 1e39, 1]}, "annotation 4 has the box"),
         ({"bbox": [9, 9, -2, 3]}, r"annotation 4 has the box \[9, 9, -2, 3\], whose right or"),
+        ({"bbox": None}, r"annotation 4 has the bbox None; expected \[left, top, width, height\]"),
+        ({"bbox": [1, 2, 3]}, r"annotation 4 has the bbox \[1, 2, 3\]; expected"),
+        ({"bbox": [1, 2, 3, "x"]}, "annotation 4 has the bbox"),
         ({"area": float("nan")}, "annotation 4 has the area nan"),
         ({"area": "large"}, "expected the JSON of COCO"),
     ],
@@ -185,6 +188,14 @@ def test_what_a_system_puts_beside_labels_is_no_label(tmp_path):
 def test_annotations_that_cannot_be(tmp_path, change, message):
     entry = {"id": 4, "image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 3], **change}
     with pytest.raises(UsageError, match=message):
+        BoxLabels(write(tmp_path / "a.json", {**COCO, "annotations": [entry]}))
+
+
+@pytest.mark.parametrize("key", ["category_id", "image_id", "bbox"])
+def test_annotations_that_lack_something(tmp_path, key):
+    entry = {"id": 4, "image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 3]}
+    del entry[key]
+    with pytest.raises(UsageError, match=f"annotation 4 has (the )?{key} None"):
         BoxLabels(write(tmp_path / "a.json", {**COCO, "annotations": [entry]}))
 
 

@@ -390,9 +390,11 @@ def test_a_child_that_is_forked_while_a_file_is_opened_waits_for_nobody(files, m
 
 def test_pickles_by_its_source(files):
     image = photograph((40, 56))
-    restorer = Restorer(files / "m.tflite", strength=0.5)
+    restorer = Restorer(files / "m.tflite", tile=32, strength=0.5)
+    restorer.strength = 0.25
     again = pickle.loads(pickle.dumps(restorer))
-    assert again.strength == 0.5
+    assert again.strength == 0.25
+    assert (again.tile, again.overlap) == (32, restorer.overlap)
     np.testing.assert_array_equal(again(image), restorer(image))
     with pytest.raises(TypeError, match="make it from its source"):
         pickle.dumps(Restorer(open_runtime(files / "m.tflite")))

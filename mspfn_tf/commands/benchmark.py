@@ -84,14 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
             output = stack.enter_context(atomic_write(arguments.output, arguments.overwrite))
         height, width = arguments.image_size
         where = f"{machine()['processor']}, {machine()['cores']} cores"
-        print(f"{height}x{width} (files of one size at theirs), batch 1, on {where}")
+        head = f"{height}x{width} (files of one size at theirs), batch 1, on {where}"
         widths = [max(12, len(name)) for name in _COLUMNS]
         widths[:2] = [24, 18]
-        print(_line(_COLUMNS, widths))
         rows = []
         for source in sources:
             formats = arguments.format or FORMATS
             for row in benchmark(source, arguments.image_size, threads, formats):
+                if head:  # not before what is wrong with the arguments was told
+                    print(f"{head}\n{_line(_COLUMNS, widths)}", flush=True)
+                    head = ""
                 if "left_out" in row:
                     print(f"{row['model']}  {row['format']}: left out, needs {row['left_out']}")
                     continue

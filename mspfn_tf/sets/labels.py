@@ -119,23 +119,14 @@ class BoxLabels:
         for entry in content["annotations"]:
             known = (("category_id", classes, "categories"), ("image_id", boxes, "images"))
             for key, ids, part in known:
-                if entry[key] not in ids:
+                if entry.get(key) not in ids:
                     raise UsageError(
                         f"labels {self.path}: annotation {entry.get('id')} has {key} "
-                        f"{entry[key]}, which is none of the {part}"
+                        f"{entry.get(key)}, which is none of the {part}"
                     )
             name = classes[entry["category_id"]]
             if name is not None:
-                self._check_finite(entry["bbox"], "box", entry.get("id"))
-                left, top, width, height = map(float, entry["bbox"])
-                box = [left, top, left + width, top + height]
-                self._check_sides(box, entry["bbox"], entry.get("id"))
-                crowd = bool(int(entry.get("iscrowd") or 0))
-                area = entry.get("area")
-                if area is None:
-                    area = width * height
-                self._check_finite(area, "area", entry.get("id"))
-                boxes[entry["image_id"]].append((box, name, crowd, float(area)))
+                boxes[entry["image_id"]].append(self._coco_box(entry, name))
         self._boxes = self._by_stem(
             (entry["file_name"], boxes[entry["id"]]) for entry in content["images"]
         )
@@ -144,6 +135,25 @@ class BoxLabels:
                 size = int(entry["height"]), int(entry["width"])
                 self._sizes[_stem(entry["file_name"])] = size
         self.classes = frozenset(name for name in classes.values() if name is not None)
+
+    def _coco_box(self, entry, name):
+        label = entry.get("id")
+        try:
+            left, top, width, height = map(float, entry["bbox"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"labels {self.path}: annotation {label} has the bbox {entry.get('bbox')}; "
+                "expected [left, top, width, height]"
+            ) from error
+        box = [left, top, left + width, top + height]
+        self._check_finite(box, "box", label)
+        self._check_sides(box, entry["bbox"], label)
+        crowd = bool(int(entry.get("iscrowd") or 0))
+        area = entry.get("area")
+        if area is None:
+            area = width * height
+        self._check_finite(area, "area", label)
+        return box, name, crowd, float(area)
 
     def _read_bdd(self, entries):
         found = []
