@@ -1,4 +1,5 @@
 import struct
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from mspfn_tf.pictures import Picture, read_picture, write_picture
-from mspfn_tf.pictures.metadata import Metadata, is_srgb, profile_space
+from mspfn_tf.pictures.metadata import Metadata
+from mspfn_tf.pictures.profiles import is_srgb, profile_of_tags, profile_space
 from tests.color_profiles import icc_profile
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
@@ -167,7 +169,8 @@ def test_chromaticities_of_png_are_kept(tmp_path, ramp):
 
 
 @pytest.mark.parametrize(
-    "primaries, transfer, told", [(9, 16, True), (12, 13, True), (1, 13, False)]
+    "primaries, transfer, told",
+    [(9, 16, True), (12, 18, True), (12, 13, False), (9, 1, False), (1, 13, False)],
 )
 def test_colours_that_are_taken_for_srgb_are_said(tmp_path, ramp, primaries, transfer, told):
     Image.fromarray(ramp).save(tmp_path / "a.avif")
@@ -175,8 +178,36 @@ def test_colours_that_are_taken_for_srgb_are_said(tmp_path, ramp, primaries, tra
     place = data.index(b"colrnclx") + 8
     tags = struct.pack(">HH", primaries, transfer)
     (tmp_path / "a.avif").write_bytes(data[:place] + tags + data[place + 4 :])
-    dropped = read_picture(tmp_path / "a.avif").metadata.dropped
-    assert any(f"primaries {primaries}, transfer {transfer}" in words for words in dropped) == told
+    metadata = read_picture(tmp_path / "a.avif").metadata
+    words = " ".join(metadata.dropped)
+    assert (f"primaries {primaries}, transfer {transfer}" in words) == told
+    assert (metadata.icc_profile is not None) == (primaries != 1 and not told)
+    if metadata.icc_profile:
+        for suffix in (".jpg", ".avif", ".png"):
+            with passed_on(tmp_path / "a.avif", tmp_path / f"b{suffix}") as image:
+                assert image.info["icc_profile"] == metadata.icc_profile
+
+
+@pytest.mark.parametrize(
+    "primaries, levels",
+    [
+        (5, [(250, 0, 0), (58, 255, 0), (0, 0, 255)]),
+        (6, [(255, 0, 5), (0, 255, 14), (0, 0, 254)]),
+        (9, [(208, 74, 35), (155, 246, 84), (59, 28, 243)]),
+        (12, [(234, 51, 35), (117, 251, 76), (0, 0, 245)]),
+    ],
+)
+def test_profiles_of_tags_mean_their_colours(primaries, levels):
+    """`levels` are the red, green and blue of sRGB, from the chromaticities by matrices alone."""
+    profile = profile_of_tags(primaries, 13)
+    assert profile_space(profile) == "RGB" and not is_srgb(profile)
+    colours = np.uint8([[(255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90), (255, 255, 255)]])
+    srgb = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(srgb, BytesIO(profile), "RGB", "RGB")
+    found = np.asarray(transform.apply(Image.fromarray(colours)))
+    expected = np.array([[*levels, (90, 90, 90), (255, 255, 255)]])
+    assert np.abs(found - expected).max() <= 1
+    assert profile_of_tags(primaries, 16) is None and profile_of_tags(1, 13) is None
 
 
 def test_names_of_documents_and_pages_are_kept(tmp_path, ramp):

@@ -11,11 +11,11 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
+
+from mspfn_tf.pictures.profiles import SRGB_PRIMARIES, SRGB_TRANSFERS, profile_of_tags
 
 DECODER_ERRORS = (
     OSError,
@@ -58,8 +58,6 @@ _INCH, _CENTIMETRE = 2, 3  # units of a resolution
 _JPEG_MARKER_BYTES = 65_533
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _HEIF_HEAD = 65_536  # bytes in which HEIC and AVIF files describe their pictures
-# Numbers of ITU-T H.273: BT.709 and not told; the transfers of BT.709, BT.601, sRGB and BT.2020.
-_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _GAIN_MAP = (b'hdrgm:Version="', b"urn:iso:std:iso:ts:21496:-1")
 
 
@@ -108,11 +106,13 @@ def read_metadata(image: Image.Image, path: Path) -> tuple[int, Metadata]:
         dropped = (f"{others} more picture{'s' * (others > 1)} (a preview, depth or stereo)",)
     elif image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
         dropped = (f"{image.n_frames - 1} more pictures of the HEIC file",)
-    if image.format in ("AVIF", "HEIF") and not info.get("icc_profile"):
-        dropped += _unread_colours(path)
+    profile = info.get("icc_profile") or None
+    if image.format in ("AVIF", "HEIF") and not profile:
+        profile, unread = _tagged_colours(path)
+        dropped += unread
     return orientation, Metadata(
         exif=exif,
-        icc_profile=info.get("icc_profile") or None,
+        icc_profile=profile,
         xmp=_upright(xmp),
         iptc=_read_iptc(image),
         comment=_bytes(info.get("comment")),
@@ -201,55 +201,6 @@ def resolution(tags: Mapping) -> tuple[float, float] | None:
     return dpi if unit == _INCH else (dpi[0] * 2.54, dpi[1] * 2.54)
 
 
-def profile_space(profile: bytes) -> str | None:
-    """The colour space of an ICC profile, as "RGB", "GRAY", "CMYK" or "Lab"; None if damaged."""
-    try:
-        return ImageCms.getOpenProfile(BytesIO(profile)).profile.xcolor_space.strip()
-    except (OSError, ImageCms.PyCMSError, AttributeError):
-        return None
-
-
-def is_srgb(profile: bytes) -> bool:
-    """Whether a profile means by RGB what sRGB does, to two levels of 255.
-
-    Its name does not tell: there are "linear sRGB" profiles, and others by which cameras mean it.
-    """
-    ramp = np.arange(256, dtype=np.uint8)
-    colours = np.zeros((4, 256, 3), np.uint8)
-    colours[3] = ramp[:, None]
-    for channel in range(3):
-        colours[channel, :, channel] = ramp
-    try:
-        target = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(BytesIO(profile), target, "RGB", "RGB")
-    except (OSError, ImageCms.PyCMSError):
-        return False
-    shown = np.asarray(transform.apply(Image.fromarray(colours)))
-    return int(np.abs(shown.astype(int) - colours).max()) <= 2
-
-
-def to_srgb(image: Image.Image, profile: bytes | None, path: Path) -> Image.Image:
-    """Converts an image of any colour space to sRGB pixels (mode RGB) through its profile.
-
-    Without a profile, or where it cannot be used (then with a warning), Pillow's plain conversion
-    is taken.
-    """
-    if image.mode == "LAB":
-        source = ImageCms.createProfile("LAB")
-    elif profile is None:
-        return image.convert("RGB")
-    else:
-        source = BytesIO(profile)
-    try:
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.buildTransform(source, target, image.mode, "RGB").apply(image)
-    except (OSError, ValueError, ImageCms.PyCMSError) as error:
-        warnings.warn(
-            f"{path}: its ICC profile cannot be used ({error}); plain conversion", stacklevel=2
-        )
-    return image.convert("RGB")
-
-
 def _read_exif(image, path):
     try:
         return kept_exif(image.getexif())
@@ -258,19 +209,23 @@ def _read_exif(image, path):
         return 1, None
 
 
-def _unread_colours(path):
-    """In words, what AVIF and HEIC files tell of their colours by numbers of ITU-T H.273, where it
-    is not what sRGB is: decoders go by the matrix, and leave the rest to whoever shows the picture.
+def _tagged_colours(path):
+    """What AVIF and HEIC files tell of their colours by numbers of ITU-T H.273, where it is not
+    what sRGB is: decoders go by the matrix, and leave the rest to whoever shows the picture.
+
+    Returns (the ICC profile of these colours, or None; in words, what is not kept of them).
     """
     with open(path, "rb") as file:
         head = file.read(_HEIF_HEAD)
     place = head.find(b"colrnclx")
     if place < 0 or len(head) < place + 12:
-        return ()
+        return None, ()
     primaries, transfer = struct.unpack_from(">HH", head, place + 8)
-    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
-        return ()
-    return (f"its colour tags (primaries {primaries}, transfer {transfer}), taken for sRGB",)
+    if primaries in SRGB_PRIMARIES and transfer in SRGB_TRANSFERS:
+        return None, ()
+    profile = profile_of_tags(primaries, transfer)
+    words = f"its colour tags (primaries {primaries}, transfer {transfer}), taken for sRGB"
+    return profile, () if profile else (words,)
 
 
 def _read_iptc(image):

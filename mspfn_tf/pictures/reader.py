@@ -13,8 +13,9 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from mspfn_tf.pictures import sixteen_bits
 from mspfn_tf.pictures.formats import ImageError, kind_of, register
 from mspfn_tf.pictures.jpeg_xl import read_jpeg_xl_header
-from mspfn_tf.pictures.metadata import DECODER_ERRORS, read_metadata, to_srgb
+from mspfn_tf.pictures.metadata import DECODER_ERRORS, read_metadata
 from mspfn_tf.pictures.picture import Picture, row_slices, to_uint8
+from mspfn_tf.pictures.profiles import to_srgb
 
 # Only these decoders are ever given a file: Pillow knows many more, and some start other programs.
 _READABLE = "AVIF, BMP, GIF, HEIC, JPEG, JPEG XL, PNG, TIFF, WebP"

@@ -15,14 +15,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import sixteen_bits
 from mspfn_tf.pictures.formats import FORMATS, ImageError, check_writable
-from mspfn_tf.pictures.metadata import (
-    PROFILE_FORMATS,
-    is_srgb,
-    profile_space,
-    saving_options,
-    to_srgb,
-)
+from mspfn_tf.pictures.metadata import PROFILE_FORMATS, saving_options
 from mspfn_tf.pictures.picture import Picture, row_slices, to_uint8
+from mspfn_tf.pictures.profiles import is_srgb, profile_space, to_srgb
 
 _PAGE = 1000  # milliseconds for which a page is shown where it becomes a frame
 _LARGE = 24_000_000  # pixels from which saving memory is worth a larger file
