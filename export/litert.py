@@ -168,13 +168,14 @@ def convert(
         return _clipped(model(rainy, training=False))
 
     half = quantize == "float16"
-    content = _converted("serving_default", restore, {"rainy": rainy}, ["derained"], half)
+    file = _converted("serving_default", restore, {"rainy": rainy}, ["derained"], half)
     if quantize == "dynamic":
-        return quantization.dynamic_range(content)
+        return quantization.dynamic_range(litert_file.write(file))
     if quantize == "int8":
-        return quantization.full_integer(content, [patch.batch for patch in patches])
+        pictures = [patch.batch for patch in patches]
+        return quantization.full_integer(litert_file.write(file), pictures)
     if not has_statistics(model):
-        return content
+        return litert_file.write(file)
 
     measure, guided = statistics_model(model), guided_model(model)
     statistics = tf.TensorSpec([1, *measure.output_shape[1:]], tf.float32, "statistics")
@@ -185,11 +186,12 @@ def convert(
 
     outputs = ["derained", "statistics"][: len(guided.outputs)]
     inputs = {"rainy": rainy, "statistics": statistics}
-    return litert_file.merged(
-        content,
+    litert_file.merge(
+        file,
         _converted("statistics", measure, {"rainy": rainy}, ["statistics"], half),
         _converted("guided", restore_guided, inputs, outputs, half),
     )
+    return litert_file.write(file)
 
 
 def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "none") -> bytes:
@@ -225,7 +227,8 @@ def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "no
         ]
         return _clipped(fine([rainy, statistics, *features], training=False))
 
-    return _converted("tile", restore, inputs, ["derained"], quantize == "float16")
+    half = quantize == "float16"
+    return litert_file.write(_converted("tile", restore, inputs, ["derained"], half))
 
 
 def _clipped(derained):
@@ -237,7 +240,7 @@ def _clipped(derained):
 
 
 def _converted(key, function, inputs, outputs, half):
-    """The bytes of a .tflite file of `function` with one signature, called `key`."""
+    """The object form of a .tflite file of `function` with one signature, called `key`."""
     import tensorflow as tf
 
     graph = tf.function(function, autograph=False).get_concrete_function(*inputs.values())
@@ -247,7 +250,9 @@ def _converted(key, function, inputs, outputs, half):
         if half:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
-        return litert_file.with_signature(converter.convert(), key, list(inputs), outputs)
+        file = litert_file.read(converter.convert())
+    litert_file.add_signature(file, key, list(inputs), outputs)
+    return file
 
 
 @contextlib.contextmanager

@@ -87,11 +87,10 @@ def _scale(tensor):
     return list(quantization.scale), list(quantization.zeroPoint), tensor.type
 
 
-def with_signature(
-    content: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> bytes:
-    """The same file with a signature `key`, whose inputs and outputs are named in order."""
-    model = read(content)
+def add_signature(
+    model: schema.ModelT, key: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Gives a model of one graph a signature `key`, whose inputs and outputs are named in order."""
     (graph,) = model.subgraphs
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = key.encode(), 0
@@ -103,7 +102,6 @@ def with_signature(
         b"MSPFN: takes rain out of a picture. Input and output RGB in [0, 1], "
         b"or bytes 0..255; see the .json file beside."
     )
-    return write(model)
 
 
 def _named(graph, indices, names, suffix):
@@ -119,15 +117,13 @@ def _named(graph, indices, names, suffix):
     return entries
 
 
-def merged(first: bytes, *others: bytes) -> bytes:
-    """One file with the graphs and signatures of several; equal weights are stored once."""
-    model = read(first)
+def merge(model: schema.ModelT, *others: schema.ModelT) -> None:
+    """Adds the graphs and signatures of others to a model; equal weights are stored once."""
     known = {}
     for index, buffer in enumerate(model.buffers):
         if buffer.data is not None and len(buffer.data):
             known.setdefault(bytes(buffer.data), index)
-    for content in others:
-        other = read(content)
+    for other in others:
         codes = [_code_of(model, entry) for entry in other.operatorCodes]
         buffers = [_buffer_of(model, buffer, known) for buffer in other.buffers]
         for graph in other.subgraphs:
@@ -139,7 +135,6 @@ def merged(first: bytes, *others: bytes) -> bytes:
         for signature in other.signatureDefs:
             signature.subgraphIndex += len(model.subgraphs) - len(other.subgraphs)
             model.signatureDefs.append(signature)
-    return write(model)
 
 
 def _code_of(model, entry):
