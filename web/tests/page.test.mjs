@@ -627,8 +627,11 @@ describe('the page', () => {
           const tree = await control.ariaSnapshot();
           assert.match(tree, /"[^"]+"/, `no name: ${tree}`);
         }
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-        assert.ok(wide <= 320, `${wide} pixels wide`);
+        for (const width of [320, 240, 200]) {
+          await page.setViewportSize({width, height: 640});
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+          assert.ok(wide <= width, `${wide} pixels wide in ${width}`);
+        }
       },
       {viewport: {width: 320, height: 640}},
     );
