@@ -594,6 +594,25 @@ describe('the page', () => {
     }, KEPT);
   });
 
+  test('storage that is blocked, and no headers', async (browser) => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.addInitScript(() => {
+      Object.defineProperty(self, 'sessionStorage', {
+        get() {
+          throw new DOMException('denied', 'SecurityError');
+        },
+      });
+    });
+    await page.goto(PLAIN_SITE);
+    await ready(page);
+    await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
+    assert.deepEqual(errors, []);
+    await context.close();
+  });
+
   test('an address without HTTPS', async (browser) => {
     await onPage(browser, PLAIN_SITE.replace('127.0.0.1', PHONE_HOST), async (page) => {
       await page.locator('#offline', {hasText: 'no HTTPS'}).waitFor();
