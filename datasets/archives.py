@@ -36,7 +36,20 @@ MAX_MEMBERS = 10_000_000
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_UNPACK = {".rar": "unar", ".7z": "7z x"}
+# A file of one of the last suffixes may be a tar all the same, as `rain_data_train_Light.gz`.
+_UNPACK = {
+    ".rar": "unar",
+    ".7z": "7z x",
+    ".zst": "tar -xf",
+    ".tzst": "tar -xf",
+    ".gz": "tar -xf",
+    ".bz2": "tar -xf",
+    ".xz": "tar -xf",
+}
+_CUT = re.compile(
+    r"(.+\.(?:zip|7z|rar|tar|t?gz|t?bz2|t?xz|t?zst))([.-])(?:0*[01]|(?:part-?)?aa)", re.IGNORECASE
+)
+_UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload", ".aria2")
 _CHUNK = 2**20
 _MAX_HEADER_BYTES = 2**20  # of a long name or of extended attributes in a tar
 _XZ_MEMORY = 2**28  # bytes; `xz -9` asks for 65 MiB
@@ -78,14 +91,26 @@ def archive_stem(path: Path) -> str | None:
 
 
 def unpacking_advice(path: Path) -> str | None:
-    """What to do about an archive of a kind that is not read here; None for all other files."""
-    command = _UNPACK.get(path.suffix.lower())
+    """What to do about an archive of a kind that is not read here; None for all other files, also
+    for the second and further parts of one that was cut into several."""
+    if path.suffix.lower() in _UNFINISHED and _is_archive(path.with_suffix("")):
+        return f"{path}: the browser has not finished this download: let it, or begin it anew"
+    if cut := _CUT.fullmatch(path.name):
+        return (
+            f"{path}: the first part of an archive that was cut into several; put them together "
+            f"first: cat {cut[1]}{cut[2]}* > {cut[1]}"
+        )
+    command = _UNPACK.get(path.suffix.lower()) if archive_stem(path) is None else None
     if command is None:
         return None
     return (
         f"{path}: {path.suffix} archives are not read here; unpack it beside this file first, for "
         f"instance with: {command} {path.name}"
     )
+
+
+def _is_archive(path: Path) -> bool:
+    return archive_stem(path) is not None or path.suffix.lower() in _UNPACK
 
 
 def open_archive(
@@ -127,6 +152,12 @@ class _Zip:
         self._file = zipfile.ZipFile(path)
         try:
             for member in self._file.infolist():
+                if member.volume:
+                    raise UsageError(
+                        f"{path}: the last part of an archive that was cut into several (.z01 "
+                        f"...), which are not read here; unpack it beside this file and remove "
+                        f"it, for instance with: 7z x {path.name}"
+                    )
                 unix, name = member.create_system == _UNIX, member.filename
                 if not unix and "/" not in name:
                     name = name.replace("\\", "/")  # as old tools of Windows separate folders

@@ -247,6 +247,9 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             problems.append(listing(heading, missing, limit=len(missing)))
         if problems:
             problems += tree.notes
+        elif tree.notes and not all(found.values()):
+            missing = ", ".join(name for name, pairs in found.items() if not pairs)
+            logging.warning("%s: without %s; %s", self.name, missing, "; ".join(tree.notes))
         problems = "\n".join(problems)
         if not any(found.values()):
             get = f"\nWhere to get it: {self.HOMEPAGE}" if self.HOMEPAGE else ""

@@ -264,6 +264,39 @@ def test_other_archives_are_told_what_to_do(tmp_path, suffix, command):
     assert len(tree.notes) == 1 and command in tree.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("rain_data_train_Light.gz", "tar -xf rain_data_train_Light.gz"),
+        ("set.tar.zst", "tar -xf set.tar.zst"),
+        ("set.zip.001", r"cat set.zip.\* > set.zip"),
+        ("set.tar.gz-aa", r"cat set.tar.gz-\* > set.tar.gz"),
+        ("set.tar.partaa", r"cat set.tar.\* > set.tar"),
+        ("set.zip.crdownload", "not finished this download"),
+        ("set.rar.part", "not finished this download"),
+    ],
+)
+def test_parts_of_archives_and_other_compressions_are_told_what_to_do(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"-")
+    with pytest.raises(UsageError, match=advice):
+        PictureTree(tmp_path / name)
+    for other in ("set.zip.002", "set.tar.gz-ab", "notes.part"):
+        (tmp_path / other).write_bytes(b"-")
+    (note,) = PictureTree(tmp_path).notes
+    assert str(tmp_path / name) in note
+
+
+def test_a_zip_in_several_files_is_refused(tmp_path):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("input/1.png", _png(1))
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\1\2") + 34] = 1  # the file that the member begins in
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"set\.zip: the last part .* 7z x set\.zip"):
+        PictureTree(path)
+
+
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
 def test_archives_within_archives_are_named(tmp_path, suffix):
     members = [("1.png", _png(1)), ("inner/train.zip", b"-"), ("__MACOSX/._train.zip", b"-")]

@@ -14,6 +14,7 @@ from PIL import Image
 from mspfn_tf import metrics
 from mspfn_tf.cli import main
 from mspfn_tf.pictures import read_rgb
+from mspfn_tf.restorer import Restorer
 from mspfn_tf.tasks import evaluation
 from tests.full_disk import every_write_fails
 
@@ -389,6 +390,24 @@ def test_values_outside_the_classes_are_an_error(data, segmenter, derainer, tmp_
     assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
     told = capsys.readouterr().err
     assert "picture 0: true labels hold the value 255; expected classes 0 to 2" in told
+
+
+def test_wrong_masks_are_found_before_the_work(
+    data, segmenter, derainer, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(data / "masks", tmp_path / "masks")
+    Image.fromarray(np.full((40, 56), 9, np.uint8)).save(tmp_path / "masks/3.png")
+    more = ("--pictures", data / "rainy", "--labels", tmp_path / "masks")
+    monkeypatch.setattr(evaluation._Run, "answer", lambda *_: pytest.fail("this is the work"))
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert "picture 3: true labels hold the value 9" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("partial.jsonl"))
+    # A mask that cannot be used is found before its picture is derained.
+    monkeypatch.setattr(Restorer, "__call__", lambda *_: pytest.fail("this is the work"))
+    for path in (tmp_path / "masks").iterdir():
+        Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(path)
+    assert segmentation(data, segmenter, derainer, tmp_path / "out", *more) == 2
+    assert "mode RGB; expected one channel" in capsys.readouterr().err
 
 
 def test_a_missing_label_is_named(data, segmenter, derainer, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """Boxes and masks in the files of COCO and BDD100K."""
 
 import json
+import struct
 import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,38 @@ def test_masks_whose_format_changes_numbers_are_refused(tmp_path):
         MaskLabels(tmp_path)["one"]
 
 
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_masks_are_turned_as_their_exif_says(tmp_path, turn):
+    numbers = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(numbers).save(tmp_path / "one.png", exif=exif)
+    upright = {1: numbers, 3: numbers[::-1, ::-1], 6: np.rot90(numbers, -1)}[turn]
+    np.testing.assert_array_equal(MaskLabels(tmp_path)["one"], upright)
+
+
+def test_masks_of_other_depths(tmp_path):
+    """16 bits in the order of big machines are read; the numbers of 4 bits are not those read."""
+    numbers = np.arange(6, dtype=np.uint16).reshape(2, 3)
+    Image.frombytes("I;16B", (3, 2), numbers.astype(">u2").tobytes()).save(tmp_path / "one.tif")
+    np.testing.assert_array_equal(MaskLabels(tmp_path)["one"], numbers)
+    data = zlib.compress(b"\0\x01\x20" * 2)  # a row: its filter, and 3 numbers of 4 bits
+    head = struct.pack(">IIBBBBB", 3, 2, 4, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    (tmp_path / "two.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+            for kind, content in chunks
+        )
+    )
+    with pytest.raises(ImageError, match=r"two\.png: a gray mask of 2 or 4 bits"):
+        MaskLabels(tmp_path)["two"]
+
+
 def test_no_two_pictures_share_a_truth(tmp_path):
     mask = Image.fromarray(np.zeros((2, 2), np.uint8))
     (tmp_path / "a").mkdir()
@@ -242,6 +276,16 @@ def test_boxes_of_pictures_of_another_size_are_refused(tmp_path):
     labels.check_size("two", (1, 1))  # the file does not tell it
     with pytest.raises(ImageError, match="one: the labels are for 40x30 pixels.* 20x15"):
         labels.check_size("one", (15, 20))
+
+
+def test_boxes_beside_their_picture_are_refused(tmp_path):
+    """As those of a picture before it was made smaller, or turned."""
+    box = {"x1": 300, "y1": 20, "x2": 340, "y2": 60}
+    entry = [{"name": "x.jpg", "labels": [{"category": "car", "box2d": box}]}]
+    labels = BoxLabels(write(tmp_path / "a.json", entry))
+    labels.check_size("x", (50, 330))  # only a part of it is
+    with pytest.raises(ImageError, match=r"x: the box from \(300, 20\).* beside .* 299x400 pixels"):
+        labels.check_size("x", (400, 299))
 
 
 def test_files_of_class_names_are_utf_8(tmp_path):

@@ -114,6 +114,15 @@ def test_nothing_there(tmp_path):
     assert "https://xueyangfu.github.io" in str(error.value)
 
 
+def test_a_split_that_may_be_missing_and_lies_in_an_archive_that_is_not_read_is_told(
+    tmp_path, caplog
+):
+    write(tmp_path, same_names("train/", (1,)))
+    (tmp_path / "test.rar").write_bytes(b"-")
+    _build("paired_folder", tmp_path, tmp_path, allow_incomplete=False)
+    assert f"without validation, test; {tmp_path}/test.rar: .rar archives" in caplog.text
+
+
 def test_every_bad_pair_is_named(tmp_path):
     write(tmp_path, same_names("train/", (1, 2, 3, 4)))
     (tmp_path / "train/input/2.png").write_text("no picture")

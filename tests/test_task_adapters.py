@@ -163,6 +163,16 @@ def test_order_mean_and_std_reach_the_network():
     np.testing.assert_allclose(seen[0][0], expected, rtol=1e-6)
 
 
+def test_networks_of_whole_levels_get_no_fractions():
+    answer = _halves(64, 64, 3)
+    net, seen = network(lambda x: [answer[None]], dtype="uint8")
+    adapters.semantic(PICTURE, net)
+    levels = adapters.resized(PICTURE, (64, 64))
+    np.testing.assert_array_equal(seen[0][0], levels)
+    with pytest.raises(UsageError, match="takes whole levels .uint8.*mean 0 and std 1"):
+        net(adapters.network_input(levels, net, std=255))
+
+
 def test_semantic_names_what_it_expected():
     broken, _ = network(lambda x: [np.full((1, 64, 64, 1), 0.5, np.float32)])
     with pytest.raises(UsageError, match="broken values"):

@@ -17,15 +17,15 @@ export async function keepForOffline(idle) {
   if (!('serviceWorker' in navigator)) {
     return 'This browser cannot keep the page for use without a network.';
   }
-  const {serviceWorker} = navigator;
-  // Before anything is waited for: the change may come while this page is still being loaded.
-  let ofVersion = serviceWorker.controller;
-  serviceWorker.addEventListener('controllerchange', () => {
-    if (ofVersion !== null && idle()) {
-      location.reload();
-    }
-  });
   try {
+    const {serviceWorker} = navigator; // where storage is blocked, asking for it may be an error
+    // Before anything is waited for: the change may come while this page is still being loaded.
+    let ofVersion = serviceWorker.controller;
+    serviceWorker.addEventListener('controllerchange', () => {
+      if (ofVersion !== null && idle()) {
+        location.reload();
+      }
+    });
     const registration = await serviceWorker.register('service_worker.js');
     await activeIn(registration);
     ofVersion ??= serviceWorker.controller; // the first visit
@@ -34,9 +34,13 @@ export async function keepForOffline(idle) {
     console.debug('no service worker:', error);
     return 'The page could not be kept for use without a network.';
   }
-  if (!self.crossOriginIsolated && sessionStorage.getItem(RELOADED) === null && idle()) {
-    sessionStorage.setItem(RELOADED, 'yes');
-    location.reload();
+  try {
+    if (!self.crossOriginIsolated && sessionStorage.getItem(RELOADED) === null && idle()) {
+      sessionStorage.setItem(RELOADED, 'yes');
+      location.reload();
+    }
+  } catch (error) {
+    console.debug('not loaded again, which could go on for ever:', error); // storage is blocked
   }
   return 'Kept on this device: works without a network.';
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import visible_files
@@ -208,14 +208,21 @@ class BoxLabels:
         _refuse_shared(names, _called, self.path, "entry")
 
     def check_size(self, name: str, size: tuple[int, int]) -> None:
-        """Raises `ImageError` if the boxes are those of a picture of another size (H, W), where the
-        file tells it."""
+        """Raises `ImageError` if the boxes are those of a picture of another size (H, W): where the
+        file tells it, or where one lies beside the picture."""
         height, width = self._sizes.get(_called(name), size)
         if (height, width) != tuple(size):
             raise ImageError(
                 f"{name}: the labels are for {width}x{height} pixels, the picture has "
                 f"{size[1]}x{size[0]} (upright, by its EXIF); expected equal sizes"
             )
+        for (left, top, right, bottom), *_ in self._boxes[_called(name)]:
+            if left > width or top > height or right < 0 or bottom < 0:
+                raise ImageError(
+                    f"{name}: the box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}) lies "
+                    f"beside the picture of {width}x{height} pixels (upright, by its EXIF); "
+                    "expected labels of a picture of this size"
+                )
 
     def __getitem__(self, name: str) -> Boxes:
         entries = self._boxes[_called(name)]
@@ -265,7 +272,7 @@ class MaskLabels:
         _refuse_shared(names, self._find, self.path, "mask")
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Class numbers, integers `[H, W]`."""
+        """Class numbers, integers `[H, W]`, upright. Raises `ImageError` if they cannot be read."""
         path = self._find(name)
         if path is None:
             raise ImageError(f"{self.path}: no mask of {name}, or several")
@@ -277,12 +284,20 @@ class MaskLabels:
                         "a format without loss, such as PNG"
                     )
                 # A palette's indices are the class numbers, so nothing is converted.
-                if image.mode not in ("L", "P", "1", "I", "I;16"):
+                # Pillow spreads the levels of 2 and 4 bits over 0 to 255.
+                raw = image.tile[0][3] if image.tile else None
+                if (raw[0] if isinstance(raw, tuple) else raw) in ("L;2", "L;4"):
+                    raise ImageError(
+                        f"{path}: a gray mask of 2 or 4 bits, whose numbers may mean class numbers "
+                        "or shares of white; expected 8 or 16 bits, or a palette"
+                    )
+                if image.mode not in ("L", "P", "1") and not image.mode.startswith("I"):
                     raise ImageError(
                         f"{path}: a mask of mode {image.mode}; expected one channel whose values "
                         "are class numbers"
                     )
-                return np.asarray(image).astype(np.int64)
+                # Turned as the picture is, which a tool may have taken the tag from.
+                return np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise ImageError(f"{path}: unreadable mask ({error})") from error
 

@@ -215,6 +215,7 @@ def semantic(
         output: which output, counted from 0.
         channels: "first" or "last", where that cannot be told from the network's input.
 
+    Networks that take whole numbers, and are not quantised, get the levels as they are.
     Scores are enlarged bilinearly to the size of the picture before the best class is taken.
     """
     height, width = picture.shape[:2]
@@ -232,6 +233,8 @@ def semantic(
         used = height * scale / size[0], width * scale / size[1]
     else:
         fitted, used = resized(picture, size), (1.0, 1.0)
+    if network.takes_levels:
+        mean, std = 0.0, 1.0
     outputs = network(network_input(fitted, network, order, mean, std))
     scores = _scores(network, outputs, output, channels)
     sides = list(zip(scores.shape[:2], fitted.shape[:2], strict=True))

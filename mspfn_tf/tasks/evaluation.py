@@ -1,5 +1,6 @@
 """What deraining does for a task's network: what `mspfn evaluate-task` computes and writes."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,10 +56,11 @@ class _Run:
         return labels
 
     def views(self, index):
-        """`{version: picture}` of one picture."""
+        """(`{version: picture}` of one picture, its truth or None)."""
         rainy, clean = self.pictures[index]
+        truth = self.truth(index, rainy.shape)  # first: deraining takes long
         pictures = {"rainy": rainy, "derained": self.restorer(rainy)}
-        return pictures if clean is None else {**pictures, "clean": clean}
+        return (pictures if clean is None else {**pictures, "clean": clean}), truth
 
     def truth(self, index, shape):
         labels = self.pictures.labels
@@ -74,10 +76,22 @@ class _Run:
             )
         return truth
 
+    def check_masks(self):
+        """Finds a value that no class has before the work, not after hours of it."""
+        labels = self.pictures.labels
+        if self.detects or labels is None:
+            return
+        for name in self.pictures.names:
+            with contextlib.suppress(ImageError):  # told with its picture
+                mask = labels[name]
+                try:
+                    self.task.counts(np.zeros_like(mask), mask)
+                except UsageError as error:
+                    raise UsageError(f"picture {name}: {error}") from error
+
     def record(self, index):
         """What is kept of one picture."""
-        pictures = self.views(index)
-        truth = self.truth(index, pictures["rainy"].shape)
+        pictures, truth = self.views(index)
         record = {"name": self.pictures.names[index]}
         if "clean" in pictures:
             for version in ("rainy", "derained"):
@@ -135,8 +149,7 @@ class _Run:
 
     def row(self, index, kind, image):
         """A row of the sheet: what the network made of one picture."""
-        pictures = self.views(index)
-        truth = self.truth(index, pictures["rainy"].shape)
+        pictures, truth = self.views(index)
         answers = {version: self.answer(picture) for version, picture in pictures.items()}
         if truth is None:
             truth = answers["clean"]
@@ -219,6 +232,8 @@ def evaluate_task(
         try:
             done, failed = resume(partial, configuration), []
             try:
+                if not done:
+                    run.check_masks()
                 _add_records(run, partial, done, failed)
             except UsageError:
                 if not done:

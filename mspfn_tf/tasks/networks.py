@@ -18,6 +18,8 @@ from mspfn_tf.runtimes.saved_model import load_saved_model
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import onnx_digest
 
+_BROKEN = 1e-3  # more than what computing in float32 leaves of whole levels
+
 KINDS = ".tflite, .onnx, .keras, .weights.h5 of ESPNet, or a SavedModel directory"
 
 
@@ -31,7 +33,7 @@ class Network:
         name: for messages.
         shape: of the input, None where a side is free.
         dtype: of the input. Floating-point arrays given to a network with a quantised input are
-            quantised.
+            quantised; other whole numbers take whole levels alone.
         run: what computes; see `__call__`.
         encode: what quantises, or None.
     """
@@ -55,6 +57,11 @@ class Network:
         return self.shape[3] != 3
 
     @property
+    def takes_levels(self) -> bool:
+        """Whether the input is the levels of the picture themselves, 0 to 255."""
+        return np.issubdtype(self.dtype, np.integer) and self.encode is None
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """(H, W) of the input, None where it is free."""
         height, width = self.shape[2:] if self.channels_first else self.shape[1:3]
@@ -74,6 +81,11 @@ class Network:
             if self.encode is not None and np.issubdtype(x.dtype, np.floating):
                 x = self.encode(x)
             elif np.issubdtype(self.dtype, np.integer):
+                if np.abs(x - np.rint(x)).max() > _BROKEN:
+                    raise UsageError(
+                        f"{self.name} takes whole levels ({self.dtype}); the adapter gave it "
+                        "broken ones: use mean 0 and std 1"
+                    )
                 limits = np.iinfo(self.dtype)
                 x = np.clip(np.rint(x), limits.min, limits.max)
         outputs = self.run(np.ascontiguousarray(x, self.dtype))

@@ -594,6 +594,25 @@ describe('the page', () => {
     }, KEPT);
   });
 
+  test('storage that is blocked, and no headers', async (browser) => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.addInitScript(() => {
+      Object.defineProperty(self, 'sessionStorage', {
+        get() {
+          throw new DOMException('denied', 'SecurityError');
+        },
+      });
+    });
+    await page.goto(PLAIN_SITE);
+    await ready(page);
+    await page.locator('#offline', {hasText: 'works without a network'}).waitFor();
+    assert.deepEqual(errors, []);
+    await context.close();
+  });
+
   test('an address without HTTPS', async (browser) => {
     await onPage(browser, PLAIN_SITE.replace('127.0.0.1', PHONE_HOST), async (page) => {
       await page.locator('#offline', {hasText: 'no HTTPS'}).waitFor();
@@ -627,8 +646,11 @@ describe('the page', () => {
           const tree = await control.ariaSnapshot();
           assert.match(tree, /"[^"]+"/, `no name: ${tree}`);
         }
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-        assert.ok(wide <= 320, `${wide} pixels wide`);
+        for (const width of [320, 240, 200]) {
+          await page.setViewportSize({width, height: 640});
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+          assert.ok(wide <= width, `${wide} pixels wide in ${width}`);
+        }
       },
       {viewport: {width: 320, height: 640}},
     );
