@@ -18,7 +18,7 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pictures.sheets import side_by_side
+from mspfn_tf.pictures.sheets import side_by_side, stacked
 from mspfn_tf.sets.prepared import Examples
 
 COVERING_LEVELS = 8
@@ -126,7 +126,7 @@ def split_statistics(
     order = np.argsort(columns["psnr" if paired else "brightness"]) if found else []
     rows = np.unique(np.linspace(0, len(order) - 1, min(_ROWS, len(order))).round().astype(int))
     sheet = [_row(examples, int(chosen[order[row]]), found[order[row]], paired) for row in rows]
-    return statistics, _stacked(sheet) if sheet else None
+    return statistics, stacked(sheet) if sheet else None
 
 
 def describe(statistics: Sequence[SplitStatistics]) -> list[str]:
@@ -213,13 +213,3 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     height = min(_ROW_HEIGHT, picture.shape[0])
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-
-
-def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    width = max(row.shape[1] for row in rows)
-    return np.concatenate(
-        [
-            np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255)
-            for row in rows
-        ]
-    )
