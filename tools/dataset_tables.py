@@ -47,7 +47,7 @@ def sets_table() -> str:
                     _pairs(pair_set, builder),
                     _page(builder, facts) if first else "the same",
                     "the same" if place == before else place,
-                ).replace(f"`{name}`", f"`{name}`")
+                )
             )
     return "\n".join(lines)
 

@@ -52,7 +52,6 @@ class Builder(PairsBuilder):
     """Rains on any clean photographs; see `rain.py`."""
 
     VERSION = tfds.core.Version("1.1.0")
-    HOMEPAGE = ""
     FACTS = Facts(
         rain="drawn over any clean photographs",
         page="-",

@@ -167,8 +167,7 @@ class Worker:
                 read = time.perf_counter() - began
             output = row["name"]
             if PurePosixPath(output).suffix.lower() not in PICTURE_SUFFIXES:
-                kind = kind_of(source)
-                output += (kind and suffix_of(kind)) or ""
+                output += suffix_of(kind_of(source)) or ""
             place = self._output.at(output)
             target = place.local
             if target is None:

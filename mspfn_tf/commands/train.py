@@ -125,7 +125,6 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 
 def run(args: argparse.Namespace) -> int:
     recipe = recipe_of(args)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if recipe.precision != "float32" and cpu_has_bfloat16():
         # What computes bfloat16 on processors; TensorFlow reads this when it is imported.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -28,8 +28,6 @@ class KerasRuntime(Runtime):
         check_backend(source.name)
         model = load_model(source)
         note_backend()
-        if not isinstance(model, keras.Model):
-            raise UsageError(f"expected a keras.Model; received {type(model).__name__}")
         inputs = getattr(model, "inputs", None) or []
         if len(inputs) != 1:
             raise UsageError(f"{model.name} has {len(inputs)} inputs; expected a model of one")

@@ -336,19 +336,17 @@ def _largest_remainder(shares):
 def open_stream(
     dataset: str | Mapping[str, float],
     data_dir: str | os.PathLike,
-    split: str = "train",
     crops_per_pair: int = 0,
     cache_bytes: int = 2**31,
     labelling: Callable[[np.ndarray, str], np.ndarray] | None = None,
     moved_rain: Mapping[str, float] | None = None,
     **arguments: Any,
 ) -> PatchStream:
-    """The `PatchStream` of prepared sets.
+    """The `PatchStream` of the training pairs of prepared sets.
 
     Args:
         dataset: name of a set, or names with their weights.
         data_dir: folder that `mspfn prepare` filled.
-        split: which split of them.
         crops_per_pair: as in `PatchStream`; 0: 1 if the decoded pairs fit the cache, else 4.
         cache_bytes: as in `PatchStream`.
         labelling: as in `PairSource`.
@@ -359,7 +357,7 @@ def open_stream(
         UsageError: a set is not prepared or has no such split.
     """
     mixture = check_mixture(dataset)
-    sources = [PairSource(name, split, data_dir, labelling) for name in mixture]
+    sources = [PairSource(name, "train", data_dir, labelling) for name in mixture]
     if not crops_per_pair:
         pixels = sum(source.sizes().prod(axis=1).mean() * len(source) for source in sources)
         crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each
