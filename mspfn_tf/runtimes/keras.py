@@ -56,7 +56,7 @@ class KerasRuntime(Runtime):
 
     def _call(self, name, *arrays):
         """Runs "plain", or a model of `mspfn_tf.whole_picture`, made when it is first needed."""
-        self._check_process(self._process)
+        self._check_process()
         with self._lock:
             if name not in self._functions:
                 model = self.model
