@@ -163,7 +163,7 @@ class FolderPairs:
     """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
 
     `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
-    `mspfn_tf.training.patch_stream.PairSource` reads the same way.
+    `mspfn_tf.training.pair_source.PairSource` reads the same way.
 
     Args:
         folder: the folder; see `mspfn_tf.sets.pairs` for how names pair.

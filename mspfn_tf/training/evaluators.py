@@ -85,7 +85,7 @@ class ValidationSet:
 
     def _derained(self, predict: Predict, count: int | None = None) -> Iterator[np.ndarray]:
         for rainy in self._rainy[:count]:
-            yield predict(_floats(rainy))[0]
+            yield predict(as_input(rainy))[0]
 
     def scores(self, predict: Predict) -> dict[str, float]:
         """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures."""
@@ -135,7 +135,7 @@ class Photographs:
     def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained]), uint8 each."""
         for name, rainy in zip(self.names, self._rainy, strict=True):
-            yield name, [rainy, _levels(predict(_floats(rainy))[0])]
+            yield name, [rainy, _levels(predict(as_input(rainy))[0])]
 
 
 def _side(most: int, images: Iterable[np.ndarray]) -> int:
@@ -147,8 +147,9 @@ def _centre(image: np.ndarray, side: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def _floats(rainy: np.ndarray) -> np.ndarray:
-    return rainy[None].astype(np.float32) / 255
+def as_input(picture: np.ndarray) -> np.ndarray:
+    """A picture, uint8 [H, W, 3], as `Predict` takes it."""
+    return picture[None].astype(np.float32) / 255
 
 
 def _levels(derained: np.ndarray) -> np.ndarray:

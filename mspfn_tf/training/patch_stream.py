@@ -13,13 +13,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.quiet import absl_quiet
+from mspfn_tf.sets.pairs import Pairs
 from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
@@ -34,19 +35,6 @@ _MIXTURE_BLOCK = 1024
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
 _MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES, _SIZES, _NEAR = range(10)
-
-
-class Pairs(Protocol):
-    """What patches are cut from: `pairs[i]` is (rainy, clean), `uint8 [H, W, 3]` each.
-
-    Where the attribute `labelling` is there and not None, labels `int16 [H, W, 1]` follow.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]: ...
-
-    def name(self, index: int) -> str: ...
 
 
 def _random(*key: int) -> np.random.Generator:
@@ -100,7 +88,8 @@ class PatchStream:
     once per so many patches.
 
     Args:
-        sources: list of `PairSource`, or of anything that reads like it.
+        sources: list of `PairSource`, or of anything that reads like it. Where all of them have an
+            attribute `labelling` that is not None, labels `int16 [H, W, 1]` follow their pairs.
         shares: their shares, summing to 1.
         batch_size: examples of a (global) batch.
         seed: int.
