@@ -330,10 +330,9 @@ class Restorer:
         return height, width
 
     def _limit(self):
-        return self.tile or self._automatic_tile()
-
-    def _automatic_tile(self):
         """Height and width of the largest tile that larger pictures are cut into."""
+        if self.tile:
+            return self.tile
         most = COARSE_FIRST_TILE_BYTES if self.runtime.coarse_first else TILE_BYTES
         pixels = max(
             most / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)
