@@ -112,7 +112,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
     parser.add_argument("--pairs", required=True, nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
         return results
 
-    return write_results(measured, table, "conditions", args.output, args.update)
+    write_results(measured, table, "conditions", args.output, args.update)
 
 
 if __name__ == "__main__":
