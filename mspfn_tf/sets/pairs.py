@@ -31,6 +31,11 @@ from mspfn_tf.pictures import find_images, read_rgb
 _LISTED = 20
 
 
+def evenly_spread(count: int, most: int) -> list[int]:
+    """`most` of `count` indices, or all, evenly spread from the first to the last."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+
+
 @dataclass(frozen=True)
 class Pairing:
     """What `pair_folders` found.

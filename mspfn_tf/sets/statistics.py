@@ -19,6 +19,7 @@ from PIL import Image
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures.sheets import side_by_side, stacked
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sets.prepared import Examples
 
 COVERING_LEVELS = 8
@@ -100,13 +101,13 @@ def split_statistics(
     if most < 1:
         raise UsageError(f"at least one pair has to be measured. Received: {most}")
     count = len(examples)
-    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+    chosen = evenly_spread(count, most)
     paired = "clean" in examples.features
     found = []
     for done, index in enumerate(chosen, 1):
         if progress is not None:
             progress(f"measuring {split}", done, len(chosen))
-        found.append(_measure(examples, int(index), paired))
+        found.append(_measure(examples, index, paired))
     columns = {key: [values[key] for values in found] for key in found[0]} if found else {}
 
     def spread(key):
@@ -124,8 +125,8 @@ def split_statistics(
         equal=int(np.isinf(columns["psnr"]).sum()) if paired and found else None,
     )
     order = np.argsort(columns["psnr" if paired else "brightness"]) if found else []
-    rows = np.unique(np.linspace(0, len(order) - 1, min(_ROWS, len(order))).round().astype(int))
-    sheet = [_row(examples, int(chosen[order[row]]), found[order[row]], paired) for row in rows]
+    rows = [order[place] for place in evenly_spread(len(order), _ROWS)]
+    sheet = [_row(examples, chosen[row], found[row], paired) for row in rows]
     return statistics, stacked(sheet) if sheet else None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sets.prepared import Examples, splits
 from mspfn_tf.training.pair_source import PairSource, check_mixture, decoded
 
@@ -62,11 +63,11 @@ class ValidationSet:
                     f"{argument('validate_every', 0)} trains without"
                 )
             source = PairSource(name, "validation", data_dir)
-            chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
+            chosen = evenly_spread(len(source), count)
             weights += [1 / len(chosen)] * len(chosen)
             for index in chosen:
-                self.names.append(source.name(int(index)))
-                pairs.append(source[int(index)])
+                self.names.append(source.name(index))
+                pairs.append(source[index])
         side = _side(size, [rainy for rainy, _ in pairs])
         if side < metrics.WINDOW:
             raise UsageError(f"validation crops of {side}x{side} are too small: at least 16x16")
@@ -119,8 +120,7 @@ class Photographs:
 
     def __init__(self, dataset: str, data_dir: str | os.PathLike, size: int):
         examples = Examples(dataset, "test", data_dir, paired=False)
-        chosen = np.linspace(0, len(examples) - 1, min(_PANELS, len(examples))).round().astype(int)
-        found = [examples[int(index)] for index in chosen]
+        found = [examples[index] for index in evenly_spread(len(examples), _PANELS)]
         photographs = [decoded(example["rainy"]) for example in found]
         side = _side(size, photographs)
         if not side:

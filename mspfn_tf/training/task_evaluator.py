@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 from mspfn_tf.training.evaluators import Predict, as_input
 from mspfn_tf.training.pair_source import PairSource, check_mixture
@@ -43,9 +44,8 @@ class TaskEvaluator:
             source = PairSource(
                 name, "validation", data_dir, lambda m, n: as_labels(m, n, task.classes, (void,))
             )
-            chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
-            for index in np.unique(chosen):
-                rainy, *rest = source[int(index)]
+            for index in evenly_spread(len(source), count):
+                rainy, *rest = source[index]
                 height, width = (side // 8 * 8 for side in rainy.shape[:2])
                 self._pictures.append([array[:height, :width] for array in (rainy, *rest)])
         self._unchanging = {
