@@ -32,10 +32,9 @@ import pyarrow.parquet
 from benchmarks import positive, run_main
 from benchmarks.restore import photograph, picture_size, small_pictures
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, write_results
 
 _TOKEN = "MSPFN_BULK_BENCHMARK"
 _SHARES = ("read", "decode", "infer", "encode", "write")
@@ -192,20 +191,17 @@ def main(argv=None):
     parser.add_argument("--many", type=int, default=10_000, metavar="N", help="0: none")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
-    found = {
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "load": os.getloadavg()[0],
-        "preset": args.preset,
-        "size": list(args.size),
-        **measure(args.preset, args.size, args.pictures, args.actors, args.many),
-    }
-    with atomic_write(args.output, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
-    text = tables(found)
-    print(text)
-    if args.update:
-        update(args.update, "bulk", text)
-    return 0
+
+    def measured():
+        return {
+            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+            "load": os.getloadavg()[0],
+            "preset": args.preset,
+            "size": list(args.size),
+            **measure(args.preset, args.size, args.pictures, args.actors, args.many),
+        }
+
+    write_results(measured, tables, "bulk", args.output, args.update)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from benchmarks import positive, run_main
 from mspfn_tf.metrics import psnr
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
-from mspfn_tf.sets.pairs import FolderPairs
+from mspfn_tf.sets.pairs import FolderPairs, evenly_spread
 from mspfn_tf.source import resolve
 from mspfn_tf.training.near_drops import draw_near_drops
 from tools.markdown import header, row_of, weights_line, write_results
@@ -84,11 +84,10 @@ def measure(restorer: Restorer, pairs: FolderPairs, most: int) -> dict[str, dict
         pairs: what is changed and derained.
         most: no more pairs than these, evenly spread over the folder.
     """
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
     records = {}
     for condition in (*CONDITIONS, _DROPS):
         scores = []
-        for index in map(int, chosen):
+        for index in evenly_spread(len(pairs), most):
             rainy, clean = pairs[index]
             if condition == _DROPS:
                 rainy = draw_near_drops(rainy, np.random.default_rng(index))
@@ -112,7 +111,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
     parser.add_argument("--pairs", required=True, nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
@@ -138,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
         return results
 
-    return write_results(measured, table, "conditions", args.output, args.update)
+    write_results(measured, table, "conditions", args.output, args.update)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,10 @@ import numpy as np
 import mspfn_tf
 from benchmarks import positive, run_main
 from mspfn_tf.errors import UsageError
-from mspfn_tf.files import atomic_write
 from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.runtimes import CHOICES
-from tools.markdown import header, row_of, update
+from tools.markdown import header, row_of, write_results
 
 SIZES = ("480x320", "1920x1080", "4000x3000", "12500x8000")
 FOLDERS = (100, 3_000)
@@ -188,17 +187,14 @@ def main(argv=None):
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
     models = [(preset, runtime) for preset in args.preset for runtime in args.runtime]
-    found = {
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        **measure(models, args.size, args.folder, args.mixed, args.repeat),
-    }
-    with atomic_write(args.output, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
-    text = tables(found)
-    print(text)
-    if args.update:
-        update(args.update, "restore", text)
-    return 0
+
+    def measured():
+        return {
+            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+            **measure(models, args.size, args.folder, args.mixed, args.repeat),
+        }
+
+    write_results(measured, tables, "restore", args.output, args.update)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tiling")
     parser.add_argument("--pictures", required=True, type=Path, metavar="DIR")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
         return results
 
-    return write_results(measured, table, "tiling", args.output, args.update)
+    write_results(measured, table, "tiling", args.output, args.update)
 
 
 if __name__ == "__main__":

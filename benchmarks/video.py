@@ -23,7 +23,6 @@ Writes the figures to a JSON file, prints Markdown tables, and with `--update` w
 import argparse
 import dataclasses
 import json
-import sys
 import tempfile
 from pathlib import Path
 
@@ -309,51 +308,46 @@ def main(argv=None):
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--update", metavar="FILE.md")
     args = parser.parse_args(argv)
-    try:
-        if args.clips < 0 or not (args.clips or args.speed):
-            raise UsageError(f"--clips {args.clips} leaves nothing to measure: give --speed HxW")
-        count = max(1, args.clips)
-        photographs = _photographs(args.photographs, count, args.size, args.frames)
-        results = []
-        with atomic_write(args.output) as output:
-            for preset in args.preset:
-                restorer = Restorer(preset)
-                result = {
-                    "preset": preset,
-                    "weights_sha256": restorer.digest,
-                    "clips": args.clips,
-                    "frames": args.frames,
-                }
-                if args.speed:
-                    result["speed"] = [
-                        {
-                            "runtime": runtime,
-                            **speed(
-                                Restorer(preset, runtime=runtime),
-                                photographs,
-                                args.speed_frames,
-                                args.speed,
-                            ),
-                        }
-                        for runtime in args.runtime
-                    ]
-                if args.clips:
-                    result["measured"] = measure(restorer, photographs, args.frames, args.size)
-                results.append(result)
-            output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        blocks = {}
-        if args.clips:
-            blocks["video"] = table(results)
-        if args.speed:
-            blocks["video_speed"] = speed_table(results)
-        for name, text in blocks.items():
-            print(text)
-            if args.update:
-                update(args.update, name, text)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if args.clips < 0 or not (args.clips or args.speed):
+        raise UsageError(f"--clips {args.clips} leaves nothing to measure: give --speed HxW")
+    count = max(1, args.clips)
+    photographs = _photographs(args.photographs, count, args.size, args.frames)
+    results = []
+    with atomic_write(args.output) as output:
+        for preset in args.preset:
+            restorer = Restorer(preset)
+            result = {
+                "preset": preset,
+                "weights_sha256": restorer.digest,
+                "clips": args.clips,
+                "frames": args.frames,
+            }
+            if args.speed:
+                result["speed"] = [
+                    {
+                        "runtime": runtime,
+                        **speed(
+                            Restorer(preset, runtime=runtime),
+                            photographs,
+                            args.speed_frames,
+                            args.speed,
+                        ),
+                    }
+                    for runtime in args.runtime
+                ]
+            if args.clips:
+                result["measured"] = measure(restorer, photographs, args.frames, args.size)
+            results.append(result)
+        output.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    blocks = {}
+    if args.clips:
+        blocks["video"] = table(results)
+    if args.speed:
+        blocks["video_speed"] = speed_table(results)
+    for name, text in blocks.items():
+        print(text)
+        if args.update:
+            update(args.update, name, text)
 
 
 def _photographs(folder, count, size, frames):

@@ -1,14 +1,12 @@
 """What the builders of sets with boxes or masks share."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, pixel_hash
 from mspfn_tf.datasets.picture_tree import PictureTree, as_text
 from mspfn_tf.errors import UsageError
 from mspfn_tf.sets.class_names import CLASSES
@@ -35,14 +33,8 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
     RENAMED: Mapping[str, str | None] | None = None
     has_masks = False
 
-    def _info(self):
-        picture = tfds.features.Image(shape=(None, None, 3))
-        features = {
-            "rainy": picture,
-            "clean": picture,
-            "name": tfds.features.Text(),
-            "scene": tfds.features.Text(),
-        }
+    def _features(self):
+        features = super()._features()
         if self.has_masks:
             features["mask"] = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
         else:
@@ -54,11 +46,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
                     "is_crowd": tfds.features.Scalar(np.bool_),
                 }
             )
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
-            supervised_keys=("rainy", "clean"),
-            homepage=self.HOMEPAGE or None,
-        )
+        return features
 
     def _split_generators(self, dl_manager):
         root = pictures_root(self, dl_manager)
@@ -90,7 +78,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
             self.progress(f"writing {split}", done, len(pairs))
             relative = [as_text(path.relative_to(tree.root).as_posix()) for path in paths]
             images = [tree.open(path)[0] for path in relative]
-            rainy, clean = (loaded(image) for image in images)
+            rainy, clean = map(np.array, images)
             if rainy.shape != clean.shape:
                 raise UsageError(f"{paths[0]} and {paths[1]} differ in size")
             hashes[name] = pixel_hash(images[0]), pixel_hash(images[1])
@@ -106,25 +94,10 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
 
 def pictures_root(builder: PairsBuilder, dl_manager: tfds.download.DownloadManager) -> Path:
     """The folder to build from; raises `UsageError` if it is none, such as an archive."""
-    source = builder.source
-    if source is None:
-        own = dl_manager.manual_dir / builder.name
-        source = own if own.is_dir() else dl_manager.manual_dir
-    root = Path(source).expanduser()
+    root = Path(builder._place(dl_manager)).expanduser()
     if not root.is_dir():
         raise UsageError(f"{root}: not a folder; {builder.name} is read from one: extract archives")
     return root
-
-
-def loaded(image: Image.Image) -> np.ndarray:
-    """A `PIL.Image.Image` as `uint8 [H, W, 3]`."""
-    return np.array(image.convert("RGB"))
-
-
-def pixel_hash(image: Image.Image) -> bytes:
-    """By which equal pictures are found."""
-    data = repr(image.size).encode() + image.tobytes()
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def checked_mask(mask: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:

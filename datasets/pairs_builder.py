@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
+from PIL import Image
 
 from mspfn_tf.datasets.archives import Progress
 from mspfn_tf.datasets.facts import Facts
@@ -163,7 +164,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             if self._tree is not None:
                 self._tree.close()
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def _features(self) -> dict[str, Any]:
+        """What an example holds."""
         features = {
             "rainy": tfds.features.Image(shape=(None, None, 3)),
             "clean": tfds.features.Image(shape=(None, None, 3)),
@@ -174,8 +176,11 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             del features["clean"]
         if self.VIDEO:
             features |= {"clip": tfds.features.Text(), "frame": np.int64}
+        return features
+
+    def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+            features=tfds.features.FeaturesDict(self._features()),
             supervised_keys=("rainy", "clean") if self.PAIRED else None,
             homepage=self.HOMEPAGE or None,
         )
@@ -203,13 +208,16 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             dataset = dataset.shuffle(len(records), seed=seed)
         return dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
+    def _place(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike:
+        """The folder or archive to build from."""
+        if self.source is not None:
+            return self.source
+        own = dl_manager.manual_dir / self.name
+        return own if own.is_dir() else dl_manager.manual_dir
+
     def _pictures(self, dl_manager: tfds.download.DownloadManager) -> PictureTree:
         """The tree to build from."""
-        source = self.source
-        if source is None:
-            own = dl_manager.manual_dir / self.name
-            source = own if own.is_dir() else dl_manager.manual_dir
-        self._tree = PictureTree(source, self.scratch, self.progress)
+        self._tree = PictureTree(self._place(dl_manager), self.scratch, self.progress)
         return self._tree
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
@@ -287,7 +295,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             found = _scenes_by_content(tree, found, self.progress)
         else:
             found = {
-                split: [_with_scene(pair, _id(split, pair.scene)) for pair in pairs]
+                split: [dataclasses.replace(p, scene=_id(split, p.scene)) for p in pairs]
                 for split, pairs in found.items()
             }
         train = found.pop("train", [])
@@ -319,7 +327,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             except UsageError as error:
                 bad.append(str(error))
                 continue
-            hashes[pair.name] = rainy.hash(), clean.hash() if clean else None
+            hashes[pair.name] = pixel_hash(rainy.image), clean and pixel_hash(clean.image)
             example = {"rainy": rainy.encoded(), "name": pair.name, "scene": pair.scene}
             if clean:
                 example["clean"] = clean.encoded()
@@ -344,18 +352,23 @@ class _Picture:
     def __str__(self):
         return f"{self.where} ({self.image.width}x{self.image.height})"
 
-    def hash(self) -> bytes:
-        data = repr(self.image.size).encode() + self.image.tobytes()
-        return hashlib.blake2b(data, digest_size=16).digest()
-
     def encoded(self) -> bytes:
         """The distributed bytes where they will do, else a PNG: no pixel ever changes."""
-        if self._data is not None:
-            return self._data
-        buffer = io.BytesIO()
-        # Level 3 codes 2.5 times as fast as the default and about as small.
-        self.image.save(buffer, "PNG", compress_level=3)
-        return buffer.getvalue()
+        return png(self.image) if self._data is None else self._data
+
+
+def pixel_hash(image: Image.Image) -> bytes:
+    """By which equal pictures are found."""
+    data = repr(image.size).encode() + image.tobytes()
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def png(image: Image.Image) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    # Level 3 codes 2.5 times as fast as the default and about as small.
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
 
 
 @contextlib.contextmanager
@@ -378,10 +391,6 @@ def _id(split: str, name: str) -> str:
     return name if split == "train" else f"{split}/{name}"
 
 
-def _with_scene(pair: Pair, scene: str) -> Pair:
-    return dataclasses.replace(pair, scene=scene)
-
-
 def _scenes_by_content(
     tree: PictureTree, found: dict[str, list[Pair]], progress: Progress
 ) -> dict[str, list[Pair]]:
@@ -399,5 +408,5 @@ def _scenes_by_content(
     ids = [_id(split, pair.name) for split, pair in pairs]
     result = {split: [] for split in found}
     for (split, pair), first in zip(pairs, same_as_first(thumbnails), strict=True):
-        result[split].append(_with_scene(pair, ids[first]))
+        result[split].append(dataclasses.replace(pair, scene=ids[first]))
     return result

@@ -14,6 +14,7 @@ from typing import Any
 
 import mspfn_tf
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.runtimes import cpu_count
 
 FORMATS = (
     "keras",
@@ -87,9 +88,7 @@ def machine() -> dict[str, Any]:
     """What the figures hold for: a dict."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cpu_count(),
         **{name: version(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
         **{name: version(name) for name in ("onnxruntime", "openvino") if find_spec(name)},
     }

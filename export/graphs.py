@@ -10,7 +10,7 @@ from keras import ops
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import Patch
 from mspfn_tf.model import MSPFN
-from mspfn_tf.source import ModelSource
+from mspfn_tf.source import ModelSource, resolve
 from mspfn_tf.whole_picture import cut_model, has_statistics
 
 LAYOUTS = ("nchw", "nhwc")
@@ -63,8 +63,6 @@ def input_signature(model: keras.Model) -> list[list[keras.InputSpec]]:
 
 def metadata(model: MSPFN, source: ModelSource, layout: str, widths: list[int]) -> dict:
     """What a file says of itself; see `mspfn_tf.runtimes.onnx_graph.METADATA`."""
-    from mspfn_tf.source import resolve
-
     kind = ("given" if model.attention == "picture" else "iterated") if widths else None
     found = resolve(source)
     return {

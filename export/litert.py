@@ -1,7 +1,6 @@
 """LiteRT (.tflite) files for phones: fixed size, builtin operators only."""
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from mspfn_tf.export import litert_file, quantization
 from mspfn_tf.export.accelerators import accelerators
 from mspfn_tf.export.calibration import SAMPLE, Patch, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import card_path, outputs
+from mspfn_tf.export.outputs import card_path, outputs, write_card
 from mspfn_tf.export.verification import check_litert, verdict
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
@@ -138,9 +137,8 @@ def export_litert(
             **({"accelerators": accelerators(paths[0])} if ask_accelerators else {}),
             **verified,
         }
-        text = json.dumps(description, indent=1) + "\n"
-        paths[2].write_text(text)
-    return json.loads(text)
+        description = write_card(paths[2], description)
+    return description
 
 
 def convert(

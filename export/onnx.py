@@ -13,7 +13,7 @@ from typing import Any
 from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import card_path, outputs
+from mspfn_tf.export.outputs import card_path, outputs, write_card
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import sha256
@@ -82,8 +82,8 @@ def export_onnx(
             "sha256": sha256(path),
             **verified,
         }
-        card.write_text(json.dumps(description, indent=1) + "\n")
-    return json.loads(json.dumps(description))
+        description = write_card(card, description)
+    return description
 
 
 def convert(

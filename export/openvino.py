@@ -13,7 +13,7 @@ from mspfn_tf.export import graphs
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
 from mspfn_tf.export.onnx import CHECK_SIZE
-from mspfn_tf.export.outputs import card_path, outputs
+from mspfn_tf.export.outputs import card_path, outputs, write_card
 from mspfn_tf.export.verification import check_graph, verdict
 from mspfn_tf.extras import require
 from mspfn_tf.files import sha256
@@ -81,8 +81,8 @@ def export_openvino(
             "bytes": sum(path.stat().st_size for path in paths[:2]),
             **verified,
         }
-        paths[2].write_text(json.dumps(description, indent=1) + "\n")
-    return json.loads(json.dumps(description))
+        description = write_card(paths[2], description)
+    return description
 
 
 def write(

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import (
@@ -101,6 +102,13 @@ def _described(path: Path) -> str | None:
         return json.loads(path.read_text(encoding="utf-8"))["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def write_card(path: Path, description: dict[str, Any]) -> dict[str, Any]:
+    """Writes the description of an export; returns it as JSON keeps it."""
+    text = json.dumps(description, indent=1) + "\n"
+    path.write_text(text)
+    return json.loads(text)
 
 
 def card_path(output: Path, format: str) -> Path:

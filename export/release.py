@@ -160,19 +160,16 @@ def model_card(facts: dict[str, Any], card: dict[str, Any]) -> str:
         lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in training.items()]
     else:
         lines.append("Not told.")
+    terms = f": {training['licence_of_the_data']}" if "licence_of_the_data" in training else ""
     lines += [
         "",
         "## Licence",
         "",
         "Apache-2.0 holds for the code and the weights. What the weights were trained on has terms "
-        "of its own" + (f": {training['licence_of_the_data']}." if _licensed(training) else "."),
+        f"of its own{terms}.",
         "",
     ]
     return "\n".join(lines)
-
-
-def _licensed(training):
-    return "licence_of_the_data" in training
 
 
 def _told(score):

@@ -1,6 +1,5 @@
 """SavedModels for servers: pictures of any size, three signatures, no code needed to load them."""
 
-import json
 import math
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from mspfn_tf.checks import check_int
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export.calibration import SAMPLE, read_patches
 from mspfn_tf.export.description import describe_source, open_source
-from mspfn_tf.export.outputs import card_path, outputs
+from mspfn_tf.export.outputs import card_path, outputs, write_card
 from mspfn_tf.export.verification import check_saved_model, verdict
 from mspfn_tf.model import MSPFN
 from mspfn_tf.sizes import LEAST_SIDE, MULTIPLE_OF
@@ -102,9 +101,8 @@ def export_saved_model(
             "bytes": directory_size(directory),
             **verified,
         }
-        text = json.dumps(description, indent=1) + "\n"
-        card.write_text(text)
-    return json.loads(text)
+        description = write_card(card, description)
+    return description
 
 
 def write_saved_model(
@@ -184,8 +182,11 @@ def _decoded(index, content, max_pixels):
         return tf.reduce_sum(digits * 256 ** tf.range(length - 1, -1, -1, dtype=tf.int64))
 
     def refuse(condition, *why):
-        what = ["rainy_bytes[", index, "] ", *why]
-        return tf.debugging.Assert(condition, [tf.strings.join([_text(part) for part in what])])
+        what = [
+            part if isinstance(part, str) else tf.strings.as_string(part)
+            for part in ("rainy_bytes[", index, "] ", *why)
+        ]
+        return tf.debugging.Assert(condition, [tf.strings.join(what)])
 
     def attempt(function, nothing):
         """What `function` makes of `content`; `nothing` where it fails."""
@@ -227,12 +228,6 @@ def _decoded(index, content, max_pixels):
     picture = attempt(decode, tf.zeros([0, 0, 3], tf.uint8))
     with tf.control_dependencies([refuse(tf.size(picture) > 0, "is damaged")]):
         return tf.ensure_shape(tf.identity(picture), [None, None, 3])
-
-
-def _text(part):
-    import tensorflow as tf
-
-    return part if isinstance(part, str) else tf.strings.as_string(part)
 
 
 def _statistics_signatures(model):

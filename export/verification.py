@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from mspfn_tf.export.calibration import Patch
+from mspfn_tf.export.graphs import other_sizes
 from mspfn_tf.metrics import psnr
 from mspfn_tf.model import MSPFN
 from mspfn_tf.runtimes import LiteRTRuntime, open_runtime
@@ -86,8 +87,9 @@ def check_litert(
     Returns:
         dict of what was measured; "problems" lists what falls short, in words.
     """
-    expected = _run_keras(model, [patch.batch for patch in patches])
-    runtime, found = _run_file(files["float32"], [patch.batch for patch in patches])
+    pictures = [patch.batch for patch in patches]
+    expected = _run_keras(model, pictures)
+    runtime, found = _run_file(files["float32"], pictures)
     parity = compare(expected, found, patches, BOUNDS[quantize])
     if runtime.statistics is not None:
         bound = STATISTICS_BOUNDS[quantize]
@@ -95,7 +97,7 @@ def check_litert(
             parity[name] = error
             if not error <= bound:
                 parity["problems"].append(f"{name} is {error:.2g}; expected at most {bound:.2g}")
-    _, levels = _run_file(files["uint8"], [patch.batch for patch in patches])
+    _, levels = _run_file(files["uint8"], pictures)
     rounded = {
         name: bound + HALF_LEVEL if name == "max_error" else bound
         for name, bound in BOUNDS[quantize].items()
@@ -154,8 +156,6 @@ def check_graph(
 
     Returns and takes what `check_litert` does; `path` is the file.
     """
-    from mspfn_tf.export.graphs import other_sizes
-
     runtime = open_runtime(path)
     bounds = BOUNDS[quantize]
     found = [runtime.run(patch.batch) for patch in patches]

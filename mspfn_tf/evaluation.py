@@ -342,8 +342,8 @@ def _summary(images, protocol):
         return dict(zip(("psnr", "ssim"), map(_json_number, both.mean(axis=0)), strict=True))
 
     summary = {"protocol": protocol, "count": len(images)}
-    if means("input_psnr", "input_ssim"):
-        summary["input"] = means("input_psnr", "input_ssim")
+    if before := means("input_psnr", "input_ssim"):
+        summary["input"] = before
     summary["output"] = means("psnr", "ssim")
     summary["output_rgb"] = means("psnr_rgb", "ssim_rgb")
     return summary

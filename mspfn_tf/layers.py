@@ -278,14 +278,13 @@ class Blocks:
             return self._unfold(self.conv(x, 4 * filters, name, size=1), name)
         # Four copies of each pixel, unfolded: what UpSampling2D does, in ops that phones run.
         y = self.conv(x, filters, name)
-        y = self.concatenate(y, y, y, y, name=f"{name}_copies")
-        return DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(y)
+        return self._unfold(self.concatenate(y, y, y, y, name=f"{name}_copies"), name)
 
     def _unfold(self, x, name):
         y = DepthToSpace(2, dtype=self.dtype, name=f"{name}_depth_to_space")(x)
-        return (
-            Smooth(dtype=self.dtype, name=f"{name}_smooth")(y) if self.upsampling == "smooth" else y
-        )
+        if self.upsampling == "smooth":
+            y = Smooth(dtype=self.dtype, name=f"{name}_smooth")(y)
+        return y
 
     def up_and_add(
         self,

@@ -17,13 +17,12 @@ from mspfn_tf.presets import PRESETS, STATE, weights_path
 from mspfn_tf.released import check_released
 from mspfn_tf.sizes import MULTIPLE_OF, check_image_size
 from mspfn_tf.source import resolve
-from mspfn_tf.weights_file import check_declared, fewest_weights, inspect_weights
+from mspfn_tf.weights_file import MOST_STEPS, check_declared, fewest_weights, inspect_weights
 from mspfn_tf.weights_file import load_weights as fill
 
 MOST_PARAMETERS = 200_000_000
 """A network with more weights is not built: ten times the paper's, 800 MB."""
 _MOST_UNITS = 500  # residual units of all blocks; the paper's network has 170
-_MOST_STEPS = 64
 
 
 @keras.saving.register_keras_serializable(package="mspfn_tf")
@@ -403,11 +402,11 @@ def _check_extent(width, blocks, rcabs, hidden, steps):
             "recurrent_steps": steps,
         }
     )
-    if weights > MOST_PARAMETERS or units > _MOST_UNITS or steps > _MOST_STEPS:
+    if weights > MOST_PARAMETERS or units > _MOST_UNITS or steps > MOST_STEPS:
         raise UsageError(
             f"a network of at least {weights:,} weights, {units:,} residual units and {steps} "
             f"recurrent steps is not built; at most {MOST_PARAMETERS:,}, {_MOST_UNITS} and "
-            f"{_MOST_STEPS} are"
+            f"{MOST_STEPS} are"
         )
 
 

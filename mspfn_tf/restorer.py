@@ -147,10 +147,11 @@ class Restorer:
         self.ensemble = int(ensemble)
         self.strength = float(strength)
         limit = min(fixed) if fixed else self._limit()
+        shipped = self.runtime.source.kind == "preset"
         if overlap is None:
             overlap = COARSE_FIRST_OVERLAP if self.runtime.coarse_first else OVERLAP
             overlap = min(overlap, int(limit * (FIXED_OVERLAP if fixed else MOST_OVERLAP)))
-            if self.runtime.source.kind == "preset":
+            if shipped:
                 overlap = min(overlap, PRESETS[self.name].get("overlap", overlap))
             overlap = min(overlap, limit - self.sizes.multiple_of)
         self.overlap = round_up(overlap, self.sizes.multiple_of)
@@ -159,7 +160,6 @@ class Restorer:
                 f"overlap must be less than the tile of {limit} pixels, after rounding up to a "
                 f"multiple of {self.sizes.multiple_of}; received {overlap}"
             )
-        shipped = self.runtime.source.kind == "preset"
         self._full_strength_side = FULL_STRENGTH_SIDE if shipped else 1
         self._warned = False
 
@@ -239,7 +239,7 @@ class Restorer:
         multiple_of = self.sizes.multiple_of
         tile = self._tile(image.shape[:2])
         several = any(
-            max(round_up(side, multiple_of), part) > part
+            round_up(side, multiple_of) > part
             for side, part in zip(image.shape[:2], tile, strict=True)
         )
         statistics = None
@@ -330,10 +330,9 @@ class Restorer:
         return height, width
 
     def _limit(self):
-        return self.tile or self._automatic_tile()
-
-    def _automatic_tile(self):
         """Height and width of the largest tile that larger pictures are cut into."""
+        if self.tile:
+            return self.tile
         most = COARSE_FIRST_TILE_BYTES if self.runtime.coarse_first else TILE_BYTES
         pixels = max(
             most / self.runtime.bytes_per_pixel, min(SUFFICIENT_TILE**2, self.whole_pixels)

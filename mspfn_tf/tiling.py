@@ -146,13 +146,9 @@ def blended_rows(
         finished = min(below, height) - top
         if finished > 0:
             yield top, band[:finished, :width]
-        rest = tile[0] - (below - top)
-        if rest > 0:
-            moved = band[below - top :].copy()
-            band = np.zeros_like(band)
-            band[:rest] = moved
-        else:
-            band = np.zeros_like(band)
+        rest = band[below - top :]
+        band = np.zeros_like(band)
+        band[: len(rest)] = rest
 
 
 Part = tuple[int, int, int]

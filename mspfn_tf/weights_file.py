@@ -32,7 +32,8 @@ _NOT_OF_WEIGHTS = ("name", "image_size", *STATE)
 _MOST_EXPANSION = 4
 _SLACK = 2**16  # bytes, for tiny files
 _MOST_DATASETS = 20_000  # the largest network of ours has some 1,500
-_MOST_STEPS = 64  # recurrent steps cost time but no weights, which would bound them
+MOST_STEPS = 64
+"""Recurrent steps cost time but no weights, which would bound them."""
 
 # What HDF5 and Keras answer to damaged files with.
 _ERRORS = (
@@ -228,7 +229,7 @@ def check_declared(config: Mapping[str, Any], contents: Contents, path: str | os
         return
     needed = fewest_weights(config)
     steps = config.get("recurrent_steps", 1)
-    if needed > contents.weights or (isinstance(steps, int) and steps > _MOST_STEPS):
+    if needed > contents.weights or (isinstance(steps, int) and steps > MOST_STEPS):
         shown = {name: config[name] for name in sorted(config) if name in _SIZES}
         raise UsageError(
             f"{path} is refused: it declares a network with at least {needed:,} weights ({shown}), "

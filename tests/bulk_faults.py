@@ -1,23 +1,14 @@
-"""Kills actors and drivers of `mspfn bulk` at random moments, and looks at what is left.
+"""Kills actors and drivers of `mspfn bulk` at random moments, and looks at what is left."""
 
-    python -m tests.bulk_faults [--pictures 300] [--kills 10] [--seed 0]
-
-Ends with an error if a picture is lost, recorded twice, or differs from that of `mspfn restore`.
-"""
-
-import argparse
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pyarrow.parquet
-
-from benchmarks.restore import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESET = "mspfn_nano"
@@ -120,7 +111,7 @@ class Driver:
         self.process.stderr.close()
 
 
-def survive(source, output, kills, seed=0):
+def survive(source, output, kills, seed):
     """Restores `source` while actors and drivers are killed in turn; returns what was killed.
 
     Raises:
@@ -167,23 +158,3 @@ def compare(output, reference, count):
     }
     assert written.keys() == expected.keys() == set(names), written.keys() ^ expected.keys()
     assert all(written[name] == content for name, content in expected.items())
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m tests.bulk_faults")
-    parser.add_argument("--pictures", type=int, default=300)
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as work:
-        work = Path(work)
-        pictures(work / "in", args.pictures)
-        assert run("restore", work / "in", "--output", work / "reference").returncode == 0
-        killed = survive(work / "in", work / "out", args.kills, args.seed)
-        compare(work / "out", work / "reference", args.pictures)
-        print(f"{args.pictures} pictures, killed: {', '.join(killed)}; nothing lost, all equal")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

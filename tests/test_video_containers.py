@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.restoring.file_restorer import FileRestorer
+from mspfn_tf.restoring.plan import Job
 from mspfn_tf.video import restore_video
 from mspfn_tf.video.reader import VideoReader
 
@@ -263,8 +265,9 @@ def test_a_colon_in_a_name_is_no_address(tmp_path, monkeypatch):
     assert closeness(tmp_path / "12:30.mp4", tmp_path / "13:30.mp4") <= 4
 
 
+@pytest.mark.parametrize("as_file", [False, True])
 @pytest.mark.parametrize("strength", [0.25, 1.0])
-def test_blended_frames_keep_the_share_of_rain_that_was_asked_for(tmp_path, strength):
+def test_blended_frames_keep_the_share_of_rain_that_was_asked_for(tmp_path, strength, as_file):
     """Rain that is white noise here, and that the restorer takes away but for the noise it adds."""
     clean = np.full((10, 64, 64, 3), 90, np.uint8)
     random = np.random.default_rng(0)
@@ -276,9 +279,15 @@ def test_blended_frames_keep_the_share_of_rain_that_was_asked_for(tmp_path, stre
         return np.rint(picture + strength * (noisy - picture)).astype(np.uint8)
 
     restorer.strength = strength
-    restore_video(restorer, source, tmp_path / "clean.mkv", codec="ffv1")
+    target = tmp_path / "clean.mkv"
+    if as_file:
+        job = Job(source, target, kind="video")
+        outcome = FileRestorer(restorer, video={"codec": "ffv1"}).restore(job)
+        assert outcome.status == "restored", outcome.message
+    else:
+        restore_video(restorer, source, target, codec="ffv1")
     rain = rainy.astype(float) - 90
-    found = read_video(tmp_path / "clean.mkv")["frames"].astype(float) - 90
+    found = read_video(target)["frames"].astype(float) - 90
     left = (found * rain).sum() / (rain**2).sum()
     assert abs(left - (1 - strength)) < 0.03
     # What the restorer adds to single frames is evened out.

@@ -35,19 +35,18 @@ def sets_table() -> str:
         "`mspfn prepare`", "rain", "pairs", "where to get it", "the first place looked at"
     )
     for name, builder in builders().items():
-        facts = getattr(builder, "FACTS", None)
-        about, place = (facts.rain if facts else ""), ""
+        place = ""
         for config, pair_set in _pair_sets(builder).items():
             first = config == _first(builder)
             before, place = place, _place(pair_set, builder)
             lines.append(
                 row_of(
                     f"`{name}/{config}`" if config else f"`{name}`",
-                    about if first else "the same",
+                    builder.FACTS.rain if first else "the same",
                     _pairs(pair_set, builder),
-                    _page(builder, facts) if first else "the same",
+                    _page(builder) if first else "the same",
                     "the same" if place == before else place,
-                ).replace(f"`{name}`", f"`{name}`")
+                )
             )
     return "\n".join(lines)
 
@@ -56,17 +55,16 @@ def terms_table() -> str:
     """Markdown of licences, sizes, papers, and what the layouts were checked against."""
     lines = header("dataset", "licence", "download", "paper", "layout checked against")
     for name, builder in builders().items():
-        facts = getattr(builder, "FACTS", None)
-        if facts is not None:
-            lines.append(
-                row_of(
-                    f"[`{name}`](../datasets/{name}/README.md)",
-                    facts.licence,
-                    facts.size,
-                    citation(builder),
-                    facts.verified,
-                )
+        facts = builder.FACTS
+        lines.append(
+            row_of(
+                f"[`{name}`](../datasets/{name}/README.md)",
+                facts.licence,
+                facts.size,
+                citation(builder),
+                facts.verified,
             )
+        )
     return "\n".join(lines)
 
 
@@ -91,7 +89,7 @@ def facts_list(builder: type) -> str:
         [
             f"- **Rain**: {facts.rain}",
             f"- **Pairs**: {'; '.join(told)}",
-            f"- **Where to get it**: {_page(builder, facts) or '-'}",
+            f"- **Where to get it**: {_page(builder) or '-'}",
             f"- **Licence**: {facts.licence}",
             f"- **Download**: {facts.size}",
             f"- **Cite**: {citation(builder)}",
@@ -145,10 +143,8 @@ def _pairs(pair_set, builder):
     return ", ".join(told)
 
 
-def _page(builder, facts):
-    if not builder.HOMEPAGE:
-        return ""
-    return f"[{facts.page if facts else builder.name}]({builder.HOMEPAGE})"
+def _page(builder):
+    return f"[{builder.FACTS.page}]({builder.HOMEPAGE})" if builder.HOMEPAGE else ""
 
 
 def _place(pair_set, builder):
@@ -166,8 +162,7 @@ def main(root: Path = ROOT) -> int:
     update(page, "terms", terms_table())
     update(page, "blends", blends_table())
     for name, builder in builders().items():
-        if getattr(builder, "FACTS", None) is not None:
-            update(root / "datasets" / name / "README.md", "facts", facts_list(builder))
+        update(root / "datasets" / name / "README.md", "facts", facts_list(builder))
     return 0
 
 

@@ -52,21 +52,14 @@ def write_results(measure, make_table, name, output, markdown=None):
         name: of the generated part.
         output: the JSON file.
         markdown: the file whose generated part is replaced, or None.
-
-    Returns:
-        The exit status: 0, or 2 where a `UsageError` was told.
     """
-    try:
-        with atomic_write(output, overwrite=True) as temporary:
-            results = measure()
-            temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        print(make_table(results))
-        if markdown:
-            update(markdown, name, make_table(results))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with atomic_write(output, overwrite=True) as temporary:
+        results = measure()
+        temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    text = make_table(results)
+    print(text)
+    if markdown:
+        update(markdown, name, text)
 
 
 def update_command(prog, name, results, make_text, argv=None):

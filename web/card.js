@@ -27,8 +27,8 @@ export class Card {
     this.element = /** @type {HTMLElement} */ (
       /** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild
     );
-    this.part('name').textContent = file.name;
     const heading = this.part('name');
+    heading.textContent = file.name;
     heading.id = `picture-${id}`;
     this.element.setAttribute('aria-labelledby', heading.id);
     this.part('download').addEventListener('click', () => {

@@ -115,7 +115,6 @@ export class CompiledFile {
     this.statistics = guided && statistics ? (guides > 1 ? 'iterated' : 'given') : null;
     this.run = this.run.bind(this);
     this.measure = this.measure.bind(this);
-    this.runGuided = this.runGuided.bind(this);
   }
 
   /**

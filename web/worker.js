@@ -23,7 +23,7 @@ let loaded;
 /** @type {Promise<unknown>} orders are carried out one after the other */
 let queue = Promise.resolve();
 
-/** @type {{model: import('./restorer.js').Model, delete: () => void}[]} */
+/** @type {import('./runtime.js').CompiledFile[]} what restores comes first */
 const compiled = [];
 
 self.addEventListener('message', ({data}) => {
@@ -71,15 +71,15 @@ async function prepare({url, webgpu}) {
       throw new Problem('The model could not be loaded. Check the connection and try again.');
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
-    compiled.splice(0).forEach((entry) => entry.delete());
+    compiled.splice(0).forEach((model) => model.delete());
     const reference = await CompiledFile.compile(bytes, 'wasm');
-    compiled.push({model: reference, delete: () => reference.delete()});
+    compiled.push(reference);
     let note = '';
     if (webgpu) {
       const {model, reason} = await compileForWebGpu(bytes, reference);
       note = reason;
       if (model !== null) {
-        compiled.unshift({model, delete: () => model.delete()});
+        compiled.unshift(model);
       }
     }
     const accelerator = compiled.length > 1 ? 'webgpu' : 'wasm';
@@ -105,7 +105,7 @@ async function restore({id, file}) {
     const {width, height} = picture.pixels;
     const before = picture.turned ? await pngOf(picture.pixels) : null;
     tell({type: 'size', id, width, height, before});
-    const pixels = await restorePixels(compiled[0].model, picture.pixels, async (progress) => {
+    const pixels = await restorePixels(compiled[0], picture.pixels, async (progress) => {
       tell({type: 'progress', id, ...progress});
       await messagesToArrive();
       if (cancelled.has(id)) {

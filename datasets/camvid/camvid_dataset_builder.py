@@ -1,10 +1,11 @@
 """camvid."""
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from mspfn_tf.datasets.facts import NO_LICENCE, NO_SIZE, Facts
-from mspfn_tf.datasets.labelled_builder import checked_mask, loaded, pictures_root, pixel_hash
-from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.labelled_builder import checked_mask, pictures_root
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, pixel_hash
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.errors import UsageError
 from mspfn_tf.sets.labels import MaskLabels
@@ -94,7 +95,7 @@ class Builder(PairsBuilder):
             self.progress(f"writing {split}", done, len(names))
             image, _ = tree.open(path)
             hashes[name] = pixel_hash(image), None
-            picture = loaded(image)
+            picture = np.array(image)
             yield (
                 name,
                 {

@@ -1,8 +1,6 @@
 """synthetic_rain."""
 
 import dataclasses
-import hashlib
-import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from PIL import Image
 
 from mspfn_tf.datasets.facts import Facts
 from mspfn_tf.datasets.layouts import listing
-from mspfn_tf.datasets.pairs_builder import PairsBuilder
+from mspfn_tf.datasets.pairs_builder import PairsBuilder, pixel_hash, png
 from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS, Rain
@@ -52,7 +50,6 @@ class Builder(PairsBuilder):
     """Rains on any clean photographs; see `rain.py`."""
 
     VERSION = tfds.core.Version("1.1.0")
-    HOMEPAGE = ""
     FACTS = Facts(
         rain="drawn over any clean photographs",
         page="-",
@@ -115,15 +112,16 @@ class Builder(PairsBuilder):
         for done, path in enumerate(paths, 1):
             self.progress(f"raining on {split}", done, len(paths))
             clean, data = _background(path, tree, config.longest_side)
-            encoded = data or _png(clean)
+            dry = Image.fromarray(clean)
+            encoded = data or png(dry)
             seen = set()
             for variant in range(config.variants):
                 place = zlib.crc32(f"{config.name}/{path}".encode())
                 rng = np.random.default_rng([config.seed, place, variant])
-                rainy = rain(clean, rng, config.parameters, streak_pictures)
+                rainy = Image.fromarray(rain(clean, rng, config.parameters, streak_pictures))
                 name = f"{_name(path)}_{variant}"
                 # Variants that stayed dry are equal on purpose: no duplicates to be reported.
-                pair_hashes = _hash(rainy), _hash(clean)
+                pair_hashes = pixel_hash(rainy), pixel_hash(dry)
                 if pair_hashes not in seen:
                     hashes[name] = pair_hashes
                     seen.add(pair_hashes)
@@ -131,7 +129,8 @@ class Builder(PairsBuilder):
                 yield (
                     name,
                     {
-                        "rainy": _png(rainy),
+                        # Lossless: what JPEG does to rainy pictures belongs to the rain model.
+                        "rainy": png(rainy),
                         "clean": encoded,
                         "name": name,
                         "scene": scenes[path],
@@ -222,16 +221,3 @@ def _background(path, tree, longest_side):
 
 def _gray_pictures(paths, tree):
     return [np.array(tree.open(path)[0].convert("L")) for path in paths]
-
-
-def _png(picture):
-    # Lossless: what JPEG does to rainy pictures belongs to the rain model, not to the storage.
-    # Level 3 codes 2.5 times as fast as the default and as small.
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
-def _hash(picture):
-    height, width = picture.shape[:2]
-    return hashlib.sha256(repr((width, height)).encode() + picture.tobytes()).hexdigest()

@@ -133,9 +133,10 @@ def _check_names(names):
         raise UsageError(f"the name {name!r} leads out of the output: give another one")
     # What is written gets a suffix where its name has none of a picture, and has no "." in its way.
     texts = names.to_pylist()
-    if any("//" in name or name.startswith("./") or "/./" in name for name in texts):
-        name = next(n for n in texts if "//" in n or n.startswith("./") or "/./" in n)
-        raise UsageError(f"the name {name!r} has another spelling: give it as {_normal(name)!r}")
+    for name in texts:
+        if "//" in name or name.startswith("./") or "/./" in name:
+            normal = PurePosixPath(name).as_posix()
+            raise UsageError(f"the name {name!r} has another spelling: give it as {normal!r}")
     known = set(texts)
     for name in texts:
         if _suffix_of_name(name) not in PICTURE_SUFFIXES:
@@ -151,10 +152,6 @@ def _check_names(names):
             f"{len(twice)} names stand for several pictures, such as "
             f"{twice[0].as_py()['values']!r}: give each a name of its own"
         )
-
-
-def _normal(name):
-    return PurePosixPath(name).as_posix()
 
 
 def _folder(place, listing, prefix="", visited=()):
@@ -173,7 +170,7 @@ def _folder(place, listing, prefix="", visited=()):
         return
     for name in place.others():
         listing.leave_out(place.at(name), "(a link to nothing, a pipe or a device)")
-    for name, is_folder, _ in entries:
+    for name, is_folder in entries:
         if not _is_text(name):
             listing.unreadable.append((str(place.at(name)), "has a name that is no UTF-8"))
         elif is_hidden(name):

@@ -87,27 +87,23 @@ class Place:
             found = filesystem.get_file_info(path).type
         return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "nothing")
 
-    def entries(self) -> list[tuple[str, bool, int]]:
-        """(name, whether it is a folder, bytes) of what is in this folder, sorted by name."""
-        if self.local is not None:
-            return self._local_entries(self.local)
+    def entries(self) -> list[tuple[str, bool]]:
+        """(name, whether it is a folder) of what is in this folder, sorted by name."""
+        if self.local is not None:  # not by pyarrow, which a name that is no UTF-8 ends
+            if not self.local.exists():
+                return []
+            with self._naming(), os.scandir(self.local) as found:
+                return sorted(
+                    (one.name, one.is_dir()) for one in found if one.is_dir() or one.is_file()
+                )
         filesystem, path = self._opened
         with self._naming():
             found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return sorted(
-            (one.base_name, one.type == fs.FileType.Directory, one.size or 0)
+            (one.base_name, one.type == fs.FileType.Directory)
             for one in found
             if one.type in (fs.FileType.File, fs.FileType.Directory)
         )
-
-    def _local_entries(self, folder):
-        # Not by pyarrow, which a name that is no UTF-8 ends.
-        if not folder.exists():
-            return []
-        with self._naming(), os.scandir(folder) as found:
-            return sorted(
-                (one.name, one.is_dir(), 0) for one in found if one.is_dir() or one.is_file()
-            )
 
     def others(self) -> list[str]:
         """Names of what is neither file nor folder in a local folder: links to nothing, pipes,

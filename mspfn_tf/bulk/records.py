@@ -145,7 +145,7 @@ class Book:
         """The newest record of each name, in tables of any size."""
         seen = set()
         for place in self._newest_first():
-            table = _read(place, columns)
+            table = read(place, columns)
             fresh = []
             for name in table["name"].to_pylist():
                 fresh.append(name not in seen)
@@ -160,7 +160,7 @@ class Book:
 
     def _part_names(self):
         """Those of the newest run first: the name begins with its time."""
-        for name, is_folder, _ in reversed(self._parts.entries()):
+        for name, is_folder in reversed(self._parts.entries()):
             if not is_folder and name.endswith(".parquet") and not name.startswith("."):
                 yield name
 
@@ -177,7 +177,8 @@ def batch_name(names: list[str]) -> str:
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
-def _read(place, columns):
+def read(place: Place, columns: list[str] | None = None) -> pa.Table:
+    """The records of a part or a manifest; raises `UsageError` where it is damaged."""
     try:
         return pyarrow.parquet.read_table(io.BytesIO(place.read()), columns=columns)
     except (pa.ArrowException, ValueError) as error:

@@ -92,7 +92,7 @@ def restore_archive(
     begun = book.exists()
     # What a run leaves that could not begin is nothing that could be lost or resumed.
     used = begun or any(
-        name not in (LOCK, STATE) and not name.startswith(PROBE) for name, _, _ in target.entries()
+        name not in (LOCK, STATE) and not name.startswith(PROBE) for name, _ in target.entries()
     )
     if not resume and used:
         raise UsageError(

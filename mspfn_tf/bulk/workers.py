@@ -111,7 +111,7 @@ class Worker:
         name = records.batch_name([row["name"] for row in rows])
         part = self._book.part(self._task.run, name)
         if part.kind() == "file":  # the process died after it had written this
-            return _read_part(part)
+            return records.read(part).to_pylist()
         diary = _Diary(self._book.trying(self._task.run, name))
         diary.begin()
         found = []
@@ -167,8 +167,7 @@ class Worker:
                 read = time.perf_counter() - began
             output = row["name"]
             if PurePosixPath(output).suffix.lower() not in PICTURE_SUFFIXES:
-                kind = kind_of(source)
-                output += (kind and suffix_of(kind)) or ""
+                output += suffix_of(kind_of(source)) or ""
             place = self._output.at(output)
             target = place.local
             if target is None:
@@ -324,14 +323,6 @@ def _summary(found, stopped=None):
         "stopped": stopped,
     }
     return pa.Table.from_pylist([row], SUMMARY)
-
-
-def _read_part(part):
-    import io
-
-    import pyarrow.parquet
-
-    return pyarrow.parquet.read_table(io.BytesIO(part.read())).to_pylist()
 
 
 def _size(path):

@@ -10,6 +10,13 @@ from mspfn_tf.presets import DEFAULT_PRESET, PRESETS, known_preset
 from mspfn_tf.runtimes import CHOICES
 from mspfn_tf.source import HUB
 
+EXPORT_STATUS = """\
+exit status:
+  0  all done
+  1  what was written falls short of the model: it is removed, and the message says why
+  2  wrong usage or configuration: nothing was written
+"""
+
 
 def add_model(parser: argparse._ActionsContainer, more: str = "") -> None:
     """`--preset` or `--model`; `model_source` tells what was named."""
@@ -21,6 +28,18 @@ def add_model(parser: argparse._ActionsContainer, more: str = "") -> None:
         help=f"your own{more}: a .keras, .weights.h5, .tflite, .onnx or .xml (OpenVINO) file, the "
         "directory of a model or a SavedModel, or hf://owner/name",
     )
+
+
+def add_keras_model(parser: argparse._ActionsContainer) -> None:
+    """`--preset` or `--model`, of what Keras loads; `keras_source` tells what was named."""
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
+    model.add_argument("--model", help="a .keras or .weights.h5 file, or a directory of a model")
+
+
+def keras_source(args: argparse.Namespace) -> str:
+    """A preset's name or the path of a model; raises `UsageError` where there is no such preset."""
+    return args.model or known_preset(DEFAULT_PRESET if args.preset is None else args.preset)
 
 
 def add_runtime(parser: argparse._ActionsContainer) -> None:
@@ -92,10 +111,29 @@ def command_line() -> str:
     return shlex.join([program, *sys.argv[1:]])
 
 
+def counts_line(
+    restored: int,
+    skipped: int,
+    left_out: int,
+    failed: int,
+    seconds: float,
+    what: str = "pictures",
+) -> str:
+    """What became of many files, and how fast, in one line."""
+    parts = [f"{restored} restored"]
+    parts += [f"{skipped} skipped"] if skipped else []
+    parts += [f"{left_out} left out"] if left_out else []
+    parts += [f"{failed} failed", f"{seconds:.1f} s"]
+    parts += [f"{restored / seconds:.1f} {what}/s"] if restored > 1 else []
+    return ", ".join(parts)
+
+
 def report_scores(scores: dict, verb: str) -> int:
     """Prints the summary, and on standard error what is missing; returns the exit status."""
     from mspfn_tf.evaluation import describe
 
+    if scores["model"] is not None:
+        print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     for line in scores["left_out"]:
         print(f"mspfn {verb}: left out: {line}", file=sys.stderr)
     for failure in scores["failed"]:

@@ -9,6 +9,7 @@ from mspfn_tf.commands.arguments import (
     add_protocol,
     add_runtime,
     command_line,
+    counts_line,
     model_source,
     report_scores,
 )
@@ -217,15 +218,10 @@ def _restore(args, model, cluster):
     if summary.lost:
         say(f"mspfn bulk: {summary.lost} without a record: pass --resume", sys.stderr)
     failed = summary.failed + len(listing.unreadable)
-    parts = [f"{summary.restored} restored"]
-    parts += [f"{summary.skipped} skipped"] if summary.skipped else []
-    parts += [f"{listing.left_out} left out"] if listing.left_out else []
-    parts += [f"{failed} failed", f"{summary.seconds:.1f} s"]
-    if summary.restored > 1:
-        parts.append(f"{summary.restored / summary.seconds:.1f} pictures/s")
+    line = counts_line(summary.restored, summary.skipped, listing.left_out, failed, summary.seconds)
     incomplete = failed or summary.lost or summary.stopped
     report = sys.stderr if incomplete else sys.stdout
-    say(", ".join(parts), report)
+    say(line, report)
     if not summary.stopped:
         say(f"manifest: {summary.manifest}", report)
     return 1 if incomplete else 0
@@ -261,7 +257,6 @@ def _evaluate(args, model, cluster):
         args.batch_rows,
         command_line(),
     )
-    print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     return report_scores(scores, "bulk")
 
 

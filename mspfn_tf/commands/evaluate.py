@@ -78,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
         args.crop_multiple,
         command_line(),
     )
-    print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     return report_scores(scores, "evaluate")
 
 

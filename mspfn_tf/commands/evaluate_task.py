@@ -5,11 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from mspfn_tf.commands.arguments import (
-    add_model,
-    command_line,
-    model_source,
-)
+from mspfn_tf.commands.arguments import add_model, command_line, model_source
 
 HELP = "measure what deraining does for a detector or a segmenter"
 
@@ -96,13 +92,14 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     for folder in filter(None, (args.pictures, args.clean)):
         check_outside(args.output, folder)
-    adapter = find_adapter(args.task, args.adapter, _json_object(args.adapter_arguments))
+    options = _json_object(args.adapter_arguments)
+    adapter = find_adapter(args.task, args.adapter, options)
     labels = _labels(args)
     pictures = TaskPictures(args.pictures, args.clean, args.rain, args.seed, labels)
     network = open_network(args.model_for_task)
-    restorer, configuration = _restorer(args)
+    restorer, configuration = _restorer(args, options)
     scores = evaluate_task(
-        _task(args),
+        _task(args, options),
         network,
         adapter,
         restorer,
@@ -184,7 +181,7 @@ def _class_map(which):
     return renamed
 
 
-def _task(args):
+def _task(args, options):
     from mspfn_tf.errors import UsageError
     from mspfn_tf.sets.class_names import class_names
     from mspfn_tf.tasks.kinds import DetectionTask, SegmentationTask
@@ -193,8 +190,7 @@ def _task(args):
         return DetectionTask(args.score_threshold)
     count = args.classes
     if count is None:
-        which = "camvid" if args.adapter == "espnet" else None
-        which = _json_object(args.adapter_arguments).get("classes", which)
+        which = options.get("classes", "camvid" if args.adapter == "espnet" else None)
         if which is None:
             raise UsageError("--task segmentation needs --classes, the number of classes")
         count = which if isinstance(which, int) else len(class_names(which))
@@ -203,7 +199,7 @@ def _task(args):
     return SegmentationTask(count, tuple(args.void))
 
 
-def _restorer(args):
+def _restorer(args, options):
     """The restorer, and the configuration of the evaluation."""
     from mspfn_tf.evaluation import describe_restorer
     from mspfn_tf.partial_results import digest
@@ -212,9 +208,8 @@ def _restorer(args):
     from mspfn_tf.tasks.networks import network_digest
 
     restorer = Restorer(model_source(args))
-    options = _json_object(args.adapter_arguments)
-    if isinstance(options.get("classes"), str):
-        options["classes"] = list(class_names(options["classes"]))  # the file may change
+    if isinstance(options.get("classes"), str):  # the file may change
+        options = {**options, "classes": list(class_names(options["classes"]))}
     own_adapter, colon, _ = args.adapter.rpartition(":")
     configuration = {
         "task": args.task,

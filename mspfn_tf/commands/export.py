@@ -4,26 +4,18 @@ other programs, checked after writing."""
 import argparse
 import sys
 
-from mspfn_tf.commands.arguments import parse_size
-from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.commands.arguments import EXPORT_STATUS, add_keras_model, keras_source, parse_size
 
 HELP = "export a SavedModel, LiteRT, ONNX or OpenVINO files, and check them against the model"
 
-EXIT_STATUS = """\
-exit status:
-  0  all done
-  1  what was written falls short of the model: it is removed, and the message says why
-  2  wrong usage or configuration: nothing was written
-"""
+EXIT_STATUS = EXPORT_STATUS
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
-    source.add_argument("--model", help="a .keras or .weights.h5 file, or a directory of a model")
+    add_keras_model(parser)
     parser.add_argument(
         "--output",
         required=True,
@@ -62,12 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from mspfn_tf.errors import UsageError
-    from mspfn_tf.presets import known_preset
 
-    if arguments.preset is not None:
-        known_preset(arguments.preset)
     options = {
-        "source": arguments.model or arguments.preset or DEFAULT_PRESET,
+        "source": keras_source(arguments),
         "output": arguments.output,
         "calibration": arguments.calibration,
         "overwrite": arguments.overwrite,

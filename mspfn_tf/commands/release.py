@@ -5,24 +5,17 @@ import json
 import sys
 from pathlib import Path
 
+from mspfn_tf.commands.arguments import EXPORT_STATUS, add_keras_model, keras_source
 from mspfn_tf.errors import UsageError
-from mspfn_tf.presets import DEFAULT_PRESET
 
 HELP = "write a folder of a model to give to others: weights, LiteRT, ONNX, model card, SHA-256"
 
-EXIT_STATUS = """\
-exit status:
-  0  all done
-  1  what was written falls short of the model: it is removed, and the message says why
-  2  wrong usage or configuration: nothing was written
-"""
+EXIT_STATUS = EXPORT_STATUS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder to write")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", help=f"a built-in preset (default: {DEFAULT_PRESET})")
-    source.add_argument("--model", help="a .keras or .weights.h5 file, or a directory of a model")
+    add_keras_model(parser)
     parser.add_argument(
         "--card",
         metavar="FILE",
@@ -35,10 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mspfn_tf.presets import known_preset
-
-    if arguments.preset is not None:
-        known_preset(arguments.preset)
+    source = keras_source(arguments)
     card = None
     if arguments.card is not None:
         try:
@@ -51,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         digests = write_release(
-            arguments.model or arguments.preset or DEFAULT_PRESET,
+            source,
             arguments.folder,
             card=card,
             calibration=arguments.calibration,
@@ -68,16 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_card(card, path):
     """What the model card takes of it: `training` by name, and `scores` of sets."""
-    parts = (
-        [card.get(name, {}) for name in ("training", "scores")] if isinstance(card, dict) else []
+    fits = isinstance(card, dict) and all(
+        isinstance(card.get(name, {}), dict) for name in ("training", "scores")
     )
-    fits = len(parts) == 2 and all(isinstance(part, dict) for part in parts)
-    if fits:
-        fits = all(
-            _is_score(score) and "count" in score and _is_score(score.get("input"))
-            for score in parts[1].values()
-        )
-    if not fits:
+    if not fits or not all(
+        _is_score(score) and "count" in score and _is_score(score.get("input"))
+        for score in card.get("scores", {}).values()
+    ):
         raise UsageError(
             f"{path}: expected a JSON object with `training` (texts by name) and `scores` (by set: "
             "count, psnr, ssim, input with psnr and ssim), as in mspfn_tf/weights/*.json"

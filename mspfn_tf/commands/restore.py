@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from mspfn_tf.commands import video_arguments
-from mspfn_tf.commands.arguments import add_model, add_runtime, model_source
+from mspfn_tf.commands.arguments import add_model, add_runtime, counts_line, model_source
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import writing
 from mspfn_tf.terminal import bar_size, say
@@ -185,20 +185,12 @@ def _run(args, inputs, output, report, hidden):
         say(f"mspfn restore: {path} {reason}", sys.stderr)
     counts["failed"] += len(todo.unreadable)
     _say_left_out(todo.left_out, args.verbose)
-    summary = _summary(counts, len(todo.left_out), time.perf_counter() - started, bool(videos))
+    seconds, what = time.perf_counter() - started, "files" if videos else "pictures"
+    summary = counts_line(
+        counts["restored"], counts["skipped"], len(todo.left_out), counts["failed"], seconds, what
+    )
     say(summary, sys.stderr if counts["failed"] else report)
     return 1 if counts["failed"] else 0
-
-
-def _summary(counts, left_out, seconds, with_videos):
-    parts = [f"{counts['restored']} restored"]
-    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
-    parts += [f"{left_out} left out"] if left_out else []
-    parts += [f"{counts['failed']} failed", f"{seconds:.1f} s"]
-    if counts["restored"] > 1:
-        what = "files" if with_videos else "pictures"
-        parts.append(f"{counts['restored'] / seconds:.1f} {what}/s")
-    return ", ".join(parts)
 
 
 def _say_left_out(left_out, verbose):
@@ -391,12 +383,9 @@ def _show_warnings_plainly(hidden):
     # Files above the limit are refused by us, with a message.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
-    def tell(message):
-        source = current_source()
-        named = message if source is None or source in message else f"{source}: {message}"
-        say(f"mspfn restore: warning: {_named(named, hidden)}", sys.stderr)
-
     def show(message, category, filename, lineno, file=None, line=None):
-        tell(str(message))
+        text, source = str(message), current_source()
+        named = text if source is None or source in text else f"{source}: {text}"
+        say(f"mspfn restore: warning: {_named(named, hidden)}", sys.stderr)
 
     warnings.showwarning = show

@@ -8,7 +8,7 @@ from typing import Any
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.training.precision import cpu_has_bfloat16
-from mspfn_tf.training.recipe import RECIPES, Recipe
+from mspfn_tf.training.recipe import RECIPES, REQUIRED, Recipe
 
 HELP = "train a network on a prepared pair set; with the same --workdir again, it resumes"
 
@@ -20,8 +20,6 @@ exit status:
       message names it and the last good checkpoint
   75  stopped by a signal, --max_minutes or a callback: saved, run again to resume
 """
-
-_REQUIRED = ("dataset", "data_dir", "workdir")
 
 
 def mixture(text: str) -> dict[str, float]:
@@ -102,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=kind,
             default=field.default,
             choices=field.metadata.get("choices"),
-            required=field.name in _REQUIRED,
+            required=field.name in REQUIRED,
             help=help,
         )
 
@@ -125,7 +123,6 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 
 def run(args: argparse.Namespace) -> int:
     recipe = recipe_of(args)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if recipe.precision != "float32" and cpu_has_bfloat16():
         # What computes bfloat16 on processors; TensorFlow reads this when it is imported.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -145,9 +145,9 @@ class _Table:
             raise _DamagedError("a field lies outside of its table")
         return self.at + place
 
-    def scalar(self, field: int, format_: str, default: int = 0) -> int:
+    def scalar(self, field: int, format_: str) -> int:
         place = self._place(field, struct.calcsize(format_))
-        return default if place is None else self.reader.number(format_, place)
+        return 0 if place is None else self.reader.number(format_, place)
 
     def child(self, field: int) -> "_Table | None":
         place = self._place(field, 4)
@@ -264,7 +264,7 @@ def _check_graph(graph: _Table, buffers: list[int], kinds: int, most: float) -> 
         _check_index(operator.scalar(0, "<I"), kinds, "kind of operator")
         inputs, outputs = operator.numbers(1, "<i"), operator.numbers(2, "<i")
         for index in (*inputs, *operator.numbers(8, "<i")):
-            _check_index(max(index, 0) if index == -1 else index, count, "tensor")
+            _check_index(0 if index == -1 else index, count, "tensor")
         for index in outputs:
             _check_index(index, count, "tensor")
         operators.append((inputs, outputs))

@@ -135,8 +135,6 @@ def _operators(graph: Any) -> Iterator[str]:
     apart = _closure(saving, functions)
     reached |= functions.keys() - apart
     for name in _closure(reached, functions):
-        if name not in functions:
-            continue
         yield from (node.op for node in functions[name].node_def if node.op not in functions)
     yield from (node.op for node in nodes if node.op not in functions)
 

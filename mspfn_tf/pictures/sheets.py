@@ -44,12 +44,12 @@ def side_by_side(
     return sheet
 
 
-def stacked(rows: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
-    """Lays pictures `uint8 [H, W, 3]` out one below the other, `gap` white pixels after each."""
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Lays pictures `uint8 [H, W, 3]` out one below the other, `GAP` white pixels after each."""
     width = max(row.shape[1] for row in rows)
     return np.concatenate(
         [
-            np.pad(row, ((0, gap), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+            np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255)
             for row in rows
         ]
     )

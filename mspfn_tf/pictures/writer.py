@@ -1,6 +1,7 @@
 """Writing picture files."""
 
 import contextlib
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -137,11 +138,8 @@ def _naming_output(path, form):
 def _checked_pictures(path, pictures):
     for picture in pictures:
         rgb, alpha = picture.rgb, picture.alpha
-        if rgb.dtype not in (np.uint8, np.uint16) or rgb.ndim != 3 or rgb.shape[2] != 3:
-            wrong = True
-        else:
-            wrong = 0 in rgb.shape
-        if wrong:
+        fits = rgb.ndim == 3 and rgb.shape[2] == 3 and 0 not in rgb.shape
+        if rgb.dtype not in (np.uint8, np.uint16) or not fits:
             raise UsageError(
                 f"{path}: expected a picture uint8 or uint16 [H, W, 3], received {rgb.dtype} "
                 f"{list(rgb.shape)}"
@@ -175,7 +173,7 @@ def _write_one(file: BinaryIO, path, form, picture):
 
 def _write_pages(file, path, first, rest):
     writer = TiffImagePlugin.AppendingTiffWriter(file)
-    for number, page in enumerate(_chained(first, rest)):
+    for number, page in enumerate(itertools.chain([first], rest)):
         if number:
             # Pillow's writer does not move the folders within EXIF to where further pages stand.
             page = replace(page, metadata=replace(page.metadata, exif=None))
@@ -187,7 +185,7 @@ def _write_pages(file, path, first, rest):
 def _write_animation(file, path, form, first, rest, loop, default_image):
     size = first.rgb.shape[:2]
     with_alpha, durations, images = False, [], []
-    for picture in _chained(first, rest):
+    for picture in itertools.chain([first], rest):
         check_writable(path, same_size=picture.rgb.shape[:2] == size)
         image, metadata = _to_image(picture, form, path, rgb=True)
         with_alpha = with_alpha or image.mode == "RGBA"
@@ -219,11 +217,6 @@ def _write_animation(file, path, form, first, rest, loop, default_image):
         options["default_image"] = default_image
     with _naming_output(path, form):
         images[0].save(file, form.name, save_all=True, append_images=list(images[1:]), **options)
-
-
-def _chained(first, rest):
-    yield first
-    yield from rest
 
 
 def _samples(picture, path):

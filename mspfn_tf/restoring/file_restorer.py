@@ -1,6 +1,7 @@
 """Restoring files: one, or many with decoding, inference and encoding overlapped."""
 
 import contextlib
+import functools
 import inspect
 import os
 import threading
@@ -185,9 +186,11 @@ class FileRestorer:
             if self.on_frames is not None:
                 self.on_frames(job, done, done / (time.perf_counter() - began))
 
+        restored = functools.partial(self._restored, progress=None)
+        restored.strength = getattr(self._restorers[0], "strength", 1.0)  # by which frames blend
         with self._pixels.taken(self._all_pixels):
             report = restore_video(
-                lambda frame: self._restored(frame, None),
+                restored,
                 job.source,
                 job.target,
                 comparison=job.comparison,

@@ -146,7 +146,7 @@ def plan(
         found, left_out, unreadable = _find(inputs, folder)
         found = _placed(found, folder, suffix)
         shared = folder
-    jobs = [_job(one, folder if shared else None, compare, overwrite) for one in found]
+    jobs = [_job(one, shared, compare, overwrite) for one in found]
     _check_targets(jobs)
     if shard is not None:
         jobs = [job for job in jobs if _share(job, shard[1]) == shard[0]]

@@ -58,19 +58,19 @@ class GraphRuntime(Runtime):
         order."""
 
     def run(self, pictures: np.ndarray) -> np.ndarray:
-        self._check_process(self._process)
+        self._check_process()
         batches = [pictures] if self.batches else np.split(pictures, len(pictures))
         found = [self._decode(self._call("plain", [self._encode(part)])[0]) for part in batches]
         return np.concatenate(found)
 
     def measure(self, pictures: np.ndarray) -> np.ndarray:
-        self._check_process(self._process)
+        self._check_process()
         return np.concatenate(self._call("measure", [self._encode(pictures)]), axis=-1)
 
     def run_guided(
         self, pictures: np.ndarray, statistics: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        self._check_process(self._process)
+        self._check_process()
         given = self._given(np.repeat(statistics, len(pictures), axis=0))
         derained, *measured = self._call("guided", [self._encode(pictures), *given])
         return self._decode(derained), np.concatenate(measured, axis=-1) if measured else None
@@ -78,7 +78,7 @@ class GraphRuntime(Runtime):
     def run_tile(self, surroundings: np.ndarray, statistics: np.ndarray, box: Box) -> np.ndarray:
         if not self.coarse_first:
             return super().run_tile(surroundings, statistics, box)
-        self._check_process(self._process)
+        self._check_process()
         rainy = part_of(surroundings, box)
         arrays = [
             *map(self._encode, (rainy, surroundings)),

@@ -28,8 +28,6 @@ class KerasRuntime(Runtime):
         check_backend(source.name)
         model = load_model(source)
         note_backend()
-        if not isinstance(model, keras.Model):
-            raise UsageError(f"expected a keras.Model; received {type(model).__name__}")
         inputs = getattr(model, "inputs", None) or []
         if len(inputs) != 1:
             raise UsageError(f"{model.name} has {len(inputs)} inputs; expected a model of one")
@@ -58,7 +56,7 @@ class KerasRuntime(Runtime):
 
     def _call(self, name, *arrays):
         """Runs "plain", or a model of `mspfn_tf.whole_picture`, made when it is first needed."""
-        self._check_process(self._process)
+        self._check_process()
         with self._lock:
             if name not in self._functions:
                 model = self.model

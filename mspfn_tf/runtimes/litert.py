@@ -152,7 +152,7 @@ class LiteRTRuntime(Runtime):
         if {"statistics", "guided"} <= set(signatures):
             iterated = "statistics" in signatures["guided"]["outputs"]
             self.statistics = "iterated" if iterated else "given"
-        if resize and self.sizes.fixed is not None and self._takes_othersizes_of():
+        if resize and self.sizes.fixed is not None and self._takes_other_sizes():
             self.sizes = Sizes()
         self.coarse_first = None not in (tiles, self.statistics) and self.sizes.fixed is None
         self.bytes_per_pixel = self._examine()
@@ -168,7 +168,7 @@ class LiteRTRuntime(Runtime):
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def _takes_othersizes_of(self) -> bool:
+    def _takes_other_sizes(self) -> bool:
         """Whether the graph of a file of fixed size works in another one, by trying a small one."""
         size = self.sizes.fixed
         if size is None or self.sizes.multiple_of != MULTIPLE_OF:
@@ -313,9 +313,9 @@ def _read(path):
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if shipped := check_shipped_bytes(path, content):
-        return content, shipped
-    check_litert(content, path)
+    shipped = check_shipped_bytes(path, content)
+    if not shipped:
+        check_litert(content, path)
     return content, shipped
 
 

@@ -133,10 +133,10 @@ def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.M
     return result
 
 
-def with_half_weights(model: onnx.ModelProto, least: int = 16) -> onnx.ModelProto:
+def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Stores the weights as float16; each is cast to float32 before use.
 
-    Runtimes do that once, when they load the file. What has fewer than `least` values stays.
+    Runtimes do that once, when they load the file. What has fewer than 16 values stays.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -147,7 +147,7 @@ def with_half_weights(model: onnx.ModelProto, least: int = 16) -> onnx.ModelProt
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size < least or np.abs(values).max() > np.finfo(np.float16).max:
+        if values.size < 16 or np.abs(values).max() > np.finfo(np.float16).max:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))

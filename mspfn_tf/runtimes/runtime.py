@@ -46,6 +46,7 @@ class Runtime(abc.ABC):
     coarse_first: bool = False
     needs_statistics: bool = True
     bytes_per_pixel: float = 4096.0
+    _process: int  # that it was opened in
 
     @abc.abstractmethod
     def run(self, pictures: np.ndarray) -> np.ndarray:
@@ -100,8 +101,8 @@ class Runtime(abc.ABC):
         derained, _ = self.run_guided(surroundings, statistics)
         return part_of(derained, box)
 
-    def _check_process(self, opened_in: int) -> None:
-        if os.getpid() != opened_in:
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
             raise UsageError(
                 f"{self.source.name} was opened before this process was forked, and its threads "
                 "did not come along: open it in the child processes alone, or start them by spawn"

@@ -80,7 +80,7 @@ class SavedModelRuntime(Runtime):
     def _call(self, signature, **arrays):
         import tensorflow as tf
 
-        self._check_process(self._process)
+        self._check_process()
         tensors = {name: tf.constant(array) for name, array in arrays.items()}
         try:
             outputs = self._loaded.signatures[signature](**tensors)

@@ -31,6 +31,11 @@ from mspfn_tf.pictures import find_images, read_rgb
 _LISTED = 20
 
 
+def evenly_spread(count: int, most: int) -> list[int]:
+    """`most` of `count` indices, or all, evenly spread from the first to the last."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+
+
 @dataclass(frozen=True)
 class Pairing:
     """What `pair_folders` found.
@@ -163,7 +168,7 @@ class FolderPairs:
     """The pairs of a folder that holds `input/` and `target/`, with the indices of a list.
 
     `pairs[i]` is (rainy, clean), uint8 arrays `[H, W, 3]`; `pairs.name(i)` names the pair. A
-    `mspfn_tf.training.patch_stream.PairSource` reads the same way.
+    `mspfn_tf.training.pair_source.PairSource` reads the same way.
 
     Args:
         folder: the folder; see `mspfn_tf.sets.pairs` for how names pair.

@@ -18,7 +18,8 @@ from PIL import Image
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError
-from mspfn_tf.pictures.sheets import side_by_side
+from mspfn_tf.pictures.sheets import side_by_side, stacked
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sets.prepared import Examples
 
 COVERING_LEVELS = 8
@@ -100,13 +101,13 @@ def split_statistics(
     if most < 1:
         raise UsageError(f"at least one pair has to be measured. Received: {most}")
     count = len(examples)
-    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+    chosen = evenly_spread(count, most)
     paired = "clean" in examples.features
     found = []
     for done, index in enumerate(chosen, 1):
         if progress is not None:
             progress(f"measuring {split}", done, len(chosen))
-        found.append(_measure(examples, int(index), paired))
+        found.append(_measure(examples, index, paired))
     columns = {key: [values[key] for values in found] for key in found[0]} if found else {}
 
     def spread(key):
@@ -124,9 +125,9 @@ def split_statistics(
         equal=int(np.isinf(columns["psnr"]).sum()) if paired and found else None,
     )
     order = np.argsort(columns["psnr" if paired else "brightness"]) if found else []
-    rows = np.unique(np.linspace(0, len(order) - 1, min(_ROWS, len(order))).round().astype(int))
-    sheet = [_row(examples, int(chosen[order[row]]), found[order[row]], paired) for row in rows]
-    return statistics, _stacked(sheet) if sheet else None
+    rows = [order[place] for place in evenly_spread(len(order), _ROWS)]
+    sheet = [_row(examples, chosen[row], found[row], paired) for row in rows]
+    return statistics, stacked(sheet) if sheet else None
 
 
 def describe(statistics: Sequence[SplitStatistics]) -> list[str]:
@@ -213,13 +214,3 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     height = min(_ROW_HEIGHT, picture.shape[0])
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-
-
-def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    width = max(row.shape[1] for row in rows)
-    return np.concatenate(
-        [
-            np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255)
-            for row in rows
-        ]
-    )

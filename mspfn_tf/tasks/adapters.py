@@ -166,7 +166,6 @@ def ssd(
     names = class_names(classes)
     size = network.size or picture.shape[:2]
     if network.dtype == np.uint8:
-        mean, std = 0.0, 1.0
         x = np.asarray(network_input(resized(picture, size), network, order), np.uint8)
     else:
         x = network_input(resized(picture, size), network, order, mean, std)
@@ -298,14 +297,14 @@ def find_adapter(task: str, name: str, options: Mapping[str, object] | None = No
     known = {"detection": DETECTION, "segmentation": SEGMENTATION}[task]
     adapter: Any = known.get(name) or _own_adapter(name, task, known)
     accepted = inspect.signature(adapter).parameters
-    positional = [p for p in accepted.values() if p.kind in (p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     options = dict(options or {})
     unknown = options.keys() - set(list(accepted)[2:])
     if unknown and not takes_any:
-        names = ", ".join(p.name for p in positional if p.kind is p.KEYWORD_ONLY) or "no options"
+        names = [p.name for p in accepted.values() if p.kind is p.KEYWORD_ONLY]
         raise UsageError(
-            f"adapter {name} has no option {', '.join(sorted(unknown))}; it has: {names}"
+            f"adapter {name} has no option {', '.join(sorted(unknown))}; it has: "
+            f"{', '.join(names) or 'no options'}"
         )
 
     def chosen(picture: np.ndarray, network: Network) -> Detections | np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sets.prepared import Examples, splits
 from mspfn_tf.training.pair_source import PairSource, check_mixture, decoded
 
@@ -62,11 +63,11 @@ class ValidationSet:
                     f"{argument('validate_every', 0)} trains without"
                 )
             source = PairSource(name, "validation", data_dir)
-            chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
+            chosen = evenly_spread(len(source), count)
             weights += [1 / len(chosen)] * len(chosen)
             for index in chosen:
-                self.names.append(source.name(int(index)))
-                pairs.append(source[int(index)])
+                self.names.append(source.name(index))
+                pairs.append(source[index])
         side = _side(size, [rainy for rainy, _ in pairs])
         if side < metrics.WINDOW:
             raise UsageError(f"validation crops of {side}x{side} are too small: at least 16x16")
@@ -85,7 +86,7 @@ class ValidationSet:
 
     def _derained(self, predict: Predict, count: int | None = None) -> Iterator[np.ndarray]:
         for rainy in self._rainy[:count]:
-            yield predict(_floats(rainy))[0]
+            yield predict(as_input(rainy))[0]
 
     def scores(self, predict: Predict) -> dict[str, float]:
         """Mean PSNR (dB) and SSIM (protocol matlab_y) of the derained and of the rainy pictures."""
@@ -119,8 +120,7 @@ class Photographs:
 
     def __init__(self, dataset: str, data_dir: str | os.PathLike, size: int):
         examples = Examples(dataset, "test", data_dir, paired=False)
-        chosen = np.linspace(0, len(examples) - 1, min(_PANELS, len(examples))).round().astype(int)
-        found = [examples[int(index)] for index in chosen]
+        found = [examples[index] for index in evenly_spread(len(examples), _PANELS)]
         photographs = [decoded(example["rainy"]) for example in found]
         side = _side(size, photographs)
         if not side:
@@ -135,7 +135,7 @@ class Photographs:
     def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained]), uint8 each."""
         for name, rainy in zip(self.names, self._rainy, strict=True):
-            yield name, [rainy, _levels(predict(_floats(rainy))[0])]
+            yield name, [rainy, _levels(predict(as_input(rainy))[0])]
 
 
 def _side(most: int, images: Iterable[np.ndarray]) -> int:
@@ -147,8 +147,9 @@ def _centre(image: np.ndarray, side: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def _floats(rainy: np.ndarray) -> np.ndarray:
-    return rainy[None].astype(np.float32) / 255
+def as_input(picture: np.ndarray) -> np.ndarray:
+    """A picture, uint8 [H, W, 3], as `Predict` takes it."""
+    return picture[None].astype(np.float32) / 255
 
 
 def _levels(derained: np.ndarray) -> np.ndarray:

@@ -13,13 +13,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.quiet import absl_quiet
+from mspfn_tf.sets.pairs import Pairs
 from mspfn_tf.symmetries import turned
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
@@ -34,19 +35,6 @@ _MIXTURE_BLOCK = 1024
 _WINDOW = 64
 # What a random number is for, so that no two uses share a stream.
 _MIXTURE, _ORDER, _CROPS, _RAIN, _CLEAN, _BARS, _MOVED, _TONES, _SIZES, _NEAR = range(10)
-
-
-class Pairs(Protocol):
-    """What patches are cut from: `pairs[i]` is (rainy, clean), `uint8 [H, W, 3]` each.
-
-    Where the attribute `labelling` is there and not None, labels `int16 [H, W, 1]` follow.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]: ...
-
-    def name(self, index: int) -> str: ...
 
 
 def _random(*key: int) -> np.random.Generator:
@@ -100,7 +88,8 @@ class PatchStream:
     once per so many patches.
 
     Args:
-        sources: list of `PairSource`, or of anything that reads like it.
+        sources: list of `PairSource`, or of anything that reads like it. Where all of them have an
+            attribute `labelling` that is not None, labels `int16 [H, W, 1]` follow their pairs.
         shares: their shares, summing to 1.
         batch_size: examples of a (global) batch.
         seed: int.
@@ -336,19 +325,17 @@ def _largest_remainder(shares):
 def open_stream(
     dataset: str | Mapping[str, float],
     data_dir: str | os.PathLike,
-    split: str = "train",
     crops_per_pair: int = 0,
     cache_bytes: int = 2**31,
     labelling: Callable[[np.ndarray, str], np.ndarray] | None = None,
     moved_rain: Mapping[str, float] | None = None,
     **arguments: Any,
 ) -> PatchStream:
-    """The `PatchStream` of prepared sets.
+    """The `PatchStream` of the training pairs of prepared sets.
 
     Args:
         dataset: name of a set, or names with their weights.
         data_dir: folder that `mspfn prepare` filled.
-        split: which split of them.
         crops_per_pair: as in `PatchStream`; 0: 1 if the decoded pairs fit the cache, else 4.
         cache_bytes: as in `PatchStream`.
         labelling: as in `PairSource`.
@@ -359,7 +346,7 @@ def open_stream(
         UsageError: a set is not prepared or has no such split.
     """
     mixture = check_mixture(dataset)
-    sources = [PairSource(name, split, data_dir, labelling) for name in mixture]
+    sources = [PairSource(name, "train", data_dir, labelling) for name in mixture]
     if not crops_per_pair:
         pixels = sum(source.sizes().prod(axis=1).mean() * len(source) for source in sources)
         crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each

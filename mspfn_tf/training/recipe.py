@@ -47,7 +47,7 @@ RECIPES = {
 SCHEDULES = ("published", "cosine")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
-_REQUIRED = ("dataset", "data_dir", "workdir")
+REQUIRED = ("dataset", "data_dir", "workdir")
 _POSITIVE = (
     "steps",
     "batch_size",
@@ -220,7 +220,7 @@ class Recipe:
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 self._set(name, value)
-        for name in _REQUIRED:
+        for name in REQUIRED:
             if not getattr(self, name):
                 raise UsageError(f"{name} is missing")
         for name in _PATHS:

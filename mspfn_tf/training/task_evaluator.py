@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
+from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
-from mspfn_tf.training.evaluators import Predict
+from mspfn_tf.training.evaluators import Predict, as_input
 from mspfn_tf.training.pair_source import PairSource, check_mixture
 from mspfn_tf.training.task_loss import VOID, TaskLoss, as_labels
 
@@ -43,13 +44,12 @@ class TaskEvaluator:
             source = PairSource(
                 name, "validation", data_dir, lambda m, n: as_labels(m, n, task.classes, (void,))
             )
-            chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round()
-            for index in np.unique(chosen):
-                rainy, *rest = source[int(index)]
+            for index in evenly_spread(len(source), count):
+                rainy, *rest = source[index]
                 height, width = (side // 8 * 8 for side in rainy.shape[:2])
                 self._pictures.append([array[:height, :width] for array in (rainy, *rest)])
         self._unchanging = {
-            f"val_miou_{name}": self._miou(lambda pair, place=place: _as_input(pair[place]))
+            f"val_miou_{name}": self._miou(lambda pair, place=place: as_input(pair[place]))
             for place, name in enumerate(("rainy", "clean"))
         }
 
@@ -64,13 +64,9 @@ class TaskEvaluator:
 
     def scores(self, predict: Predict) -> dict[str, float]:
         """`val_miou` of the derained pictures, `val_miou_rainy` and `val_miou_clean`."""
-        derained = self._miou(lambda pair: np.clip(predict(_as_input(pair[0])), 0, 1))
+        derained = self._miou(lambda pair: np.clip(predict(as_input(pair[0])), 0, 1))
         return {"val_miou": derained, **self._unchanging}
 
     def panels(self, predict: Predict) -> Iterable[tuple[str, list[np.ndarray]]]:
         """None: the validation set shows the pictures."""
         return ()
-
-
-def _as_input(picture):
-    return picture[None].astype(np.float32) / np.float32(255)
