@@ -50,7 +50,7 @@ def card(name):
     lines += [f"| weights | `{weights['file']}`, SHA-256 `{weights['sha256']}` |"]
     for purpose, key in (
         ("", "tflite"),
-        (" (browsers)", "tflite_float32"),
+        (" (other runtimes)", "tflite_float32"),
         (" (tiles of large pictures)", "tflite_tiles"),
     ):
         entry = weights[key]
