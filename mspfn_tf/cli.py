@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError, naming_flags
 from mspfn_tf.quiet import quiet_tensorflow
-from mspfn_tf.terminal import open_closed_streams, say
+from mspfn_tf.terminal import open_closed_streams, plain_warnings, say
 
 VERBS = (
     "restore",
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
         name = f"mspfn {arguments.verb}"
         quiet_tensorflow()
-        with naming_flags():
+        with naming_flags(), plain_warnings(name):
             status = arguments.run(arguments)
         sys.stdout.flush()  # while what cannot be printed can still be told
         return status

@@ -70,7 +70,8 @@ class Restorer:
     stays gray. The shipped presets change a picture with a side of less than 32 pixels less, see
     `mspfn_tf.presets.FULL_STRENGTH_SIDE`.
 
-    One `Restorer` may be used from several threads. It pickles by its source, so that it can be
+    One `Restorer` may be used from several threads: interpreters of LiteRT, which do not allow
+    it, are behind a lock that lets in one at a time. It pickles by its source, so that it can be
     given to processes that are spawned; after a fork, one that runs on LiteRT opens its file anew,
     and all others refuse. A child of a process that has opened one on Keras or a SavedModel cannot
     open such ones itself.

@@ -1,8 +1,11 @@
 """Lines and progress for people: whatever a name holds, and whoever has closed the other end of the
 pipe."""
 
+import contextlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 
@@ -44,6 +47,23 @@ def say(text: object, file: TextIO | None = None) -> None:
             os.dup2(nowhere.fileno(), stream.fileno())
         if not isinstance(error, BrokenPipeError) and stream is not sys.stderr:
             say(f"mspfn: cannot print to {stream.name}: {error.strerror}", sys.stderr)
+
+
+@contextlib.contextmanager
+def plain_warnings(name: str) -> Iterator[None]:
+    """While it runs, warnings for users are lines like errors of `name`: Python's way shows a line
+    of the program, and control characters as they are."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            if issubclass(category, UserWarning):
+                say(f"{name}: warning: {message}", file or sys.stderr)
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def bar_size(stream: TextIO) -> dict[str, Any]:

@@ -566,9 +566,11 @@ def test_wrong_usage(archive, tmp_path, capsys):
     (tmp_path / "names.csv").write_text("path,name\nin/a.jpg,../a.jpg\n")
     (tmp_path / "twice.csv").write_text("path,name\nin/a.jpg,a.jpg\nin/gray.png,a.jpg\n")
     (tmp_path / "columns.csv").write_text("file\nin/a.jpg\n")
+    (tmp_path / "shard.tar.gz").write_bytes(b"compressed")
     out = ("--output", tmp_path / "out")
     for arguments, message in (
         ((tmp_path / "nowhere", *out), "no such file or folder"),
+        ((tmp_path / "shard.tar.gz", *out), "(compressed: unpack it, or make it a plain .tar)"),
         ((tmp_path / "empty", *out), "no pictures in"),
         ((tmp_path / "names.csv", *out), "'../a.jpg' leads out of the output"),
         ((tmp_path / "twice.csv", *out), "names stand for several pictures, such as 'a.jpg'"),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,15 @@ def test_every_package_is_listed_for_installation():
         if (path / "__init__.py").is_file() and path.parent == ROOT / "datasets":
             assert f"mspfn_tf.datasets.{path.name}\n" in text
             importlib.import_module(f"mspfn_tf.datasets.{path.name}")
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_lines_without_control_characters(monkeypatch, capsys):
+    def warn(arguments):
+        warnings.warn("runs/\x1b[31mred is damaged", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("mspfn_tf.commands.info.run", warn)
+    assert main(["info"]) == 0
+    said = capsys.readouterr().err
+    assert said == "mspfn info: warning: runs/\\x1b[31mred is damaged\n"

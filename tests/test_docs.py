@@ -127,10 +127,12 @@ def test_kotlin_of_the_docs_is_that_of_the_sample():
     sources = [
         " ".join(path.read_text().split()) for path in (ROOT / "android").rglob("src/**/*.kt")
     ]
-    blocks = re.findall(
-        r"^```kotlin\n(.*?)^```", (ROOT / "docs/phones.md").read_text(), re.M | re.S
-    )
-    assert len(blocks) >= 4
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"^```kotlin\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    ]
+    assert len(blocks) >= 6
     for block in blocks:
         text = " ".join(block.split())
         assert any(text in source for source in sources), block

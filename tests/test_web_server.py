@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -186,3 +187,22 @@ def test_vendor_files_are_those_of_the_lockfile():
             original = hashlib.sha256(installed.read_bytes()).hexdigest()
             assert original == entry["source_sha256"], entry["file"]
     assert "Apache License" in (WEB / "vendor/LICENSE").read_text()
+
+
+@pytest.mark.parametrize("name", ["litert.js", "litert_wasm_compat_internal.wasm.gz", "files.json"])
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_damaged_file_of_litert_is_not_served(tmp_path, monkeypatch, name, damage):
+    page = tmp_path / "web"
+    page.mkdir()
+    for path in WEB.glob("*.*"):
+        shutil.copy(path, page)
+    shutil.copytree(WEB / "vendor", page / "vendor")
+    monkeypatch.setattr("mspfn_tf.web.server.__file__", str(page / "server.py"))
+    assert site().keys() > {"vendor/files.json"}
+    path = page / "vendor" / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UsageError, match=f"{re.escape(str(path))} is missing, damaged or was"):
+        site()

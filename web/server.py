@@ -59,15 +59,17 @@ def site(models: Mapping[str, Path] | None = None) -> dict[str, bytes]:
             first is chosen at the start. Default: those that are shipped, the default preset first.
 
     Raises:
-        UsageError: there is no model, a shipped one is damaged, or the page is not installed.
+        UsageError: there is no model, a shipped one or a file of LiteRT is damaged, or the page is
+            not installed.
     """
     root = Path(__file__).resolve().parent
     pages = [path for path in sorted(root.iterdir()) if path.suffix in _SUFFIXES]
     files = {path.name: path.read_bytes() for path in pages}
     vendor = (path for path in sorted(root.glob("vendor/*")) if not path.name.endswith(".d.ts"))
     files |= {f"vendor/{path.name}": path.read_bytes() for path in vendor}
-    if "index.html" not in files or "vendor/litert.js" not in files:
+    if "index.html" not in files:
         raise UsageError(f"{root} does not hold the whole page: install the package again")
+    _check_vendor(files, root)
     files["sample.jpg"] = _SAMPLE.read_bytes()
     files |= _model_files(_shipped() if models is None else models)
     files["service_worker.js"] = _with_list(files)
@@ -169,6 +171,23 @@ def _content_type(name):
     suffix = Path(name).suffix
     kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "text/plain"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _check_vendor(files, root):
+    # Or the page would not start, and could not say why.
+    try:
+        listed = json.loads(files["vendor/files.json"])
+        digests = {f"vendor/{entry['file']}": entry["sha256"] for entry in listed}
+    except (KeyError, TypeError, ValueError):
+        digests = {"vendor/files.json": ""}
+    for name, digest in digests.items():
+        if name.endswith(".d.ts"):  # of no use to the page
+            continue
+        if hashlib.sha256(files.get(name, b"")).hexdigest() != digest:
+            raise UsageError(
+                f"{root / name} is missing, damaged or was changed: its SHA-256 is not that of "
+                "the file that was shipped. Install the package again"
+            )
 
 
 def _shipped():

@@ -36,6 +36,7 @@ _CHUNK = 10_000
 _READ = 2**20  # bytes
 _LEFT_OUT = 20  # that are named
 _TAR_SUFFIX = ".tar"
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 _RECORD_SUFFIXES = {
     ".tfrecord": "example",
     ".tfrecords": "example",
@@ -191,6 +192,8 @@ def _file(place, name, listing):
         kind = _RECORD_SUFFIXES[suffix]
         records = _examples if kind == "example" else _array_records
         yield from _guarded(records(place, name.removesuffix(suffix)), place, listing)
+    elif name.lower().endswith(_PACKED):
+        listing.leave_out(place, "(compressed: unpack it, or make it a plain .tar)")
     elif place.local is not None:
         try:
             kind = kind_of(place.local)

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="compare every shipped file with its SHA-256; exit status 1 if one differs",
+        help="compare every shipped model file with its SHA-256; exit status 1 if one differs",
     )
 
 

@@ -88,7 +88,7 @@ class RunFolder:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # told below, as what is no recipe is
-        warnings.warn(f"{self._config} is damaged: it will be written again", stacklevel=2)
+        warnings.warn(f"{self._config} is damaged: it will be written again", stacklevel=1)
         return None
 
     def _newest_identity(self) -> dict[str, Any]:
