@@ -1,5 +1,6 @@
 import os
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -225,6 +226,7 @@ def test_gray_with_alpha_in_every_layout_of_tiff(tmp_path, rgb, kind):
     np.testing.assert_array_equal(picture.alpha, samples[..., 1])
 
 
+@pytest.mark.filterwarnings("ignore:.*pages without times")
 @pytest.mark.parametrize("target", ["b.webp", "b.gif", "b.avif", "b.tif"])
 def test_the_hidden_first_picture_of_an_animated_png_is_no_frame(tmp_path, target):
     moving(tmp_path, "a.png", default_image=True, duration=[100, 100])
@@ -240,6 +242,16 @@ def test_avif_says_that_it_is_played_for_ever(tmp_path):
     frames = list(read_pictures(moving(tmp_path, "a.gif", duration=100)))
     with pytest.warns(UserWarning, match="b.avif: '.avif' files are played for ever, not 1 times"):
         write_pictures(tmp_path / "b.avif", frames, 3, 1)
+
+
+def test_tiff_says_that_it_holds_no_times(tmp_path):
+    frames = list(read_pictures(moving(tmp_path, "a.gif", duration=100)))
+    with pytest.warns(UserWarning, match="b.tif: '.tif' files hold pages without times; choose"):
+        write_pictures(tmp_path / "b.tif", frames, 3, 1)
+    pages = list(read_pictures(tmp_path / "b.tif"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_pictures(tmp_path / "c.tif", pages, 3, 1)
 
 
 @pytest.mark.parametrize("channels", [3, 4, 5])
