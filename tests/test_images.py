@@ -1,5 +1,6 @@
 import os
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -225,6 +226,7 @@ def test_gray_with_alpha_in_every_layout_of_tiff(tmp_path, rgb, kind):
     np.testing.assert_array_equal(picture.alpha, samples[..., 1])
 
 
+@pytest.mark.filterwarnings("ignore:.*pages without times")
 @pytest.mark.parametrize("target", ["b.webp", "b.gif", "b.avif", "b.tif"])
 def test_the_hidden_first_picture_of_an_animated_png_is_no_frame(tmp_path, target):
     moving(tmp_path, "a.png", default_image=True, duration=[100, 100])
@@ -240,6 +242,16 @@ def test_avif_says_that_it_is_played_for_ever(tmp_path):
     frames = list(read_pictures(moving(tmp_path, "a.gif", duration=100)))
     with pytest.warns(UserWarning, match="b.avif: '.avif' files are played for ever, not 1 times"):
         write_pictures(tmp_path / "b.avif", frames, 3, 1)
+
+
+def test_tiff_says_that_it_holds_no_times(tmp_path):
+    frames = list(read_pictures(moving(tmp_path, "a.gif", duration=100)))
+    with pytest.warns(UserWarning, match="b.tif: '.tif' files hold pages without times; choose"):
+        write_pictures(tmp_path / "b.tif", frames, 3, 1)
+    pages = list(read_pictures(tmp_path / "b.tif"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_pictures(tmp_path / "c.tif", pages, 3, 1)
 
 
 @pytest.mark.parametrize("channels", [3, 4, 5])
@@ -465,12 +477,36 @@ def test_loops_of_links_and_endless_names_are_no_pictures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "side"), [(".jpg", 65_501), (".webp", 16_384), (".gif", 65_536)]
+    ("suffix", "side", "other"),
+    [
+        (".jpg", 65_501, 3),
+        (".webp", 16_384, 3),
+        (".gif", 65_536, 3),
+        (".avif", 32_769, 3),
+        (".heic", 65_529, 32),
+    ],
 )
-def test_sides_that_a_format_cannot_hold_are_known_before(tmp_path, suffix, side):
-    check_writable(tmp_path / f"a{suffix}", size=(side - 1, 3))
+def test_sides_that_a_format_cannot_hold_are_known_before(tmp_path, suffix, side, other):
+    needs(suffix)
+    check_writable(tmp_path / f"a{suffix}", size=(side - 1, other))
     with pytest.raises(ImageError, match=f"at most {side - 1} pixels a side"):
-        check_writable(tmp_path / f"a{suffix}", size=(3, side))
+        check_writable(tmp_path / f"a{suffix}", size=(other, side))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "size"), [(".avif", (32_768, 1)), (".heic", (4216, 31)), (".heic", (4217, 32))]
+)
+def test_the_longest_sides_that_are_taken_are_read_again(tmp_path, suffix, size):
+    needs(suffix)
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, np.full((*size, 3), 90, np.uint8))
+    assert read_rgb(path).shape == (*size, 3)
+
+
+def test_thin_pictures_that_heic_cannot_hold_are_known_before(tmp_path):
+    needs(".heic")
+    with pytest.raises(ImageError, match="less than 32 pixels hold at most 4216 on the other"):
+        check_writable(tmp_path / "a.heic", size=(31, 4217))
 
 
 @pytest.mark.parametrize("suffix", sorted({*PICTURE_SUFFIXES}))

@@ -1,6 +1,7 @@
 """`mspfn restore` with videos."""
 
 import argparse
+import re
 import sys
 
 import numpy as np
@@ -143,6 +144,23 @@ def test_without_pyav_the_extra_is_named(tmp_path, folder, model, monkeypatch, o
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UsageError, match=r'videos need PyAV: pip install "mspfn_tf\[video\]"'):
         run(folder / "clip.mp4", "--output", tmp_path / output, "--model", model)
+
+
+@pytest.mark.parametrize("module", ["av", "cv2"])
+def test_without_the_extra_pictures_beside_videos_are_restored(
+    tmp_path, folder, model, monkeypatch, capsys, module
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "mspfn_tf.video.temporal", raising=False)
+    out = tmp_path / "out"
+    assert run(folder, "--output", out, "--model", model) == 1
+    assert [p.name for p in out.rglob("*.*")] == ["photo.png"]
+    said = capsys.readouterr().err
+    for name in ("clip.mp4", "nameless"):
+        assert re.search(rf"{name}: .*pip install \"mspfn_tf\[video\]\"", said)
+    assert "1 restored" in said and "2 failed" in said
+    with pytest.raises(UsageError, match="mspfn_tf.video"):
+        run(folder, "--output", tmp_path / "more", "--model", model, "--crf", "20")
 
 
 def test_a_library_that_pyav_lacks_is_named(tmp_path, folder, model, monkeypatch):

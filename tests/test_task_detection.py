@@ -49,6 +49,21 @@ def test_a_detection_prefers_the_largest_overlap():
     assert result.detection.tolist() == [1, 0]
 
 
+def test_what_reaches_a_bound_counts():
+    truth = Boxes([SQUARE, [0, 50, 100, 150]], ("car", "car"), np.array([False, True]))
+    result = match(
+        truth,
+        found(
+            ([0, 0, 10, 5], 0.6, "car"),  # the threshold, and IoU 0.5
+            ([90, 60, 110, 70], 0.7, "car"),  # half of it in the crowd
+            ([90, 60, 111, 70], 0.7, "car"),
+            ([90, 60, 111, 70], 0.59, "car"),
+        ),
+    )
+    assert result.detection.tolist() == [0, -2, -1, -2]
+    assert result.ious.tolist() == [0.5]
+
+
 def test_crowds_are_no_targets_and_excuse_what_lies_in_them():
     truth = Boxes([[0, 0, 100, 100]], ("person",), np.array([True]))
     result = match(

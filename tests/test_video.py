@@ -425,6 +425,21 @@ def test_bad_files(tmp_path):
     check("cut.mkv", content[: len(content) // 2], r"cut off, its frames end at .* of 2\.4 s")
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".webm", "libvpx-vp9")])
+def test_videos_that_lack_less_than_a_second_are_cut_off_too(tmp_path, suffix, codec):
+    whole, cut = tmp_path / f"rain{suffix}", tmp_path / f"cut{suffix}"
+    write_video(whole, moving_window(12, (48, 64), (0, 2)), codec=codec)
+    content = whole.read_bytes()
+    with av.open(str(whole)) as file:
+        last = [packet.pos for packet in file.demux(video=0) if packet.size][-1]
+    for end in (last, last + 8):
+        cut.write_bytes(content[:end])
+        with pytest.raises(UsageError, match="cut off, its frames end at .*; pass a duration"):
+            restore_video(same, cut, tmp_path / f"clean{suffix}")
+    cut.write_bytes(content[:-8])  # in the index, of which nothing is needed
+    assert restore_video(same, cut, tmp_path / f"clean{suffix}").frames == 12
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
 def test_sound_may_go_on_after_the_last_frame(tmp_path, suffix):
     path = tmp_path / f"rain{suffix}"

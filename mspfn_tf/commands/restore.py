@@ -161,7 +161,7 @@ def _run(args, inputs, output, report, hidden):
     started = time.perf_counter()
     todo = plan(inputs, output, args.compare, args.overwrite, args.resume, args.format, args.shard)
     videos = [job.target.suffix for job in todo.jobs if job.kind == "video"]
-    video = video_arguments.settings(args, videos)
+    video = video_arguments.settings(args, videos, alone=len(videos) == len(todo.jobs))
     files = FileRestorer(*_restorers(args), video=video)
     counts, number = Counter(skipped=len(todo.complete)), 0
     with _Progress(len(todo.jobs), args.verbose, hidden) as progress:

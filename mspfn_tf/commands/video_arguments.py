@@ -53,12 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any]:
+def settings(
+    args: argparse.Namespace, suffixes: Iterable[str], alone: bool = True
+) -> dict[str, Any]:
     """The arguments of `restore_video` that the flags say.
 
     Args:
         args: the parsed command line.
         suffixes: of the videos that are to be written.
+        alone: whether there are no pictures to restore. Where there are, and no flag is for videos,
+            PyAV and OpenCV may be missing: each video fails by its name then, and the pictures are
+            done.
 
     Raises:
         UsageError: a flag breaks its rule, there is no video that it could be for, one of the
@@ -70,6 +75,8 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
     if not suffixes:
         if given:
             raise UsageError(f"{given[0]} is for videos: there is none to restore")
+        return {}
+    if not alone and not given and not _installed():
         return {}
     from mspfn_tf.video.encoding import check_encoding
     from mspfn_tf.video.reader import check_part
@@ -89,6 +96,13 @@ def settings(args: argparse.Namespace, suffixes: Iterable[str]) -> dict[str, Any
         "duration": args.duration,
         "temporal": temporal,
     }
+
+
+def _installed():
+    try:
+        return bool(require("av", "video") and require("cv2", "video"))
+    except UsageError:
+        return False
 
 
 def _option(text):

@@ -26,7 +26,8 @@ class Format:
         gray: one gray channel.
         deep: 16 bits per channel.
         frames: several frames or pages.
-        side: the longest side that its encoder takes, None for any.
+        side: the longest side that its encoder takes and its decoder reads, None for any.
+        thin_side: the same where the other side has less than 32 pixels, None for `side`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Format:
     deep: bool = False
     frames: bool = False
     side: int | None = None
+    thin_side: int | None = None
 
 
 _JPEG = Format("JPEG", {"quality": 95, "subsampling": 0}, alpha=False, gray=True, side=65_500)
@@ -43,10 +45,12 @@ _JPEG = Format("JPEG", {"quality": 95, "subsampling": 0}, alpha=False, gray=True
 _PNG = Format("PNG", {"compress_level": 3}, gray=True, deep=True, frames=True)
 # TIFF stays uncompressed: only then can Pillow write EXIF beside the pixels.
 _TIFF = Format("TIFF", gray=True, deep=True, frames=True)
-_HEIF = Format("HEIF", {"quality": 90})
+# x265 refuses the small blocks that it takes for thin pictures from HEVC's level 5 on.
+_HEIF = Format("HEIF", {"quality": 90}, side=65_528, thin_side=4216)
 FORMATS = {
     ".apng": _PNG,
-    ".avif": Format("AVIF", {"quality": 90, "subsampling": "4:4:4"}, frames=True, side=65_536),
+    # libavif writes sides of up to 65,536 pixels, but reads none of more than 32,768.
+    ".avif": Format("AVIF", {"quality": 90, "subsampling": "4:4:4"}, frames=True, side=32_768),
     ".bmp": Format("BMP", alpha=False, gray=True),
     ".gif": Format("GIF", gray=True, frames=True, side=65_535),
     ".heic": _HEIF,
@@ -80,6 +84,7 @@ _SUFFIX_OF = {  # of a file whose content alone tells what it is
     "WEBP": ".webp",
 }
 _HEAD_BYTES = 64
+_THIN = 32  # pixels of a side
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
@@ -179,6 +184,12 @@ def check_writable(
         raise ImageError(
             f"{path}: '{path.suffix}' files hold at most {form.side} pixels a side, this picture "
             f"has {max(size)}; choose .png or .tif"
+        )
+    thin_side = form.thin_side
+    if size is not None and thin_side is not None and min(size) < _THIN and max(size) > thin_side:
+        raise ImageError(
+            f"{path}: '{path.suffix}' files whose short side has less than {_THIN} pixels hold at "
+            f"most {thin_side} on the other, this picture has {max(size)}; choose .png or .tif"
         )
     if frames > 1 and not form.frames:
         raise ImageError(

@@ -172,6 +172,12 @@ def _write_one(file: BinaryIO, path, form, picture):
 
 
 def _write_pages(file, path, first, rest):
+    if first.duration is not None:
+        warnings.warn(
+            f"{path}: '{path.suffix}' files hold pages without times; choose .png, .webp or .gif "
+            "for an animation",
+            stacklevel=2,
+        )
     writer = TiffImagePlugin.AppendingTiffWriter(file)
     for number, page in enumerate(itertools.chain([first], rest)):
         if number:

@@ -21,6 +21,7 @@ _PICTURE_BRANDS = (
     *(b"avif", b"avis", b"crx ", b"mif1", b"mif2", b"msf1"),
     *(b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevx"),
 )
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _SOUND_BRANDS = (b"M4A ", b"M4B ")
 
 
@@ -40,7 +41,7 @@ def is_video(path: str | os.PathLike) -> bool:
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
     starts = (
-        b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+        _EBML,  # Matroska, WebM
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
         b"\x00\x00\x01\xba",  # MPEG program stream
         b"\x00\x00\x01\xb3",  # MPEG-1 and 2
@@ -63,6 +64,43 @@ def is_playlist(path: str | os.PathLike) -> bool:
     """Tells by its content whether a file only names others, which FFmpeg would open."""
     head = _head(path).removeprefix(b"\xef\xbb\xbf").lstrip()
     return head.startswith((b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0"))
+
+
+def is_cut_off(path: str | os.PathLike) -> bool:
+    """Tells whether a Matroska or WebM file is shorter than it says, and ends within its frames.
+
+    FFmpeg reads such files to where they end without a word. False for other files, and for
+    recordings that were never finished, which do not tell their length.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        header, length = _element(file)
+        if header != _EBML or length is None:
+            return False
+        file.seek(length, os.SEEK_CUR)
+        segment, length = _element(file)
+        if segment != _SEGMENT or length is None or file.tell() + length <= size:
+            return False
+        while file.tell() < size:
+            element, length = _element(file)
+            if length is None:
+                return True
+            if file.tell() + length > size:
+                return element == _CLUSTER  # nothing is missed of what stands behind these
+            file.seek(length, os.SEEK_CUR)
+    return True
+
+
+def _element(file):
+    """The name and the length of an element of Matroska, None for one that it does not tell."""
+    name = file.read(1)
+    name += file.read(8 - name[0].bit_length() if name and name[0] else 0)
+    first = file.read(1)
+    if not first or not first[0]:
+        return name, None
+    width = 9 - first[0].bit_length()  # as its first bits tell
+    length = int.from_bytes(first + file.read(width - 1), "big") & (unknown := 2 ** (7 * width) - 1)
+    return name, None if length == unknown else length
 
 
 def _head(path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.video.formats import is_playlist
+from mspfn_tf.video.formats import is_cut_off, is_playlist
 from mspfn_tf.video.frames import (
     FULL_RANGE,
     MICROSECOND,
@@ -180,7 +180,8 @@ class VideoReader:
         reached = ends if self.stream.duration else max(ends, self._read)
         joined = len(self._raised) > 1  # what is announced is from the times of the last one then
         missing = 0 if self._announced is None or joined else self._announced - reached
-        if self._intact < _TORN or missing > Fraction(_TAIL) + 2 / self.rate:
+        short = missing > Fraction(_TAIL) + 2 / self.rate
+        if self._intact < _TORN or short or is_cut_off(self.path):
             if self._announced is None:
                 raise UsageError(f"{self.path}: damaged, it ends at {float(ends):.1f} s")
             raise UsageError(
