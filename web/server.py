@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.files import atomic_folder, writing
 from mspfn_tf.presets import (
     DEFAULT_PRESET,
@@ -120,7 +120,8 @@ class PageServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(
-                f"port {port} of 127.0.0.1 cannot be used ({reason}): choose another with --port"
+                f"port {port} of 127.0.0.1 cannot be used ({reason}): choose another, or "
+                f"{argument('port', 0)} for any that is free"
             ) from error
 
     @property
