@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mspfn_tf.errors import UsageError, argument
@@ -128,7 +129,7 @@ class PageServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         # Browsers close connections whenever they please, as when a page is left while it loads.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
