@@ -166,6 +166,14 @@ def test_the_library_does_not_import_commands():
     assert not wrong
 
 
+def test_what_sizes_are_multiples_of_has_one_name():
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.FloorDiv)
+            eight = divided and isinstance(node.right, ast.Constant) and node.right.value == 8
+            assert not eight, f"{name}:{node.lineno}: mspfn_tf.sizes.MULTIPLE_OF"
+
+
 def test_no_sys_argv_in_the_library():
     for name, path in modules().items():
         if name.startswith(("mspfn_tf.commands", "mspfn_tf.cli")) or path.name == "__main__.py":
