@@ -35,7 +35,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 
-# Makes every generated table of the documentation again.
+# Makes the generated tables of the documentation again from what was measured.
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.docs
 

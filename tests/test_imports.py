@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = {"mspfn_tf": "mspfn_tf", "datasets": "mspfn_tf.datasets", "export": "mspfn_tf.export"}
+ROOMS = {
+    "mspfn_tf": "mspfn_tf",
+    "datasets": "mspfn_tf.datasets",
+    "export": "mspfn_tf.export",
+    "web": "mspfn_tf.web",
+}
 
 # From the ground up. A module may import what stands on its own floor or on a lower one.
 FLOORS = (
@@ -68,7 +73,8 @@ def imports(path):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             while name and name not in known:
@@ -112,12 +118,13 @@ def test_nothing_imports_upward():
     known = modules()
     upward = []
     for name, path in known.items():
-        own = floor(name)
-        if own is None:
+        if name == "mspfn_tf":
             continue
+        own = floor(name)
+        assert own is not None, f"{name} stands on no floor of FLOORS"
         for other in imports(path)[1] - {name}:
             height = floor(other)
-            if height is not None and height > own:
+            if height > own:
                 upward.append(f"{name} imports {other}")
     assert not upward, "\n".join(sorted(upward))
 
@@ -139,6 +146,15 @@ def test_verbs_do_not_import_verbs():
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_package_does_not_import_what_is_not_installed():
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for other in named:
+                assert other.partition(".")[0] not in ("benchmarks", "tests", "tools"), name
+
+
 def test_the_library_does_not_import_commands():
     known = modules()
     wrong = [
@@ -148,6 +164,14 @@ def test_the_library_does_not_import_commands():
         and any(other.startswith("mspfn_tf.commands") for other in imports(path)[1])
     ]
     assert not wrong
+
+
+def test_what_sizes_are_multiples_of_has_one_name():
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.FloorDiv)
+            eight = divided and isinstance(node.right, ast.Constant) and node.right.value == 8
+            assert not eight, f"{name}:{node.lineno}: mspfn_tf.sizes.MULTIPLE_OF"
 
 
 def test_no_sys_argv_in_the_library():

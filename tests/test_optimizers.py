@@ -70,10 +70,13 @@ def test_gradients_are_clipped_by_their_common_norm():
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_adamw_decays_weights(tmp_path, decay):
-    fields = {"optimizer": "adamw", "weight_decay": decay, "ema": 0.0, "schedule": "cosine"}
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_weights_decay(tmp_path, optimizer, decay):
+    fields = {"optimizer": optimizer, "weight_decay": decay, "ema": 0.0, "schedule": "cosine"}
     optimizer = make_optimizer(recipe(tmp_path, "x", learning_rate=1e-2, warmup_steps=0, **fields))
-    variable = keras.Variable(np.full((2, 3), 5.0, np.float32))
-    optimizer.build([variable])
-    optimizer.apply([keras.ops.zeros((2, 3))], [variable])
-    np.testing.assert_allclose(variable.numpy(), 5 * (1 - 1e-2 * decay), rtol=1e-6)
+    # To Muon a kernel, which it orthogonalises, and a bias, which it leaves to Adam.
+    variables = [keras.Variable(np.full(shape, 5.0, np.float32)) for shape in ((1, 1, 2, 3), (3,))]
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(variable.shape) for variable in variables], variables)
+    for variable in variables:
+        np.testing.assert_allclose(variable.numpy(), 5 * (1 - 1e-2 * decay), rtol=1e-6)

@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(
-    path for room in ("mspfn_tf", "datasets", "export") for path in (ROOT / room).rglob("*.py")
+    path
+    for room in ("mspfn_tf", "datasets", "export", "web")
+    for path in (ROOT / room).rglob("*.py")
 )
 
 

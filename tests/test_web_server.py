@@ -98,8 +98,8 @@ def test_the_service_worker_knows_all_files_and_changes_with_them():
 def test_a_port_in_use_is_told(capsys):
     with PageServer({}, port=0) as server:
         assert main(["app", "--no_browser", "--port", str(server.server_port)]) == 2
-    assert "choose another with --port" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="70000"):
+    assert "choose another, or --port 0 for any that is free" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="port 70000 .*choose another, or port=0 for any"):
         PageServer({}, port=70000)
 
 

@@ -1,33 +1,58 @@
-"""Makes every generated part of the documentation again: `python -m tools.docs`.
+"""Makes the generated parts of the documentation again: `python -m tools.docs`.
 
 What it reads are the model cards of `mspfn_tf/weights/`, the builders' own facts and the
 measurements in `docs/results/`, `docs/task_results/` and `docs/export_results/`. A test runs it and
-compares: it must leave no difference.
+compares: it must leave no difference. `UNRECORDED` parts are left as they are.
 """
 
 import json
+import sys
 from pathlib import Path
 
-from benchmarks import conditions, tiling
+from benchmarks import conditions, search, tiling, video
 from tools import dataset_tables, export_tables, model_cards, result_tables, task_tables
 from tools.markdown import update
 
 ROOT = Path(__file__).resolve().parent.parent
+TABLES = {
+    "tiling": ("evaluation.md", tiling.table),
+    "conditions": ("evaluation.md", conditions.table),
+    "recipes": ("network.md", search.table),
+    "video": ("video.md", video.table),
+}
+"""From `docs/results/NAME.json`: the page and what makes the text."""
+
+UNRECORDED = {
+    "browser": "browser.md",
+    "bulk": "bulk.md",
+    "finals": "network.md",
+    "restore": "restoring.md",
+    "search": "network.md",
+    "search-mobile": "network.md",
+    "video_speed": "video.md",
+}
+"""Parts whose measurements were not kept: their benchmark writes them, by `--update`."""
 
 
-def main() -> None:
-    docs = ROOT / "docs"
-    model_cards.main([str(docs / "models.md"), str(ROOT / "README.md")])
-    result_tables.main([str(docs / "evaluation.md")])
-    task_tables.main([str(docs / "tasks.md")])
-    measured = json.loads((docs / "results" / "tiling.json").read_text())
-    update(docs / "evaluation.md", "tiling", tiling.table(measured))
-    measured = json.loads((docs / "results" / "conditions.json").read_text())
-    update(docs / "evaluation.md", "conditions", conditions.table(measured))
-    exports = sorted(str(path) for path in (docs / "export_results").glob("*.json"))
-    export_tables.main([str(docs / "export.md"), str(docs / "results" / "formats.json"), *exports])
-    dataset_tables.main()
+def main(root: Path = ROOT) -> int:
+    """Makes the parts in the pages below `root`, from what this checkout holds.
+
+    Returns:
+        The exit status: 0, or that of the first table that could not be made.
+    """
+    docs, measured = root / "docs", ROOT / "docs"
+    model_cards.main([str(docs / "models.md"), str(root / "README.md")])
+    for tables, page in ((result_tables, "evaluation.md"), (task_tables, "tasks.md")):
+        if status := tables.main([str(docs / page)]):
+            return status
+    for name, (page, table) in TABLES.items():
+        results = json.loads((measured / "results" / f"{name}.json").read_text())
+        update(docs / page, name, table(results))
+    exports = sorted(str(path) for path in (measured / "export_results").glob("*.json"))
+    formats = str(measured / "results" / "formats.json")
+    export_tables.main([str(docs / "export.md"), formats, *exports])
+    return dataset_tables.main(root)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.files import atomic_folder, writing
 from mspfn_tf.presets import (
     DEFAULT_PRESET,
@@ -122,14 +123,15 @@ class PageServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(
-                f"port {port} of 127.0.0.1 cannot be used ({reason}): choose another with --port"
+                f"port {port} of 127.0.0.1 cannot be used ({reason}): choose another, or "
+                f"{argument('port', 0)} for any that is free"
             ) from error
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         # Browsers close connections whenever they please, as when a page is left while it loads.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)

@@ -10,6 +10,7 @@ from mspfn_tf import metrics
 from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sets.prepared import Examples, splits
+from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.training.pair_source import PairSource, check_mixture, decoded
 
 _PANELS = 4
@@ -139,7 +140,7 @@ class Photographs:
 
 
 def _side(most: int, images: Iterable[np.ndarray]) -> int:
-    return min(most, *(min(image.shape[:2]) for image in images)) // 8 * 8
+    return min(most, *(min(image.shape[:2]) for image in images)) // MULTIPLE_OF * MULTIPLE_OF
 
 
 def _centre(image: np.ndarray, side: int) -> np.ndarray:

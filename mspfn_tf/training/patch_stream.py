@@ -22,6 +22,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.quiet import absl_quiet
 from mspfn_tf.sets.pairs import Pairs
 from mspfn_tf.symmetries import turned
+from mspfn_tf.tiling import window
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.moved_rain import is_added, move_rain
@@ -259,10 +260,7 @@ class PatchStream:
         left = int(row.left * (width - size + 1))
         patches = []
         for image in pair:
-            crop = image[top : top + size, left : left + size]
-            if crop.shape[:2] != (size, size):
-                missing = [(0, size - side) for side in crop.shape[:2]]
-                crop = np.pad(crop, [*missing, (0, 0)], mode="reflect")
+            crop = window(image, top, left, (size, size))
             patches.append(turned(crop, row.transform))
         return tuple(patches)
 

@@ -14,6 +14,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256, visible_files
 from mspfn_tf.pictures import find_images
 from mspfn_tf.presets import PRESETS, STATE
+from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.source import resolve
 from mspfn_tf.training.pair_source import check_mixture
 
@@ -381,11 +382,13 @@ def _sizes(value: Any) -> tuple[int, ...]:
         not isinstance(sizes, Sequence)
         or not sizes
         or not all(
-            isinstance(s, numbers.Integral) and int(s) > 0 and int(s) % 8 == 0 for s in sizes
+            isinstance(s, numbers.Integral) and int(s) > 0 and int(s) % MULTIPLE_OF == 0
+            for s in sizes
         )
     ):
         raise UsageError(
-            f"patch_size {value!r}: must be a positive multiple of 8, such as 96, or several"
+            f"patch_size {value!r}: must be a positive multiple of {MULTIPLE_OF}, such "
+            "as 96, or several"
         )
     return tuple(int(size) for size in sizes)
 

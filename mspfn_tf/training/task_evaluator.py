@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from mspfn_tf.sets.pairs import evenly_spread
+from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 from mspfn_tf.training.evaluators import Predict, as_input
 from mspfn_tf.training.pair_source import PairSource, check_mixture
@@ -46,7 +47,7 @@ class TaskEvaluator:
             )
             for index in evenly_spread(len(source), count):
                 rainy, *rest = source[index]
-                height, width = (side // 8 * 8 for side in rainy.shape[:2])
+                height, width = (side // MULTIPLE_OF * MULTIPLE_OF for side in rainy.shape[:2])
                 self._pictures.append([array[:height, :width] for array in (rainy, *rest)])
         self._unchanging = {
             f"val_miou_{name}": self._miou(lambda pair, place=place: as_input(pair[place]))

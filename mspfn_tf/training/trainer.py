@@ -14,6 +14,7 @@ from mspfn_tf import __version__
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import DerainLoss, PSNRLoss
 from mspfn_tf.model_files import load_model
+from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.training.backends import make_runner
 from mspfn_tf.training.evaluators import Evaluator
 from mspfn_tf.training.meter import Meter, NotFiniteError
@@ -379,11 +380,15 @@ class Trainer:
         """
         for name, array in (("rainy", rainy), ("clean", clean)):
             shape = (self.recipe.batch_size, *rainy.shape[1:3], 3)
-            if array.dtype != np.float32 or array.shape != shape or any(s % 8 for s in shape[1:3]):
+            if (
+                array.dtype != np.float32
+                or array.shape != shape
+                or any(s % MULTIPLE_OF for s in shape[1:3])
+            ):
                 raise UsageError(
                     f"{name} is {array.dtype} {list(array.shape)}: expected float32 "
                     f"[{self.recipe.batch_size}, S, S, 3] in [0, 1], the same for rainy and clean, "
-                    "S a multiple of 8"
+                    f"S a multiple of {MULTIPLE_OF}"
                 )
         logs = self.runner.train_step(self.runner.place(rainy, clean, *labels))
         self.step += 1
