@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import conditions, search, tiling, video
+from benchmarks import conditions, harm, search, tiling, video
 from tools import dataset_tables, export_tables, model_cards, result_tables, task_tables
 from tools.markdown import update
 
@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = {
     "tiling": ("evaluation.md", tiling.table),
     "conditions": ("evaluation.md", conditions.table),
+    "harm": ("evaluation.md", harm.table),
     "recipes": ("network.md", search.table),
     "video": ("video.md", video.table),
 }
