@@ -13,23 +13,19 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 `--update` writes it between `<!-- begin generated: conditions -->` and its end.
 """
 
-import argparse
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from benchmarks import positive, run_main
+from benchmarks import run_main, run_on_pairs
 from mspfn_tf.metrics import psnr
-from mspfn_tf.presets import DEFAULT_PRESET
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.sets.pairs import FolderPairs, evenly_spread
-from mspfn_tf.source import resolve
 from mspfn_tf.training.near_drops import draw_near_drops
-from tools.markdown import header, row_of, weights_line, write_results
+from tools.markdown import header, row_of, weights_line
 
 
 def _curve(change):
@@ -112,32 +108,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
-    parser.add_argument("--pairs", required=True, nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--most", type=positive, default=20, metavar="N", help="pairs a folder")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
-    parser.add_argument("--update", metavar="FILE.md")
-    args = parser.parse_args(argv)
-
-    def measured():
-        results = []
-        for preset in args.preset:
-            source = resolve(preset)
-            restorer = Restorer(preset)
-            for folder in args.pairs:
-                results.append(
-                    {
-                        "preset": source.name,
-                        "weights_sha256": source.digest,
-                        "pairs": folder.name,
-                        "most": args.most,
-                        "measured": measure(restorer, FolderPairs(folder), args.most),
-                    }
-                )
-        return results
-
-    write_results(measured, table, "conditions", args.output, args.update)
+    run_on_pairs("conditions", measure, table, 20, argv)
 
 
 if __name__ == "__main__":

@@ -17,21 +17,17 @@ Writes the figures with the SHA-256 of the weights to a JSON file, prints a Mark
 `--update` writes it between `<!-- begin generated: harm -->` and its end.
 """
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from benchmarks import positive, run_main
-from mspfn_tf.presets import DEFAULT_PRESET
+from benchmarks import run_main, run_on_pairs
 from mspfn_tf.restorer import Restorer
 from mspfn_tf.sets.pairs import FolderPairs, evenly_spread
-from mspfn_tf.source import resolve
 from mspfn_tf.tiling import window
-from tools.markdown import header, row_of, weights_line, write_results
+from tools.markdown import header, row_of, weights_line
 
 _AROUND = 9  # pixels, side of what must be free of rain around a pixel
 _LEAST = 0.02  # share of a picture that must be free of rain for its luma to be measured
@@ -112,30 +108,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.harm")
-    parser.add_argument("--pairs", required=True, nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--preset", nargs="+", default=[DEFAULT_PRESET], metavar="NAME")
-    parser.add_argument("--most", type=positive, default=100, metavar="N", help="pairs a folder")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
-    parser.add_argument("--update", metavar="FILE.md")
-    args = parser.parse_args(argv)
-
-    def measured():
-        results = []
-        for folder in args.pairs:
-            for preset in args.preset:
-                source, restorer = resolve(preset), Restorer(preset)
-                results.append(
-                    {
-                        "preset": source.name,
-                        "weights_sha256": source.digest,
-                        "pairs": folder.name,
-                        "measured": measure(restorer, FolderPairs(folder), args.most),
-                    }
-                )
-        return results
-
-    write_results(measured, table, "harm", args.output, args.update)
+    run_on_pairs("harm", measure, table, 100, argv)
 
 
 if __name__ == "__main__":
