@@ -370,13 +370,13 @@ def restore_all(
                 if not running:
                     break
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    job = running.pop(future)
-                    outcome = future.result()
-                    if outcome is None:
-                        others.append(job)
-                    else:
-                        yield outcome
+                future = done.pop()  # one at a time: the pool is filled up before the next
+                job = running.pop(future)
+                outcome = future.result()
+                if outcome is None:
+                    others.append(job)
+                else:
+                    yield outcome
     finally:
         ending.set()
         pool.shutdown(wait=True, cancel_futures=True)
