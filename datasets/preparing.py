@@ -13,7 +13,14 @@ from pathlib import Path
 from mspfn_tf.datasets.archives import Progress
 from mspfn_tf.datasets.layouts import listing
 from mspfn_tf.errors import UsageError, argument
-from mspfn_tf.files import atomic_folder, atomic_write, clear_leftovers, writing
+from mspfn_tf.files import (
+    atomic_folder,
+    atomic_write,
+    clear_leftovers,
+    missing_folders,
+    remove_empty,
+    writing,
+)
 
 FILE_FORMATS = ("array_record", "tfrecord")
 
@@ -95,6 +102,7 @@ def prepare(
     parts = builder_class.folder_parts(config, sample)
     target = data_dir.joinpath(*parts, str(builder_class.VERSION))
     clear_leftovers(data_dir / builder_class.name, recursive=True)
+    made = missing_folders(target.parent)
     if progress is not None:
         tfds.disable_progress_bar()
     try:
@@ -119,7 +127,7 @@ def prepare(
                     temporary.write_bytes(data)
             shutil.rmtree(build)
     except BaseException:
-        _remove_empty(target.parent, data_dir)
+        remove_empty(made)
         raise
     splits = {
         split: PreparedSplit(
@@ -196,16 +204,6 @@ def _build(builder, downloads: Path) -> None:
 
 def _read_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
-
-
-def _remove_empty(folder: Path, top: Path) -> None:
-    """Removes a folder and those above it, below `top`, as far as they are empty."""
-    while folder != top and folder.is_relative_to(top):
-        try:
-            folder.rmdir()
-        except OSError:  # it holds something, or was never made
-            return
-        folder = folder.parent
 
 
 def _duplicates(hashes: Mapping[str, Mapping[str, Hashable]]) -> Iterator[str]:

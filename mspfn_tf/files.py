@@ -18,7 +18,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -191,9 +191,23 @@ def clear_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[
     return removed
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """A folder and those above it that are not there, from the inside out."""
+    return [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Removes folders as far as they hold nothing: the first that does ends it."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
     """Holds `folder` for this process alone, for as long as the block runs or the process lives.
+
+    A folder that was made for this, and in which nothing was written, is removed again.
 
     The lock is `flock(2)` on a hidden file, which is removed at the end: it ends with the process,
     however that ends. It holds between machines where the file system says so (NFS version 4 does;
@@ -210,10 +224,14 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
     """
     folder = Path(folder)
     path = folder / LOCK
+    made = missing_folders(folder)
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 closed below
+            try:
+                file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 closed below
+            except FileNotFoundError:  # the process before this one was just removing the folder
+                continue
         except OSError as error:
             hint = ""
             if isinstance(error, PermissionError) and path.exists():
@@ -229,6 +247,7 @@ def locked(folder: str | os.PathLike, verb: str) -> Iterator[None]:
             finally:
                 with contextlib.suppress(OSError):  # Windows keeps a file that is open
                     path.unlink()
+                remove_empty(made)
             return
 
 

@@ -106,6 +106,16 @@ def test_a_folder_is_held_by_one_process(tmp_path):
     assert other().stdout == "held\n"
 
 
+def test_folders_made_for_nothing_are_removed(tmp_path):
+    (tmp_path / "there").mkdir()
+    with files.locked(tmp_path / "there/a/b", "train"):
+        assert (tmp_path / "there/a/b").is_dir()
+    assert os.listdir(tmp_path / "there") == []  # which was there before
+    with files.locked(tmp_path / "there/a/b", "train"):
+        (tmp_path / "there/a/config.json").touch()
+    assert os.listdir(tmp_path / "there/a") == ["config.json"]
+
+
 def test_a_file_system_without_locks_is_told_from_a_folder_in_use(tmp_path, monkeypatch):
     def refusing(*arguments):
         raise OSError(errno.ENOSYS, "Function not implemented")

@@ -104,7 +104,6 @@ def restore_archive(
             f"{target} holds files, but no earlier run of bulk that could be resumed: choose "
             "another output"
         )
-    target.check_writable()
     with _alone(target), _withdrawn(book):
         book.begin(_about(model, digest, image_key, pixels))
         todo = _todo(listing.rows, book, target) if resume else listing.rows
@@ -289,10 +288,13 @@ def _withdrawn(book):
 
 @contextlib.contextmanager
 def _alone(target):
-    """Two runs on one output would do the same work; only local ones can be told apart."""
+    """An output that can be written, for this run alone: two would do the same work. Only local
+    ones can be told apart."""
     if target.local is None:
+        target.check_writable()
         yield
         return
     with locked(target.local, "bulk"):
+        target.check_writable()
         clear_leftovers(target.local, recursive=True)
         yield
