@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,21 @@ def test_ending_early_gives_up_the_file_at_work(tmp_path, photos):
     assert started.wait(60)
     running.close()
     assert sorted(os.listdir(tmp_path / "out")) == sorted(done) == [f"{n}.png" for n in range(5)]
+
+
+def test_the_next_picture_is_at_work_while_a_result_is_looked_at(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(file_restorer, "wait", lambda futures, **_: wait(futures))  # for all
+    begun = []
+
+    def restorer(image, progress=None):
+        begun.append(image[0, 0, 0])
+        return image
+
+    running = restore_all(plan([photos], tmp_path / "out"), FileRestorer(restorer), workers=1)
+    for _ in range(4):
+        next(running)
+    assert len(begun) > 4
+    running.close()
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])

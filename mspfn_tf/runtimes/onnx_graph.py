@@ -15,6 +15,8 @@ METADATA = "mspfn"
 """Key of the entry, JSON text, by which a file says what it is: "layout", "statistics" ("given",
 "iterated" or null), "widths" (channels of each statistics tensor), "model", "weights_sha256"."""
 
+_FEW = 16  # values: smaller tensors stay as they are
+
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, Any]:
     """The entry `METADATA` of a file; empty for files of others."""
@@ -136,7 +138,7 @@ def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.M
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Stores the weights as float16; each is cast to float32 before use.
 
-    Runtimes do that once, when they load the file. What has fewer than 16 values stays.
+    Runtimes do that once, when they load the file. What has few values stays.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -147,7 +149,7 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size < 16 or np.abs(values).max() > np.finfo(np.float16).max:
+        if values.size < _FEW or np.abs(values).max() > np.finfo(np.float16).max:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))

@@ -99,7 +99,8 @@ def _element(file):
     if not first or not first[0]:
         return name, None
     width = 9 - first[0].bit_length()  # as its first bits tell
-    length = int.from_bytes(first + file.read(width - 1), "big") & (unknown := 2 ** (7 * width) - 1)
+    unknown = 2 ** (7 * width) - 1
+    length = int.from_bytes(first + file.read(width - 1), "big") & unknown
     return name, None if length == unknown else length
 
 

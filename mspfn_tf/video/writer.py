@@ -255,10 +255,15 @@ def _reason(error):
 
 def _described(metadata):
     """Without what the muxer writes itself, and what is no longer true."""
-    own = (
-        *("encoder", "major_brand", "minor_version", "compatible_brands"),
-        *("duration", "bps", "alpha_mode"),
-    )
+    own = [
+        "encoder",
+        "major_brand",
+        "minor_version",
+        "compatible_brands",
+        "duration",
+        "bps",
+        "alpha_mode",
+    ]
     return {
         key: value
         for key, value in metadata.items()
