@@ -158,6 +158,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
     narrow = _with_line(small, "picture_file.js", "MOST_PIXELS = 64e6", "MOST_PIXELS = 1e4")
     strict = _with_line(small, "webgpu.js", "_DIFFERENCE = 0.5 / 255", "_DIFFERENCE = -1")
     hasty = _with_line(small, "restoring.js", "PATIENCE = 120_000", "PATIENCE = 8_000")
+    deaf = _with_line(small, "worker.js", "    cancelled.add(order.id);\n", "")
     # As a heap that is full: from then on every inference fails.
     broken = _with_line(
         small,
@@ -182,6 +183,7 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
                 ("NARROW_SITE", narrow),
                 ("STRICT_SITE", strict),
                 ("BROKEN_SITE", broken),
+                ("DEAF_SITE", deaf),
                 ("HASTY_SITE", hasty),
                 ("INCOMPLETE_SITE", incomplete),
             )

@@ -107,13 +107,13 @@ export class Restoring {
       this.giveUp(report.message);
       return;
     }
-    if (report.type !== 'size' && report.type !== 'progress') {
-      this.rest();
-    }
+    const ended = report.type !== 'size' && report.type !== 'progress';
+    const working = ended ? this.rest() : this.working;
     if (report.type === 'failed' && report.broken) {
       this.restart();
     }
-    this.onNews(report);
+    // One that was cancelled during its last tile is cancelled, too.
+    this.onNews(ended && working?.cancelled ? {type: 'cancelled', id: report.id} : report);
   }
 
   /** Waits for the next word about the picture in work. */

@@ -159,6 +159,9 @@ class Recipe:
     loss: str = _field("derain: Charbonnier and edges; psnr", "derain", choices=("derain", "psnr"))
     edge_weight: float = _field("weight of the edge loss", 0.05)
     ssim_weight: float = _field("weight of 1 - SSIM beside the psnr loss, in dB", 0.0)
+    brightness_weight: float = _field(
+        "weight of the psnr loss of means over 16x16 pixels beside that of pixels", 0.0
+    )
     precision: str = _field(
         "compute type; auto: bfloat16 on CPUs that have it, with TensorFlow",
         "float32",
@@ -257,8 +260,9 @@ class Recipe:
                 "photographs are shown at validations, of which validate_every 0 makes none: give "
                 "the steps between them"
             )
-        if self.ssim_weight and self.loss != "psnr":
-            raise UsageError(f"ssim_weight goes with loss 'psnr'; received loss {self.loss!r}")
+        for name in ("ssim_weight", "brightness_weight"):
+            if getattr(self, name) and self.loss != "psnr":
+                raise UsageError(f"{name} goes with loss 'psnr'; received loss {self.loss!r}")
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
         if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):

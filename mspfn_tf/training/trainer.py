@@ -135,7 +135,9 @@ class Trainer:
             optimizer.build(self.model.trainable_variables)
             loss = DerainLoss(recipe.edge_weight)
             if recipe.loss == "psnr":
-                loss = PSNRLoss(ssim_weight=recipe.ssim_weight)
+                loss = PSNRLoss(
+                    ssim_weight=recipe.ssim_weight, brightness_weight=recipe.brightness_weight
+                )
             self.model.compile(optimizer=optimizer, loss=loss)
         if teacher is not None:
             patches = self.stream.batch(0, recipe.patch_size[0], slice(0, 1))

@@ -8,7 +8,7 @@ import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {describe} from 'node:test';
 import {browserTests, card, download, onPage, PHONE_HOST, ready, WITH_WEBGPU} from './browsers.mjs';
 
-const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE} = process.env;
+const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, DEAF_SITE} = process.env;
 const {CHANGING_SITE, INCOMPLETE_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
@@ -50,6 +50,29 @@ async function longestTask(browser, page, action) {
   const tasks = traceEvents.filter(({tid, tdur}) => tdur !== undefined && own.includes(tid));
   assert.ok(tasks.length > 0, 'the tasks were seen');
   return Math.max(...tasks.map(({tdur}) => tdur)) / 1000;
+}
+
+/**
+ * Cancels the first picture as soon as work on it begins: a click from outside comes late on a machine
+ * with much other work.
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<boolean>} whether there was a result to download at that moment
+ */
+function pressCancel(page) {
+  return page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const observer = new MutationObserver(() => {
+          const card = document.querySelector('.card[data-state="working"]');
+          if (card !== null) {
+            observer.disconnect();
+            resolve(card.querySelector('[data-part="download"]:not([hidden])') !== null);
+            /** @type {HTMLElement} */ (card.querySelector('[data-part="cancel"]')).click();
+          }
+        });
+        observer.observe(document.body, {subtree: true, childList: true, attributes: true});
+      }),
+  );
 }
 
 /**
@@ -281,12 +304,24 @@ describe('the page', () => {
       const folder = `${RESULTS}/earlier`;
       const name = await download(page, found, folder);
       await page.selectOption('#model', {index: 0});
+      const pressed = pressCancel(page);
       await found.getByRole('button', {name: 'Restore again'}).click();
-      assert.equal(await found.getByRole('link', {name: 'Download'}).isHidden(), true);
-      await found.getByRole('button', {name: 'Cancel'}).click();
+      assert.equal(await pressed, false);
       await card(page, 'cancelled');
       assert.match((await found.textContent()) ?? '', /Cancelled\. The earlier result is still here\./);
       assert.equal(await download(page, found, folder), name);
+    });
+  });
+
+  test('cancelled is cancelled, even if the worker hears of it too late', async (browser) => {
+    await onPage(browser, DEAF_SITE, async (page) => {
+      const pressed = pressCancel(page);
+      await page.setInputFiles('#choose', LARGE);
+      await pressed;
+      const found = await card(page, 'cancelled');
+      assert.equal(await found.getByRole('link', {name: 'Download'}).isHidden(), true);
+      await found.getByRole('button', {name: 'Restore again'}).click();
+      await card(page, 'done');
     });
   });
 
