@@ -53,8 +53,28 @@ def test_psnr_loss_is_the_negative_psnr_above_its_floor():
     assert float(PSNRLoss()(target, target)) == pytest.approx(-40.0)
 
 
+def test_the_brightness_term_sees_regions_and_no_pixels():
+    """Errors whose means over 16x16 pixels are zero cost nothing, a shift its decibels."""
+    target = np.full((1, 32, 48, 3), 0.5, "float32")
+    checks = 0.1 * np.where(np.indices((32, 48)).sum(0) % 2, 1, -1)[None, ..., None]
+    pixels, regions = (
+        lambda y, weight=weight: float(PSNRLoss(brightness_weight=weight)(target, y))
+        for weight in (0.0, 2.0)
+    )
+    for error, mean in ((checks, 0.0), (0.02, 0.02), (checks - 0.02, 0.02)):
+        derained = (target + error).astype("float32")
+        expected = 10 * np.log10(mean**2 + (0.5 / 255) ** 2)
+        assert regions(derained) - pixels(derained) == pytest.approx(2 * expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(
-    "loss", [CharbonnierLoss(1e-2), EdgeLoss(1e-2), DerainLoss(0.1, 1e-2), PSNRLoss(1e-3)]
+    "loss",
+    [
+        CharbonnierLoss(1e-2),
+        EdgeLoss(1e-2),
+        DerainLoss(0.1, 1e-2),
+        PSNRLoss(1e-3, ssim_weight=2.0, brightness_weight=3.0),
+    ],
 )
 def test_serialisation(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))

@@ -84,10 +84,11 @@ def test_wrong_values_are_named_without_dashes(field, value, words):
     assert "--" not in str(error.value)
 
 
-def test_an_ssim_term_belongs_to_the_psnr_loss():
-    with pytest.raises(UsageError, match="goes with loss 'psnr'"):
-        of(loss="derain", ssim_weight=10)
-    assert of(loss="psnr", ssim_weight=10).ssim_weight == 10
+@pytest.mark.parametrize("term", ["ssim_weight", "brightness_weight"])
+def test_terms_of_the_psnr_loss(term):
+    with pytest.raises(UsageError, match=f"{term} goes with loss 'psnr'"):
+        of(loss="derain", **{term: 10})
+    assert getattr(of(loss="psnr", **{term: 10}), term) == 10
 
 
 def test_python_values_are_kept_as_they_are_meant():
@@ -133,6 +134,7 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
         ({"clean_share": 0.1}, {"bars": 0.1}),
         ({"moved_rain": {"rain800": 0.1}}, {"bars": 0.1}),
         ({"loss": "psnr"}, {"ssim_weight": 1.0}),
+        ({"loss": "psnr"}, {"brightness_weight": 1.0}),
     ):
         assert of(**basis, **more).identity() != of(**basis).identity(), more
     shares = of(dataset={"a": 1, "b": 2}).identity()

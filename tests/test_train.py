@@ -92,13 +92,32 @@ def test_onednn_is_switched_on_for_bfloat16_where_the_processor_has_it(
 
 
 def test_what_auto_means(monkeypatch):
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "cpu_is_faster_in_bfloat16", lambda: True)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     assert precision.choose_precision("tensorflow", gpus=0) == "bfloat16"
     assert precision.choose_precision("jax", gpus=0) == "float32"
     assert precision.choose_precision("tensorflow", gpus=1) == "float32"
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "cpu_is_faster_in_bfloat16", lambda: False)
     assert precision.choose_precision("tensorflow", gpus=0) == "float32"
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "cpu_is_faster_in_bfloat16", lambda: True)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     assert precision.choose_precision("tensorflow", gpus=0) == "float32"
+
+
+@pytest.mark.parametrize(
+    "vendor, flags, has, faster",
+    [
+        ("GenuineIntel", "fma avx512_bf16 amx_bf16 amx_tile", True, True),
+        ("GenuineIntel", "fma avx512_bf16", True, False),
+        ("AuthenticAMD", "fma avx512_bf16", True, True),
+        ("AuthenticAMD", "fma avx2", False, False),
+    ],
+)
+def test_bfloat16_of_processors(monkeypatch, tmp_path, vendor, flags, has, faster):
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\nbugs\t\t:\n")
+    monkeypatch.setattr(precision, "_CPU", cpu)
+    assert precision.cpu_has_bfloat16() is has
+    assert precision.cpu_is_faster_in_bfloat16() is faster
+    monkeypatch.setattr(precision, "_CPU", tmp_path / "none")
+    assert precision.cpu_has_bfloat16() is precision.cpu_is_faster_in_bfloat16() is False
