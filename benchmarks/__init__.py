@@ -16,6 +16,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def machine() -> str:
+    """The cores and the processor that figures of speed belong to."""
+    from mspfn_tf.runtimes import cpu_count, processor
+
+    return f"{cpu_count()} cores, {processor()}"
+
+
+def setting(presets: Sequence[str]) -> dict[str, Any]:
+    """What figures of speed depend on beside the code: {"machine", "weights"}."""
+    from mspfn_tf.source import resolve
+
+    weights = [{"preset": name, "weights_sha256": resolve(name).digest} for name in presets]
+    return {"machine": machine(), "weights": weights}
+
+
+def setting_line(machine: str, weights: Sequence[dict[str, str]]) -> str:
+    """Says what `setting` found."""
+    from tools.markdown import weights_line
+
+    return f"{machine}. {weights_line(weights)}"
+
+
 def run_main(main: Callable[[], int | None]) -> None:
     """Ends the program with the exit status of `main`: 2, and one line, on wrong usage."""
     try:

@@ -19,7 +19,6 @@ end.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,10 +26,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet
 
-from benchmarks import positive, run_main
-from benchmarks.restore import photograph, picture_size, small_pictures
+from benchmarks import positive, run_main, setting, setting_line
+from benchmarks.restore import photograph, picture_size, write_pictures
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
@@ -108,6 +106,8 @@ def _resident(number):
 
 def shares(target):
     """How the time of the pictures of a manifest was spent: parts of 1 by what was done."""
+    import pyarrow.parquet  # of an extra that the tables do without
+
     table = pyarrow.parquet.read_table(Path(target) / "manifest.parquet")
     whole = np.sum(table["seconds"].to_numpy())
     return {share: float(np.sum(table[f"{share}_seconds"].to_numpy()) / whole) for share in _SHARES}
@@ -133,7 +133,7 @@ def measure(preset, size, pictures, actors, many):
             found["rates"].append(record)
             print(json.dumps(record), file=sys.stderr)
         if many:
-            small_pictures(work / "many", many)
+            write_pictures(work / "many", many)
             run = Run("bulk", work / "many", work / "out-many", preset, "--actors", 2, watch=True)
             found["memory"] = {"pictures": many, "pictures_per_second": run.rate}
             found["memory"] |= {"spilled_bytes": run.spilled_bytes, **_growth(run.memory)}
@@ -155,7 +155,8 @@ def _growth(memory):
 def tables(found):
     """The Markdown text of what `measure` found."""
     first = found["rates"][0]["pictures_per_second"]
-    lines = header("command", "seconds", "pictures/s", "of restore's", *_SHARES)
+    lines = [setting_line(found["machine"], found["weights"]), ""]
+    lines += header("command", "seconds", "pictures/s", "of restore's", *_SHARES)
     for record in found["rates"]:
         parts = record.get("shares", {})
         lines.append(
@@ -194,7 +195,7 @@ def main(argv=None):
 
     def measured():
         return {
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+            **setting([args.preset]),
             "load": os.getloadavg()[0],
             "preset": args.preset,
             "size": list(args.size),

@@ -16,7 +16,6 @@ Run it on a quiet machine. Writes the figures to a JSON file, prints Markdown ta
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import mspfn_tf
-from benchmarks import positive, run_main
+from benchmarks import positive, run_main, setting, setting_line
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import read_rgb, write_picture
 from mspfn_tf.presets import DEFAULT_PRESET
@@ -50,7 +49,7 @@ def photograph(width, height):
     return both[rows[:, None], columns[None]]
 
 
-def pictures(folder, count, size=_SMALL):
+def write_pictures(folder, count, size=_SMALL):
     """Fills a folder with pictures cut from the mirrored sample, ``size`` (height, width)."""
     scene = photograph(1024, 1024)
     random = np.random.default_rng(0)
@@ -110,12 +109,12 @@ def measure(models, sizes, folders, mixed, repeat):
         # Folders first: the peak of a process begins at that of its parent, which grows.
         for count in folders:
             folder = work / f"folder{count}"
-            pictures(folder, count, _SMALL)
+            write_pictures(folder, count, _SMALL)
             timed("folders", folder, work / f"out{count}", what="64x64", pictures=count)
         if mixed:
             folder = work / "mixed"
             for size in (_SMALL, _LARGE):
-                pictures(folder, mixed, size)
+                write_pictures(folder, mixed, size)
             what = "64x64 and as many of 480x320"
             timed("folders", folder, work / "out", what=what, pictures=2 * mixed)
         for width, height in sizes:
@@ -128,9 +127,8 @@ def measure(models, sizes, folders, mixed, repeat):
 
 def tables(found):
     """The Markdown text of what `measure` found."""
-    lines = header(
-        "picture", "preset", "runtime", "seconds", "processor seconds", "peak memory, MB"
-    )
+    columns = ("picture", "preset", "runtime", "seconds", "processor seconds", "peak memory, MB")
+    lines = [setting_line(found["machine"], found["weights"]), "", *header(*columns)]
     for record in found["sizes"]:
         megapixels = record["width"] * record["height"] / 1e6
         lines.append(
@@ -189,10 +187,9 @@ def main(argv=None):
     models = [(preset, runtime) for preset in args.preset for runtime in args.runtime]
 
     def measured():
-        return {
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            **measure(models, args.size, args.folder, args.mixed, args.repeat),
-        }
+        # First: the peaks begin at that of this process, which grows by what comes later.
+        found = measure(models, args.size, args.folder, args.mixed, args.repeat)
+        return {**setting(args.preset), **found}
 
     write_results(measured, tables, "restore", args.output, args.update)
 

@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks import positive, run_main
+from benchmarks import machine, positive, run_main, setting_line
 from mspfn_tf import metrics
 from mspfn_tf.datasets.synthetic_rain.parameters import PRESETS
 from mspfn_tf.datasets.synthetic_rain.rain import rain
@@ -270,7 +270,7 @@ def table(results):
 def speed_table(results):
     """The Markdown text of the frames per second."""
     columns = ("model", "runtime", "size", "single frames/s", "blended frames/s", "time")
-    lines = [weights_line(results), "", *header(*columns)]
+    lines = [setting_line(results[0]["machine"], results), "", *header(*columns)]
     for result in results:
         for pace in result["speed"]:
             lines.append(
@@ -319,6 +319,7 @@ def main(argv=None):
             result = {
                 "preset": preset,
                 "weights_sha256": restorer.digest,
+                "machine": machine(),
                 "clips": args.clips,
                 "frames": args.frames,
             }

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from typing import Any
 
 import mspfn_tf
 from mspfn_tf.errors import UsageError, argument
-from mspfn_tf.runtimes import cpu_count
+from mspfn_tf.runtimes import cpu_count, processor
 
 FORMATS = (
     "keras",
@@ -87,7 +86,7 @@ def benchmark(
 def machine() -> dict[str, Any]:
     """What the figures hold for: a dict."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cpu_count(),
         **{name: version(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
         **{name: version(name) for name in ("onnxruntime", "openvino") if find_spec(name)},
@@ -204,11 +203,3 @@ def _measure(kind, path, image_size, threads):
     if done.returncode:
         raise RuntimeError(f"{path} with {threads} threads: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _processor():
-    try:
-        with open("/proc/cpuinfo") as info:
-            return next(line.split(":")[1].strip() for line in info if "model name" in line)
-    except (FileNotFoundError, StopIteration):
-        return platform.processor() or platform.machine()

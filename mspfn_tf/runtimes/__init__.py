@@ -19,6 +19,7 @@ from mspfn_tf.runtimes.runtime import (
     Runtime,
     cpu_count,
     is_out_of_memory,
+    processor,
 )
 from mspfn_tf.runtimes.saved_model import SavedModelRuntime
 from mspfn_tf.source import ModelSource, resolve
@@ -36,6 +37,7 @@ __all__ = [
     "cpu_count",
     "is_out_of_memory",
     "open_runtime",
+    "processor",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import abc
 import os
+import platform
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -186,6 +187,15 @@ def sizes_of(shape: Any, name: Any) -> Sizes:
         )
     aligned = height % MULTIPLE_OF == 0 and width % MULTIPLE_OF == 0
     return Sizes(MULTIPLE_OF if aligned else 1, minimum=1, fixed=(height, width))
+
+
+def processor() -> str:
+    """The name of this machine's processor, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            return next(line.split(":")[1].strip() for line in info if "model name" in line)
+    except (FileNotFoundError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def cpu_count() -> int:
