@@ -129,6 +129,19 @@ def test_damaged_exif_is_a_plain_warning(tmp_path, model, capsys):
     assert capsys.readouterr().err.startswith(f"mspfn restore: warning: {tmp_path}/a.png: its EXIF")
 
 
+def test_a_warning_is_said_once(tmp_path, model, capsys):
+    """Pillow warns anew whenever the same block is looked at."""
+    cut = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"\x0e\x01\x02\0"
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name, exif=cut)
+    assert run(tmp_path / "in", "--output", tmp_path / "out", "--model", model) == 0
+    lines = capsys.readouterr().err.splitlines()
+    for name in ("a.jpg", "b.jpg"):
+        warned = [line for line in lines if f"warning: {tmp_path}/in/{name}: Corrupt EXIF" in line]
+        assert len(warned) == 1, lines
+
+
 def test_nothing_is_overwritten_unless_asked(tmp_path, photos, model):
     output = tmp_path / "out"
     write_picture(output / "b.jpg", np.zeros((3, 3, 3), np.uint8))

@@ -1,6 +1,7 @@
 """`mspfn restore`: takes the rain out of picture files and folders of them."""
 
 import argparse
+import collections
 import contextlib
 import logging
 import os
@@ -383,9 +384,14 @@ def _show_warnings_plainly(hidden):
     # Files above the limit are refused by us, with a message.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
+    lately = collections.deque(maxlen=100)  # decoders say the same whenever they look at a block
+
     def show(message, category, filename, lineno, file=None, line=None):
-        text, source = str(message), current_source()
+        text, source = str(message).strip(), current_source()
         named = text if source is None or source in text else f"{source}: {text}"
+        if named in lately:
+            return
+        lately.append(named)
         say(f"mspfn restore: warning: {_named(named, hidden)}", sys.stderr)
 
     warnings.showwarning = show
