@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from mspfn_tf.errors import UsageError
+from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.training.recipe import differences
 from mspfn_tf.training.stopping import Stopped, StopReason
 
@@ -112,8 +112,8 @@ class _Wait:
         if now - self.began > 60 * self.minutes:
             raise UsageError(
                 f"gave up after {self.minutes:g} minutes of waiting for {names}: start it, or allow"
-                " more time with start_timeout. Every worker needs the same TF_CONFIG but for its"
-                " own index"
+                f" more, such as {argument('start_timeout', 2 * self.minutes)}. Every worker needs"
+                " the same TF_CONFIG but for its own index"
             )
         if missing and (
             self._told is None or self._told[0] != missing or now - self._told[1] > _TELL
