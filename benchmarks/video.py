@@ -317,7 +317,7 @@ def main(argv=None):
         for preset in args.preset:
             restorer = Restorer(preset)
             result = {
-                "preset": preset,
+                "preset": restorer.name,
                 "weights_sha256": restorer.digest,
                 "machine": machine(),
                 "clips": args.clips,

@@ -46,8 +46,8 @@ def add_runtime(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--runtime",
         choices=CHOICES,
-        help="what runs a preset (default: litert). openvino-bfloat16 takes about half the time on "
-        "processors with instructions for bfloat16 (large pictures, mspfn_mobile), and differs by "
+        help="what runs a preset (default: litert). openvino-bfloat16 takes down to half the time "
+        "on processors that are fast in bfloat16 (large pictures, mspfn_mobile), and differs by "
         "its rounding, a level or a few",
     )
 

@@ -50,7 +50,7 @@ def open_runtime(
         source: what `mspfn_tf.source.resolve` takes, or a `Runtime`, which is returned as it is.
         runtime: one of `CHOICES`. Default: "litert" for presets whose `.tflite` is shipped and for
             `.tflite` files, else what the source needs. "openvino" and "openvino-bfloat16" run
-            presets and `.xml` files; the latter in about half the time, where the processor has
+            presets and `.xml` files; the latter in down to half the time, where the processor has
             instructions for bfloat16.
         threads: threads of LiteRT, onnxruntime or OpenVINO. Default: all cores.
         resize: whether a `.tflite` file may be run in other sizes than its own, where its graph

@@ -30,7 +30,7 @@ class OpenVINORuntime(GraphRuntime):
         source: what it was opened from.
         path: of the graph; the .bin lies beside it.
         threads: of the inference. Default: all cores.
-        bfloat16: whether to compute in bfloat16, in about half the time, with three decimal digits.
+        bfloat16: whether to compute in bfloat16: three decimal digits, down to half the time.
         contents: of the .xml and the .bin file, if they were read and tried already. By default
             files that are shipped are compared with their SHA-256, and any others are run once in a
             process of its own (`mspfn_tf.runtimes.trial`).
