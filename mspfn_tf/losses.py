@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from mspfn_tf.layers import Tensor
+from mspfn_tf.sizes import LEAST_LOSS_SIDE
 
 RANGE = 2.0
 """How much wider the published range [-1, 1] is than [0, 1]."""
@@ -115,6 +116,8 @@ class PSNRLoss(keras.losses.Loss):
         brightness_weight: float, weight of the same decibels of means over 16x16 pixels, with a
             floor of half a level: errors of single pixels hide there, and a shift of the brightness
             of a region shows. Default 0.
+
+    With either of these weights, pictures need sides of at least `mspfn_tf.sizes.LEAST_LOSS_SIDE`.
     """
 
     def __init__(
@@ -136,7 +139,7 @@ class PSNRLoss(keras.losses.Loss):
         if self.ssim_weight:
             loss = loss + self.ssim_weight * (1.0 - structural_similarity(y_true, y_pred))
         if self.brightness_weight:
-            regions = ops.average_pool(difference, 16)
+            regions = ops.average_pool(difference, LEAST_LOSS_SIDE)
             loss = loss + self.brightness_weight * _decibels(regions, (0.5 / 255) ** 2)
         return loss
 

@@ -13,6 +13,8 @@ fusion blocks."""
 LEAST_SIDE = 32
 """Smaller pictures are continued by reflection to so many pixels. Below that the coarse scales of
 the network consist of little but their zero padding."""
+LEAST_LOSS_SIDE = 16
+"""Sides of the smallest patches of which a loss can measure SSIM or the brightness of regions."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,8 @@ def test_terms_of_the_psnr_loss(term):
     with pytest.raises(UsageError, match=f"{term} goes with loss 'psnr'"):
         of(loss="derain", **{term: 10})
     assert getattr(of(loss="psnr", **{term: 10}), term) == 10
+    with pytest.raises(UsageError, match=f"{term} looks .*at least 16; received 8"):
+        of(loss="psnr", patch_size=(16, 8), **{term: 10})
 
 
 def test_python_values_are_kept_as_they_are_meant():

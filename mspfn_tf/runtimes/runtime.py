@@ -194,7 +194,7 @@ def processor() -> str:
     try:
         with open("/proc/cpuinfo") as info:
             return next(line.split(":")[1].strip() for line in info if "model name" in line)
-    except (FileNotFoundError, StopIteration):
+    except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 

@@ -14,7 +14,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256, visible_files
 from mspfn_tf.pictures import find_images
 from mspfn_tf.presets import PRESETS, STATE
-from mspfn_tf.sizes import MULTIPLE_OF
+from mspfn_tf.sizes import LEAST_LOSS_SIDE, MULTIPLE_OF
 from mspfn_tf.source import resolve
 from mspfn_tf.training.pair_source import check_mixture
 
@@ -263,6 +263,11 @@ class Recipe:
         for name in ("ssim_weight", "brightness_weight"):
             if getattr(self, name) and self.loss != "psnr":
                 raise UsageError(f"{name} goes with loss 'psnr'; received loss {self.loss!r}")
+            if getattr(self, name) and min(self.patch_size) < LEAST_LOSS_SIDE:
+                raise UsageError(
+                    f"{name} looks at windows of the patches: patch_size must be at least "
+                    f"{LEAST_LOSS_SIDE}; received {min(self.patch_size)}"
+                )
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
         if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):
