@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from benchmarks.restore import pictures
+from benchmarks.restore import write_pictures
 from mspfn_tf.bulk import engines
 from mspfn_tf.errors import UsageError
 from tests.bulk_faults import PRESET, compare, run, survive
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 def archive(tmp_path_factory):
     """(small pictures, the same restored by `mspfn restore`)."""
     folder = tmp_path_factory.mktemp("archive")
-    pictures(folder / "in" / "a", PICTURES)
+    write_pictures(folder / "in" / "a", PICTURES)
     done = run("restore", folder / "in", "--output", folder / "reference")
     assert done.returncode == 0, done.stderr
     return folder / "in", folder / "reference"

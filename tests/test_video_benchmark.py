@@ -62,7 +62,7 @@ def test_command(tmp_path, monkeypatch):
     import mspfn_tf
 
     class Unchanged:
-        digest = "ab" * 32
+        digest, name = "ab" * 32, "mspfn_mobile"
 
         def __call__(self, picture):
             return picture

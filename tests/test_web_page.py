@@ -9,7 +9,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from mspfn_tf.presets import DEFAULT_PRESET, FULL_STRENGTH_SIDE, tflite_path
 from mspfn_tf.restorer import Restorer
@@ -90,7 +90,10 @@ def pictures(tmp_path_factory):
     picture.save(folder / "turned.webp", quality=97, exif=exif)
     picture.save(folder / "turned.png", exif=exif)
     coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
-    coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(folder / "large.png")
+    large = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
+    for left, top in rng.integers(0, (1600, 1150), (400, 2)):
+        ImageDraw.Draw(large).line((left, top, left + 6, top + 40), fill=(235, 235, 235), width=2)
+    large.save(folder / "large.png")
     Image.new("RGB", (70_000, 8), "gray").save(folder / "long.png")
     tile = np.asarray(picture.crop((0, 0, TILE, TILE)), np.float32) / 255
     tile.tofile(folder / "tile.f32")
