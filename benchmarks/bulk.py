@@ -42,7 +42,7 @@ class Run:
     """One run of the command, watched from outside: seconds, memory, what was put on disk.
 
     Raises:
-        UsageError: it failed; the message is the end of its standard error.
+        UsageError: it failed (the message is the end of its standard error), or was too short to measure.
     """
 
     def __init__(self, verb, source, target, preset, *more, watch=False):
@@ -70,7 +70,13 @@ class Run:
             spilled = Path(folder).rglob("ray_spilled_objects*/*")
             self.spilled_bytes = sum(path.stat().st_size for path in spilled)
         times = sorted(path.stat().st_mtime for path in Path(target).rglob("*.png"))
-        self.rate = (len(times) - 1) / (times[-1] - times[0])
+        lasted = times[-1] - times[0]
+        if not lasted:  # a file's time is told in steps of some milliseconds
+            raise UsageError(
+                f"{len(times)} pictures in {target} were written at one time: nothing to measure, "
+                "ask for more or larger ones (--pictures, --size)"
+            )
+        self.rate = (len(times) - 1) / lasted
 
     def _look(self, driver, target, seconds):
         actors = [0.0]

@@ -11,7 +11,7 @@ pytest.importorskip("ray", reason='needs Ray: pip install "mspfn_tf[ray]"')
 def test_commands_and_memory_are_measured(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- begin generated: bulk -->\n<!-- end generated: bulk -->\n")
-    options = ["--preset", "mspfn_nano", "--size", "64x48", "--pictures", "3", "--actors", "1"]
+    options = ["--preset", "mspfn_nano", "--size", "64x48", "--pictures", "24", "--actors", "1"]
     output = tmp_path / "found.json"
     bulk.main([*options, "--many", "20", "--output", str(output), "--update", str(page)])
     found = json.loads(output.read_text())
