@@ -42,7 +42,8 @@ class Run:
     """One run of the command, watched from outside: seconds, memory, what was put on disk.
 
     Raises:
-        UsageError: it failed (the message is the end of its standard error), or was too short to measure.
+        UsageError: it failed (the message is the end of its standard error), or was too short to
+            measure.
     """
 
     def __init__(self, verb, source, target, preset, *more, watch=False):
