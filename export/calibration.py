@@ -35,7 +35,7 @@ class Patch:
 
 
 def read_patches(
-    folder: str | os.PathLike, image_size: tuple[int, int], count: int = 24
+    folder: str | os.PathLike, image_size: tuple[int, int], count: int = 24, most: int | None = None
 ) -> list[Patch]:
     """Cuts pieces of one size out of the pictures of a folder, evenly over pictures and places.
 
@@ -43,6 +43,7 @@ def read_patches(
         folder: with `input` and `target` below it, pairs by name; otherwise pictures of any kind.
         image_size: (height, width) of the pieces; smaller pictures are continued by reflection.
         count: how many pieces, about.
+        most: how many instead, where the folder has more pictures than `count`.
 
     Returns:
         A list of at least one `Patch`.
@@ -65,7 +66,8 @@ def read_patches(
             f"{folder}: no pictures to calibrate on. Expected picture files, or pairs in "
             f"{folder}/input and {folder}/target"
         )
-    files = files[:: max(1, len(files) // count)][:count]
+    pictures = max(count, most or 0)
+    files = files[:: max(1, len(files) // pictures)][:pictures]
     per_file = -(-count // len(files))
     return [patch for pair in files for patch in _cut(*pair, image_size, per_file)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from absl import logging
 
 from mspfn_tf.errors import UsageError
@@ -23,12 +24,15 @@ from mspfn_tf.source import ModelSource
 from mspfn_tf.whole_picture import (
     coarse_model,
     fine_model,
+    goes_coarse_first,
     guided_model,
     has_statistics,
     statistics_model,
 )
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+MOST_CALIBRATION_PICTURES = 200
+_PLACES = ("rows", "columns")  # inputs of `convert_tiles`
 
 PHONE_OPERATORS = frozenset(
     (
@@ -100,15 +104,14 @@ def export_litert(
             f"quantize must be one of {', '.join(QUANTIZATIONS)}; received {quantize!r}"
         )
     image_size = check_image_size(image_size)
-    patches = read_patches(SAMPLE if calibration is None else calibration, image_size)
+    most = MOST_CALIBRATION_PICTURES if quantize == "int8" else None
+    patches = read_patches(SAMPLE if calibration is None else calibration, image_size, most=most)
 
     uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
     finals = (output, uint8_output, card_path(output, "litert"))
     with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
-        # Other pieces are checked than calibrate, unless there are too few.
-        enough = len(patches) >= 8
-        calibrate_on, check_on = (patches[::2], patches[1::2]) if enough else (patches, patches)
+        calibrate_on, check_on = parted(patches)
         content = convert(model, image_size, quantize, calibrate_on)
         contents = {"float32": content, "uint8": litert_file.with_uint8_interface(content)}
         for path, data in zip(paths, contents.values(), strict=False):
@@ -141,6 +144,14 @@ def export_litert(
     return description
 
 
+def parted(patches: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
+    """Those to calibrate on, and a dozen to check on: others, unless there are too few."""
+    if len(patches) < 8:
+        return list(patches), list(patches)
+    step = max(2, len(patches) // 12)
+    return [patch for n, patch in enumerate(patches) if n % step != 1], list(patches[1::step])
+
+
 def convert(
     model: MSPFN, image_size: tuple[int, int], quantize: str = "none", patches: Sequence[Patch] = ()
 ) -> bytes:
@@ -149,7 +160,8 @@ def convert(
     Signature `serving_default`, from `rainy` to `derained`. In the formats "none" and "float16", a
     network with attention has two more, which share its weights (see `mspfn_tf.whole_picture`):
     `statistics`, from `rainy` to `statistics`, and `guided`, from `rainy` and `statistics` to
-    `derained` (and `statistics`, where those depend on the ones in use).
+    `derained` (and `statistics`, where those depend on the ones in use). In the format "int8" they
+    are there if the network has `attention="picture"`; the statistics are measured in float32.
 
     Args:
         model: an `MSPFN`.
@@ -169,10 +181,11 @@ def convert(
     file = _converted("serving_default", restore, {"rainy": rainy}, ["derained"], half)
     if quantize == "dynamic":
         return quantization.dynamic_range(litert_file.write(file))
-    if quantize == "int8":
-        pictures = [patch.batch for patch in patches]
-        return quantization.full_integer(litert_file.write(file), pictures)
-    if not has_statistics(model):
+    int8 = quantize == "int8"
+    if int8:
+        file = _integer(file, "serving_default", [{"rainy": patch.batch} for patch in patches])
+    # Where every block has statistics of its own, measuring takes the whole network in float32.
+    if not (goes_coarse_first(model) if int8 else has_statistics(model)):
         return litert_file.write(file)
 
     measure, guided = statistics_model(model), guided_model(model)
@@ -184,15 +197,21 @@ def convert(
 
     outputs = ["derained", "statistics"][: len(guided.outputs)]
     inputs = {"rainy": rainy, "statistics": statistics}
+    guide = _converted("guided", restore_guided, inputs, outputs, half)
+    if int8:
+        guide = _integer(guide, "guided", _with_statistics(model, patches))
     litert_file.merge(
-        file,
-        _converted("statistics", measure, {"rainy": rainy}, ["statistics"], half),
-        _converted("guided", restore_guided, inputs, outputs, half),
+        file, _converted("statistics", measure, {"rainy": rainy}, ["statistics"], half), guide
     )
     return litert_file.write(file)
 
 
-def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "none") -> bytes:
+def convert_tiles(
+    model: MSPFN,
+    image_size: tuple[int, int],
+    quantize: str = "none",
+    patches: Sequence[Patch] = (),
+) -> bytes:
     """The bytes of a .tflite file that derains tiles of pictures, for processors.
 
     Its one signature `tile` leads from `rainy`, the tile, and `surroundings`, more of the picture,
@@ -203,7 +222,8 @@ def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "no
     Args:
         model: an `MSPFN` with `attention="picture"`.
         image_size: (height, width) of tile and surroundings in the file; others work, too.
-        quantize: "none" or "float16".
+        quantize: "none", "float16" or "int8".
+        patches: `Patch`es of that size to calibrate on; needed for "int8" only.
     """
     import tensorflow as tf
 
@@ -225,8 +245,26 @@ def convert_tiles(model: MSPFN, image_size: tuple[int, int], quantize: str = "no
         ]
         return _clipped(fine([rainy, statistics, *features], training=False))
 
-    half = quantize == "float16"
-    return litert_file.write(_converted("tile", restore, inputs, ["derained"], half))
+    file = _converted("tile", restore, inputs, ["derained"], quantize == "float16")
+    if quantize == "int8":
+        places = {name: np.arange(inputs[name].shape[0], dtype=np.int32) for name in _PLACES}
+        samples = _with_statistics(model, patches)
+        samples = [{**one, "surroundings": one["rainy"], **places} for one in samples]
+        file = _integer(file, "tile", samples)
+    return litert_file.write(file)
+
+
+def _with_statistics(model, patches):
+    measure = statistics_model(model)
+    return [
+        {"rainy": patch.batch, "statistics": keras.ops.convert_to_numpy(measure(patch.batch))}
+        for patch in patches
+    ]
+
+
+def _integer(file, signature, samples):
+    content = quantization.full_integer(litert_file.write(file), signature, samples)
+    return litert_file.read(content)
 
 
 def _clipped(derained):

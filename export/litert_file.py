@@ -167,6 +167,7 @@ def with_uint8_interface(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     model.subgraphs = [graph]
     model.signatureDefs = [entry for entry in model.signatureDefs if entry.subgraphIndex == 0]
+    _forget_unused(model)
     (source,), (target,) = graph.inputs, graph.outputs
     byte_source, byte_target = (_byte_tensor(model, graph, index) for index in (source, target))
     graph.operators.insert(0, _operator(model, "DEQUANTIZE", byte_source, source))
@@ -176,6 +177,15 @@ def with_uint8_interface(content: bytes) -> bytes:
         signature.inputs[0].tensorIndex = byte_source
         signature.outputs[0].tensorIndex = byte_target
     return write(model)
+
+
+def _forget_unused(model):
+    """Empties the buffers of graphs that were taken out."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or ()}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
 
 
 def _byte_tensor(model, graph, like):

@@ -92,8 +92,9 @@ class Restorer:
         ensemble: 1, or 8 to average over the rotations of the picture and of its mirror image,
             which takes 8 times as long.
         runtime: what runs a preset: "litert" (the default, which starts in a fraction of a second),
-            "keras", "openvino", or "openvino-bfloat16", which takes down to half the time on
-            processors with instructions for bfloat16 and differs by its rounding: 52 dB and more.
+            "keras", "openvino", or what takes down to half the time on processors with
+            instructions for it and differs by its rounding: "litert-int8" (8 bits; INT8_DB and
+            more) and "openvino-bfloat16" (52 dB and more).
         strength: float in [0, 1], share of the rain layer that is taken away. Default 1.
 
     Attributes:

@@ -15,7 +15,14 @@ import numpy as np
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256, visible_files
-from mspfn_tf.presets import PRESETS, openvino_path, tflite_path, tiles_path, weights_path
+from mspfn_tf.presets import (
+    PRESETS,
+    int8_path,
+    openvino_path,
+    tflite_path,
+    tiles_path,
+    weights_path,
+)
 from mspfn_tf.released import released_files
 
 if TYPE_CHECKING:
@@ -123,6 +130,14 @@ class Source:
     def tiles_file(self) -> Path | None:
         """The `.tflite` file for its tiles: the one shipped with the preset."""
         return tiles_path(self.name) if self.kind == "preset" else None
+
+    @property
+    def int8_files(self) -> tuple[Path | None, Path | None]:
+        """The `.tflite` files with 8-bit arithmetic that are shipped with the preset: for whole
+        pictures, and for its tiles."""
+        if self.kind != "preset":
+            return None, None
+        return int8_path(self.name), tiles_path(self.name, int8=True)
 
     @property
     def openvino_file(self) -> Path | None:

@@ -19,7 +19,8 @@ def test_verify(capsys):
     assert main(["info", "--verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     shipped = [preset["weights"] for preset in presets.PRESETS.values() if preset["weights"]]
-    kinds = ("tflite", "tflite_float32", "tflite_tiles", "openvino", "openvino_weights")
+    lite = ("tflite", "tflite_float32", "tflite_tiles", "tflite_int8", "tflite_int8_tiles")
+    kinds = (*lite, "openvino", "openvino_weights")
     files = [entry["file"] for one in shipped for entry in (one, *(one[kind] for kind in kinds))]
     assert [line.split()[1] for line in lines[:-1]] == files
     assert lines[-1] == f"{len(files)} files are as they were shipped, 0 are not"

@@ -17,6 +17,7 @@ from mspfn_tf import presets
 from mspfn_tf import restorer as restoring
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file
+from mspfn_tf.export.calibration import Patch
 from mspfn_tf.export.litert import convert
 from mspfn_tf.export.saved_model import write_saved_model
 from mspfn_tf.inspection.litert import live_bytes
@@ -132,6 +133,47 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
         assert agreement(first.astype(float), second) < 75  # else it computes in float32
     tiled = Restorer(openvino.runtime, tile=384)(image)
     assert agreement(scale * tiled.astype(float), scale * second.astype(float)) > 46
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
+def test_eight_bits_are_near_with_shipped_weights(preset):
+    int8 = Restorer(preset, runtime="litert-int8")
+    assert int8.runtime.kind == "litert-int8" and int8.runtime.coarse_first
+    assert int8.digest == Restorer(preset, runtime="litert").digest
+    for size in ((8, 8), (7, 9), (64, 64), (320, 480), (511, 333)):
+        image = sample(size, np.uint8)
+        found = int8(image)
+        assert 36 < agreement(by_litert(preset, size, np.uint8), found) < 70, size
+    tiled = Restorer(int8.runtime, tile=192)(image)
+    assert agreement(tiled, found) > 42
+
+
+def test_eight_bits_come_with_presets_alone(files):
+    with pytest.raises(UsageError, match="no 8-bit file comes with .*m.tflite: export one"):
+        Restorer(files / "m.tflite", runtime="litert-int8")
+    with pytest.raises(UsageError, match="no 8-bit file comes with mspfn_m17n1"):
+        Restorer("mspfn_m17n1", runtime="litert-int8")
+
+
+def test_tiles_of_an_eight_bit_file_agree_with_the_whole_picture(tmp_path):
+    model = small_model(**PICTURE)
+    for weight in model.weights:
+        if "_excite/kernel" in weight.path:
+            weight.assign(40 * weight)
+    image = photograph((240, 400))
+    patches = [Patch(image[:64, x : x + 64]) for x in range(0, 336, 48)]
+    (tmp_path / "m.tflite").write_bytes(convert(model, (64, 64), "int8", patches))
+    restorer = Restorer(tmp_path / "m.tflite", tile=96, overlap=32)
+    assert restorer.runtime.statistics == "given"
+    whole, tiled = Restorer(restorer.runtime)(image), restorer(image)
+    assert agreement(whole, tiled) >= 44
+    exact = open_runtime(model).measure(image[None].astype(np.float32) / 255)
+    found = restorer.runtime.measure(image[None].astype(np.float32) / 255)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+    restorer.runtime.statistics = None
+    with pytest.warns(UserWarning, match="cannot be given the statistics"):
+        plain = restorer(image)
+    assert agreement(whole, plain) < agreement(whole, tiled) - 0.2
 
 
 def test_a_shipped_graph_that_was_changed_is_refused(tmp_path, monkeypatch):

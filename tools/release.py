@@ -5,7 +5,8 @@
 
 The first form writes `<preset>.weights.h5` (float16), what is made from it and compared with it
 (`<preset>.tflite`; for browsers `<preset>.float32.tflite`; for large pictures on processors
-`<preset>.tiles.tflite`; for OpenVINO `<preset>.xml` and `<preset>.bin`), and the model card
+`<preset>.tiles.tflite`; both with 8-bit arithmetic, `<preset>.int8.tflite` and
+`<preset>.int8.tiles.tflite`; for OpenVINO `<preset>.xml` and `<preset>.bin`), and the model card
 `<preset>.json`, without scores. The second adds scores to the card: `scores.json` files that
 `mspfn evaluate --preset PRESET` wrote with these very weights.
 """
@@ -24,6 +25,8 @@ from mspfn_tf.files import atomic_write, sha256
 
 IMAGE_SIZE = (512, 512)
 """Of the LiteRT file, which is what a phone or the page takes at once; `Restorer` resizes it."""
+INT8_SIZE = (256, 256)
+"""Of the files with 8-bit arithmetic: most calibration pictures are smaller than the other size."""
 
 
 def main(argv=None):
@@ -36,7 +39,10 @@ def main(argv=None):
     parser.add_argument("--scores", action="append", default=[], metavar="SET=FILE")
     parser.add_argument("--image_size", type=parse_size, default=IMAGE_SIZE, metavar="HxW")
     parser.add_argument("--quantize", default="float16", help="of the .tflite (default: float16)")
-    parser.add_argument("--calibration", help="pictures or pairs to compare the .tflite on")
+    parser.add_argument(
+        "--calibration",
+        help="pictures or pairs to calibrate 8-bit arithmetic on, and to compare all files on",
+    )
     arguments = parser.parse_args(argv)
     if wrong := [text for text in arguments.scores if "=" not in text]:
         parser.error(f"--scores {wrong[0]}: expected SET=FILE, such as Rain800=scores.json")
@@ -80,24 +86,30 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
         weights = Path(folder, f"{preset}.weights.h5")
         save_weights(model, weights, dtype="float16")
         files, entry = [weights], {"file": weights.name, "sha256": sha256(weights)}
-        for key, name, kind in (
-            (presets.LITERT["float16"], f"{preset}.tflite", quantize),
-            (presets.LITERT["float32"], f"{preset}.float32.tflite", "none"),
+        for key, name, size, kind in (
+            (presets.LITERT["float16"], f"{preset}.tflite", image_size, quantize),
+            (presets.LITERT["float32"], f"{preset}.float32.tflite", image_size, "none"),
+            (presets.INT8, f"{preset}.int8.tflite", INT8_SIZE, "int8"),
         ):
             lite = Path(folder, name)
-            description = export_litert(weights, lite, image_size, kind, calibration)
+            description = export_litert(weights, lite, size, kind, calibration)
             files.append(lite)
             entry[key] = {
                 "file": name,
                 "sha256": sha256(lite),
-                "image_size": list(image_size),
+                "image_size": list(size),
                 "quantization": kind,
                 "parity": description["parity"],
             }
         if goes_coarse_first(model):
-            files.append(Path(folder, f"{preset}.tiles.tflite"))
-            arguments = files[0], files[1], files[-1], image_size, calibration
-            entry[presets.TILES] = _tiles(*arguments)
+            for key, whole, size, kind in (
+                (presets.TILES, f"{preset}.tflite", image_size, "float16"),
+                (presets.INT8_TILES, f"{preset}.int8.tflite", INT8_SIZE, "int8"),
+            ):
+                tiles = Path(folder, whole.replace(".tflite", ".tiles.tflite"))
+                arguments = weights, Path(folder, whole), tiles, size, kind, calibration
+                entry[key] = _tiles(*arguments)
+                files.append(tiles)
         graphs, entries = _openvino(preset, weights, calibration)
         presets.WEIGHTS.mkdir(exist_ok=True)
         for file in (*files, *graphs):
@@ -106,25 +118,29 @@ def ship_weights(preset, trained, image_size=IMAGE_SIZE, quantize="float16", cal
     _write_card(preset, {"weights": {**entry, **entries}})
 
 
-def _tiles(weights, lite, path, image_size, calibration):
+def _tiles(weights, lite, path, image_size, kind, calibration):
     """Writes the LiteRT file for tiles and returns its entry in the card.
 
     Raises:
         VerificationError: it falls short.
     """
     from mspfn_tf.export.calibration import SAMPLE, read_patches
-    from mspfn_tf.export.litert import convert_tiles
+    from mspfn_tf.export.litert import MOST_CALIBRATION_PICTURES, convert_tiles, parted
     from mspfn_tf.export.verification import check_tiles, verdict
     from mspfn_tf.model_files import load_model
 
     model = load_model(weights)  # in float16
-    path.write_bytes(convert_tiles(model, image_size, "float16"))
-    patches = read_patches(SAMPLE if calibration is None else calibration, (256, 256), count=4)
-    verified = verdict(check_tiles(model, (lite, path), "float16", patches), path, force=False)
+    folder, calibrate_on = SAMPLE if calibration is None else calibration, []
+    if kind == "int8":
+        patches = read_patches(folder, image_size, most=MOST_CALIBRATION_PICTURES)
+        calibrate_on, _ = parted(patches)
+    path.write_bytes(convert_tiles(model, image_size, kind, calibrate_on))
+    patches = read_patches(folder, (256, 256), count=4)
+    verified = verdict(check_tiles(model, (lite, path), kind, patches), path, force=False)
     return {
         "file": path.name,
         "sha256": sha256(path),
-        "quantization": "float16",
+        "quantization": kind,
         "parity": verified["parity"],
     }
 

@@ -46,9 +46,9 @@ def add_runtime(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--runtime",
         choices=CHOICES,
-        help="what runs a preset (default: litert). openvino-bfloat16 takes down to half the time "
-        "on processors that are fast in bfloat16 (large pictures, mspfn_mobile), and differs by "
-        "its rounding, a level or a few",
+        help="what runs a preset (default: litert). litert-int8 and openvino-bfloat16 take down to "
+        "half the time on processors that are fast in 8 bits or in bfloat16 (large pictures, "
+        "mspfn_mobile, videos), and differ by their rounding, a level or a few",
     )
 
 

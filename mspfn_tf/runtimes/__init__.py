@@ -49,9 +49,9 @@ def open_runtime(
     Args:
         source: what `mspfn_tf.source.resolve` takes, or a `Runtime`, which is returned as it is.
         runtime: one of `CHOICES`. Default: "litert" for presets whose `.tflite` is shipped and for
-            `.tflite` files, else what the source needs. "openvino" and "openvino-bfloat16" run
-            presets and `.xml` files; the latter in down to half the time, where the processor has
-            instructions for bfloat16.
+            `.tflite` files, else what the source needs. "litert-int8" runs presets with 8-bit
+            arithmetic. "openvino" and "openvino-bfloat16" run presets and `.xml` files. Those of
+            fewer bits take down to half the time where the processor has instructions for them.
         threads: threads of LiteRT, onnxruntime or OpenVINO. Default: all cores.
         resize: whether a `.tflite` file may be run in other sizes than its own, where its graph
             allows.
@@ -68,19 +68,26 @@ def open_runtime(
         raise UsageError(f"{source} is no Keras model: runtime 'keras' cannot open it")
     if found.kind == "folder" and found.path is not None:
         check_released(found.path)
+    file, tiles, int8 = found.litert_file, found.tiles_file, runtime == "litert-int8"
+    if int8:
+        file, tiles = found.int8_files
+        if file is None:
+            raise UsageError(
+                f"no 8-bit file comes with {source}: export one with 8-bit arithmetic (quantize "
+                "int8), name it as the model, and leave runtime out"
+            )
     openvino = runtime in ("openvino", "openvino-bfloat16")
     if openvino or found.kind == "openvino":
         graph = found.openvino_file
         if graph is None or runtime == "litert":
             raise UsageError(_without(source, ".tflite" if runtime == "litert" else ".xml"))
         return OpenVINORuntime(found, graph, threads, runtime == "openvino-bfloat16")
-    file = found.litert_file
     if runtime == "litert" and file is None:
         raise UsageError(_without(source, ".tflite"))
     if file is not None and runtime != "keras":
         if importlib.util.find_spec("ai_edge_litert"):
-            return LiteRTRuntime(found, file, threads, resize, found.tiles_file)
-        if runtime == "litert" or found.kind == "litert":
+            return LiteRTRuntime(found, file, threads, resize, tiles, int8=int8)
+        if runtime in ("litert", "litert-int8") or found.kind == "litert":
             raise UsageError("LiteRT is not installed: pip install ai-edge-litert")
     if found.kind == "saved_model":
         return SavedModelRuntime(found)

@@ -43,8 +43,9 @@ class _Interpreter:
         size: height and width of the last picture.
     """
 
-    def __init__(self, path, content, threads):
+    def __init__(self, path, content, threads, resizable=True):
         self._path, self._content, self._threads = path, content, threads
+        self._resizable = resizable
         self.size = None
         self._inside = None
         self._runners = {}
@@ -68,6 +69,8 @@ class _Interpreter:
         """What the tensor `target` holds after `picture` was given to the tensor `source`."""
         # A runner holds on to the interpreter's inside, which then refuses to work directly.
         self._runners.clear()
+        if not self._resizable and self.size not in (None, picture.shape[1:3]):
+            self._inside = None
         inside = self.inside
         if self.size != picture.shape[1:3]:
             self.size = None
@@ -111,9 +114,9 @@ class LiteRTRuntime(Runtime):
         content: of the file, if it was read and checked already. By default a file that is shipped
             is compared with its SHA-256, and any other one is checked and run once in a process
             of its own (`mspfn_tf.runtimes.trial`).
+        int8: whether it is the preset's file with 8-bit arithmetic, and to be called so.
     """
 
-    kind = "litert"
     batches = False
 
     def __init__(
@@ -124,7 +127,9 @@ class LiteRTRuntime(Runtime):
         resize: bool = True,
         tiles: Path | None = None,
         content: bytes | None = None,
+        int8: bool = False,
     ):
+        self.kind = "litert-int8" if int8 else "litert"
         self.source = source
         self.path = path
         self._tiles_path = tiles
@@ -134,6 +139,7 @@ class LiteRTRuntime(Runtime):
                 check_stranger(attempt, path, content)
         self._content = content
         self._threads = threads or cpu_count()
+        self._resizable = True
         self._open()
         inputs, outputs = (
             self._main.inside.get_input_details(),
@@ -156,12 +162,17 @@ class LiteRTRuntime(Runtime):
             self.sizes = Sizes()
         self.coarse_first = None not in (tiles, self.statistics) and self.sizes.fixed is None
         self.bytes_per_pixel = self._examine()
+        if not self._resizable:
+            self._start_anew()
 
     def _start_anew(self):
         """With new interpreters: one that lacked memory holds what it got, and may crash later."""
-        self._main = _Interpreter(self.path, self._content, self._threads)
+        self._main = self._interpreter_of_file()
         self._tiles = None
         self._small = []  # further ones for small pictures, the last used at the end
+
+    def _interpreter_of_file(self):
+        return _Interpreter(self.path, self._content, self._threads, self._resizable)
 
     def _open(self):
         self._start_anew()
@@ -183,7 +194,7 @@ class LiteRTRuntime(Runtime):
 
     def _examine(self) -> float:
         """Bytes per pixel from the tensors of the first graph, by their lifetimes; notes whether
-        it takes means."""
+        it takes means, and in 8 bits: those of XNNPACK go wrong when an interpreter is resized."""
         from ai_edge_litert import schema_py_generated as schema
 
         model = schema.Model.GetRootAs(self._content, 0)
@@ -210,6 +221,10 @@ class LiteRTRuntime(Runtime):
             code = codes[operator.OpcodeIndex()]
             kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             self.needs_statistics |= kind in means
+            if kind in means and len(inputs):
+                given = graph.Tensors(int(inputs[0])).Type()
+                if given in (schema.TensorType.INT8, schema.TensorType.UINT8):
+                    self._resizable = False
             if kind in convolutions:
                 # XNNPACK keeps a table of pointers for every convolution wider than one pixel: one
                 # for each place of the output and tap of the kernel.
@@ -236,7 +251,7 @@ class LiteRTRuntime(Runtime):
             chosen = chosen or self._small[0]
             self._small.remove(chosen)
         else:
-            chosen = _Interpreter(self.path, self._content, self._threads)
+            chosen = self._interpreter_of_file()
         self._small.append(chosen)
         return chosen
 

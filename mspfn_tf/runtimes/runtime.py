@@ -11,8 +11,16 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
 from mspfn_tf.source import Source
 
-RUNTIMES = ("litert", "keras", "openvino", "openvino-bfloat16", "saved_model", "onnx")
-CHOICES = RUNTIMES[:4]
+RUNTIMES = (
+    "litert",
+    "litert-int8",
+    "keras",
+    "openvino",
+    "openvino-bfloat16",
+    "saved_model",
+    "onnx",
+)
+CHOICES = RUNTIMES[:5]
 """Those that run a preset."""
 
 MOST_FIXED_PIXELS = 2**26
