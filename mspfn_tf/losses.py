@@ -139,7 +139,8 @@ class PSNRLoss(keras.losses.Loss):
         if self.ssim_weight:
             loss = loss + self.ssim_weight * (1.0 - structural_similarity(y_true, y_pred))
         if self.brightness_weight:
-            regions = ops.average_pool(difference, LEAST_LOSS_SIDE)
+            # Strides are told, because Keras (3.15) finds none on JAX.
+            regions = ops.average_pool(difference, LEAST_LOSS_SIDE, strides=LEAST_LOSS_SIDE)
             loss = loss + self.brightness_weight * _decibels(regions, (0.5 / 255) ** 2)
         return loss
 
