@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import CharbonnierLoss, DerainLoss, EdgeLoss, PSNRLoss, laplacian
 from mspfn_tf.metrics import psnr
 
@@ -69,6 +70,14 @@ def test_the_brightness_term_sees_regions_and_no_pixels():
         derained = (target + error).astype("float32")
         expected = 10 * np.log10(mean**2 + (0.5 / 255) ** 2)
         assert regions(derained) - pixels(derained) == pytest.approx(2 * expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("term", ["ssim_weight", "brightness_weight"])
+def test_windows_need_pictures_that_hold_one(term):
+    small = np.zeros((1, 40, 8, 3), "float32")
+    with pytest.raises(UsageError, match=r"at least 16; received \[1, 40, 8, 3\]"):
+        PSNRLoss(**{term: 1.0})(small, small)
+    assert float(PSNRLoss()(small, small)) == pytest.approx(-40.0)
 
 
 @pytest.mark.parametrize(

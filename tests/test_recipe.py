@@ -203,6 +203,15 @@ def test_streaks_of_any_name_and_without_content(tmp_path):
         ({"preset": "mspfn", "warmup_steps": 500}, "warmup_steps 500: schedule 'published' has"),
         ({"schedule": "published", "warmup_steps": 500}, "give schedule 'cosine', or leave"),
         ({"seed": 2**32}, "seed 4294967296: must be less than"),
+        ({"teacher_weight": 0.7}, "teacher_weight 0.7 has an effect with a teacher alone"),
+        ({"weight_decay": 0.1}, "with optimizer 'adamw' or 'muon' alone"),
+        ({"loss": "psnr", "edge_weight": 0.1}, "with loss 'derain' alone"),
+        ({"task_weight": 3.0}, "with a task alone: give that as well, or leave task_weight out"),
+        ({"task_terms": "both"}, "with a task alone"),
+        ({"task_void": 11}, "with a task alone"),
+        ({"task_model_weights": "a.weights.h5"}, "with a task alone"),
+        ({"validate_every": 0, "validation_dataset": "a"}, "with validate_every above 0 alone"),
+        ({"validate_every": 0, "validation_images": 9}, "with validate_every above 0 alone"),
     ],
 )
 def test_what_would_have_no_effect_or_fail_later(fields, words):

@@ -80,6 +80,19 @@ _PATHS = (
     "task_model_weights",
     "init_weights",
 )
+# Fields that have an effect only beside another one, and what that has to be.
+_BESIDE = {
+    "teacher_weight": "a teacher",
+    "weight_decay": "optimizer 'adamw' or 'muon'",
+    "edge_weight": "loss 'derain'",
+    "task_weight": "a task",
+    "task_terms": "a task",
+    "task_void": "a task",
+    "task_model_weights": "a task",
+    "validation_dataset": "validate_every above 0",
+    "validation_images": "validate_every above 0",
+    "validation_size": "validate_every above 0",
+}
 # Fields that may change when a run continues, but not from worker to worker.
 _OF_ALL_WORKERS = ("steps", "checkpoint_every", "log_every", "validate_every")
 
@@ -268,6 +281,7 @@ class Recipe:
                     f"{name} looks at windows of the patches: patch_size must be at least "
                     f"{LEAST_LOSS_SIDE}; received {min(self.patch_size)}"
                 )
+        self._check_effects()
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
         if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):
@@ -311,6 +325,23 @@ class Recipe:
             raise UsageError(f"{field.name} {value}: must not be negative")
         if value == 0 and field.name in _POSITIVE:
             raise UsageError(f"{field.name} 0: must be positive")
+
+    def _check_effects(self) -> None:
+        """Refuses what was given and would change nothing."""
+        there = {
+            "a teacher": self.teacher,
+            "optimizer 'adamw' or 'muon'": self.optimizer != "adam",
+            "loss 'derain'": self.loss == "derain",
+            "a task": self.task != "none",
+            "validate_every above 0": self.validate_every,
+        }
+        for field in dataclasses.fields(self):
+            beside, value = _BESIDE.get(field.name), getattr(self, field.name)
+            if beside and not there[beside] and value != field.default:
+                raise UsageError(
+                    f"{field.name} {value!r} has an effect with {beside} alone: give that as well, "
+                    f"or leave {field.name} out"
+                )
 
     def _moved_rain(self) -> dict[str, float]:
         if not isinstance(self.moved_rain or {}, Mapping):
