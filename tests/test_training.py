@@ -306,6 +306,16 @@ def test_a_prolonged_run_says_what_its_folder_holds_meanwhile(folder, capsys):
         assert (stays in capsys.readouterr().out) == told
 
 
+def test_a_run_cannot_end_before_what_it_has_done(folder):
+    fields = {"schedule": "published", "ema": 0.0, "validate_every": 0}
+    Trainer(recipe(folder, "shortened", steps=2, **fields)).run()
+    weights = (folder / "shortened/model.weights.h5").read_bytes()
+    with pytest.raises(UsageError, match="steps 1: the run in .*shortened has done 2"):
+        Trainer(recipe(folder, "shortened", steps=1, **fields)).run()
+    assert (folder / "shortened/model.weights.h5").read_bytes() == weights
+    assert Trainer(recipe(folder, "shortened", steps=2, **fields)).run() == 0
+
+
 def test_another_configuration_is_refused_with_the_difference(folder, killed):
     with pytest.raises(UsageError, match="seed: 0 there, 3 now") as error:
         Trainer(recipe(folder, "peaceful", seed=3, batch_size=8, log_every=1)).start()

@@ -448,6 +448,11 @@ class Trainer:
             raise UsageError(
                 f"the checkpoints in {self.folder.checkpoints.folder} are those of another network"
             )
+        if state["step"] > self.recipe.steps:
+            raise UsageError(
+                f"steps {self.recipe.steps}: the run in {self.folder.path} has done "
+                f"{state['step']}, and cannot go back; give at least so many"
+            )
         for name, variable in variables.items():
             variable.assign(arrays[name])
         self.runner.read_back()
