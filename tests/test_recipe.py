@@ -234,3 +234,5 @@ def test_differences_are_told_by_field():
     lines = differences({"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3}, ("there", "now"))
     assert lines == ["  b: 2 there, 3 now"]
     assert of(steps=2000).agreement()["checkpoint_every"] == 500
+    assert of(cache_mb=9).agreement()["cache_mb"] == 9  # by which crops_per_pair is chosen
+    assert "cache_mb" not in of(cache_mb=9, crops_per_pair=1).agreement()

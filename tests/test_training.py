@@ -361,6 +361,20 @@ def test_auto_precision_is_noted_and_kept(folder, monkeypatch):
         Trainer(recipe(folder, "auto", validate_every=0)).start()
 
 
+def test_another_cache_does_not_change_the_batches_of_a_run(folder):
+    fields = {"validate_every": 0}
+    with Trainer(recipe(folder, "cached", **fields)).start() as first:
+        expected = first.stream.names(3)
+        assert first.stream.crops_per_pair == 1
+    with Trainer(recipe(folder, "cached", cache_mb=0, **fields)).start() as second:
+        assert second.stream.crops_per_pair == 1 and second.stream.names(3) == expected
+    Trainer(recipe(folder, "cached", crops_per_pair=1, **fields)).start().close()
+    with pytest.raises(UsageError, match="crops_per_pair: 1 there, 4 now"):
+        Trainer(recipe(folder, "cached", crops_per_pair=4, **fields)).start()
+    with Trainer(recipe(folder, "uncached", cache_mb=0, **fields)).start() as other:
+        assert other.stream.crops_per_pair == 4
+
+
 def test_a_lone_worker_says_for_whom_it_waits_and_ends(folder, monkeypatch, capsys):
     with socket.socket() as free:
         free.bind(("localhost", 0))

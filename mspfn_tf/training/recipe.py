@@ -399,7 +399,10 @@ class Recipe:
 
     def agreement(self) -> dict[str, Any]:
         """What must be the same on all workers of a run: its identity and what they do together."""
-        return {**self.identity(), **{name: getattr(self, name) for name in _OF_ALL_WORKERS}}
+        names = list(_OF_ALL_WORKERS)
+        if not self.crops_per_pair:  # the size of the cache decides
+            names.append("cache_mb")
+        return {**self.identity(), **{name: getattr(self, name) for name in names}}
 
 
 def differences(one: Mapping, other: Mapping, names: tuple[str, str]) -> list[str]:

@@ -104,8 +104,11 @@ class Trainer:
         if self.runner.chief:
             self.folder.open()
         recorded = self.folder.recorded()
-        if recipe.precision == "auto" and recorded is not None:
-            recipe = replace(recipe, precision=recorded.get("precision", "float32"))
+        if recorded is not None:  # what was chosen at the beginning is kept
+            if recipe.precision == "auto":
+                recipe = replace(recipe, precision=recorded.get("precision", "float32"))
+            if not recipe.crops_per_pair:
+                recipe = replace(recipe, crops_per_pair=recorded.get("crops_per_pair", 0))
         self.runner.connect(
             self._agreement(recipe), recipe.start_timeout, lambda: self._stopper.reason
         )
@@ -121,6 +124,8 @@ class Trainer:
             task = open_task(recipe)
         self.stream = open_patches(recipe, task)
         self._identity["pictures"] = self.stream.fingerprint()
+        if recorded is None:  # runs from before it was noted have 0
+            self._identity["crops_per_pair"] = self.stream.crops_per_pair
         self.folder.check(self._identity)
         if task is not None:
             task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
