@@ -203,6 +203,11 @@ def test_streaks_of_any_name_and_without_content(tmp_path):
         ({"preset": "mspfn", "warmup_steps": 500}, "warmup_steps 500: schedule 'published' has"),
         ({"schedule": "published", "warmup_steps": 500}, "give schedule 'cosine', or leave"),
         ({"seed": 2**32}, "seed 4294967296: must be less than"),
+        (
+            {"preset": "mspfn", "patch_size": (16, 24, 32), "steps": 2},
+            "3 sizes need at least as many steps",
+        ),
+        ({"teacher": {"a": 1}}, "teacher must be a path or a name; received {'a': 1} of type dict"),
         ({"teacher_weight": 0.7}, "teacher_weight 0.7 has an effect with a teacher alone"),
         ({"weight_decay": 0.1}, "with optimizer 'adamw' or 'muon' alone"),
         ({"loss": "psnr", "edge_weight": 0.1}, "with loss 'derain' alone"),

@@ -171,6 +171,20 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(folder):
     assert peaceful == stopped
 
 
+def test_steps_by_hand_take_the_labels_that_the_task_needs(folder):
+    fields = {"task_terms": "labels", "validate_every": 0}
+    with Trainer(task_recipe(folder, "by_hand", **fields)).start() as trainer:
+        rainy, clean, labels = trainer.stream.batch(0, 16)
+        for wrong in ((), (labels[..., 0],), (labels.astype(np.float32),), (labels, labels)):
+            with pytest.raises(UsageError, match=r"labels: received .*expected int32 \["):
+                trainer.train_step(rainy, clean, *wrong)
+        assert trainer.step == 0
+        trainer.train_step(rainy, clean, labels)
+    plain = Trainer(recipe(folder, "plain_by_hand", validate_every=0)).start()
+    with plain, pytest.raises(UsageError, match="expected none with this recipe"):
+        plain.train_step(*plain.stream.batch(0, 16), labels)
+
+
 def test_features_need_no_labels(folder):
     fields = {"dataset": "tiny", "fresh_rain": 0.0, "task_terms": "features"}
     with Trainer(task_recipe(folder, "features", **fields)).start() as trainer:

@@ -241,7 +241,13 @@ class Recipe:
             if not getattr(self, name):
                 raise UsageError(f"{name} is missing")
         for name in _PATHS:
-            self._set(name, os.fspath(getattr(self, name) or ""))
+            value = getattr(self, name) or ""
+            if not isinstance(value, str | os.PathLike):
+                raise UsageError(
+                    f"{name} must be a path or a name; received {value!r} of type "
+                    f"{type(value).__name__}"
+                )
+            self._set(name, os.fspath(value))
         if os.path.normpath(self.workdir) in PRESETS:
             raise UsageError(
                 f"workdir {self.workdir!r} is the name of a preset, which every command would take "
@@ -287,6 +293,11 @@ class Recipe:
         if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):
             raise UsageError(
                 "bars are drawn where fresh_rain, clean_share or moved_rain apply: give one of them"
+            )
+        if len(self.patch_size) > self.steps:
+            raise UsageError(
+                f"patch_size: {len(self.patch_size)} sizes need at least as many steps; received "
+                f"steps {self.steps}"
             )
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
@@ -399,7 +410,7 @@ class Recipe:
 
     def agreement(self) -> dict[str, Any]:
         """What must be the same on all workers of a run: its identity and what they do together."""
-        names = list(_OF_ALL_WORKERS)
+        names: list[str] = [*_OF_ALL_WORKERS]
         if not self.crops_per_pair:  # the size of the cache decides
             names.append("cache_mb")
         return {**self.identity(), **{name: getattr(self, name) for name in names}}

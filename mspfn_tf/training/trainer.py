@@ -397,6 +397,12 @@ class Trainer:
                     f"[{self.recipe.batch_size}, S, S, 3] in [0, 1], the same for rainy and clean, "
                     f"S a multiple of {MULTIPLE_OF}"
                 )
+        shapes = [(label.dtype, label.shape) for label in labels]
+        shape = (*rainy.shape[:3], 1)
+        if shapes != [(np.int32, shape)] * self.stream.labelled:
+            given = ", ".join(f"{dtype} {list(of)}" for dtype, of in shapes) or "none"
+            expected = f"int32 {list(shape)}" if self.stream.labelled else "none"
+            raise UsageError(f"labels: received {given}; expected {expected} with this recipe")
         logs = self.runner.train_step(self.runner.place(rainy, clean, *labels))
         self.step += 1
         self.runner.write_back()
