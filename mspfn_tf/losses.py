@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.layers import Tensor
 from mspfn_tf.sizes import LEAST_LOSS_SIDE
 
@@ -118,6 +119,9 @@ class PSNRLoss(keras.losses.Loss):
             of a region shows. Default 0.
 
     With either of these weights, pictures need sides of at least `mspfn_tf.sizes.LEAST_LOSS_SIDE`.
+
+    Raises:
+        UsageError: from `call`, for smaller ones (NaN where a graph is traced without known sizes).
     """
 
     def __init__(
@@ -134,12 +138,19 @@ class PSNRLoss(keras.losses.Loss):
         self.brightness_weight = brightness_weight
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        small = any(side is not None and side < LEAST_LOSS_SIDE for side in y_pred.shape[1:3])
+        if small and (self.ssim_weight or self.brightness_weight):
+            raise UsageError(
+                f"ssim_weight and brightness_weight look at windows of the pictures: expected "
+                f"sides of at least {LEAST_LOSS_SIDE}; received {list(y_pred.shape)}"
+            )
         difference = y_pred - y_true
         loss = _decibels(difference, self.floor)
         if self.ssim_weight:
             loss = loss + self.ssim_weight * (1.0 - structural_similarity(y_true, y_pred))
         if self.brightness_weight:
-            regions = ops.average_pool(difference, LEAST_LOSS_SIDE)
+            # Strides are told, because Keras (3.15) finds none on JAX.
+            regions = ops.average_pool(difference, LEAST_LOSS_SIDE, strides=LEAST_LOSS_SIDE)
             loss = loss + self.brightness_weight * _decibels(regions, (0.5 / 255) ** 2)
         return loss
 

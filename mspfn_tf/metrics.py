@@ -105,7 +105,8 @@ def _levels(name, array):
             "`target` must lie in [0, 1] when it is floating point (levels 0..255 must be uint8). "
             f"Received values from {array.min()} to {array.max()}"
         )
-    return np.floor(np.clip(array, 0, 1) * float(PEAK) + 0.5).astype(np.int32)
+    wide = array.astype(np.promote_types(array.dtype, np.float32))  # float16 rounds levels away
+    return np.floor(np.clip(wide, 0, 1) * float(PEAK) + 0.5).astype(np.int32)
 
 
 def _per_image(values):

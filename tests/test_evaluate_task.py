@@ -358,6 +358,8 @@ def test_classes_that_the_network_does_not_know(data, segmenter, derainer, tmp_p
         (("--labels", "masks", "--model_for_task", "none.onnx"), "none.onnx: no such file"),
         (("--labels", "masks", "--model", "none.keras"), "none.keras: no such file"),
         (("--labels", "masks", "--seed", -1), "must not be negative"),
+        (("--labels", "masks", "--seed", 3), "give --rain as well"),
+        (("--labels", "masks", "--score_threshold", 0.3), "goes with --task detection"),
     ],
 )
 def test_wrong_usage_writes_nothing(
@@ -366,6 +368,22 @@ def test_wrong_usage_writes_nothing(
     monkeypatch.chdir(data)
     usual = ("--pictures", data / "rainy")
     assert segmentation(data, segmenter, derainer, tmp_path / "out", *usual, *more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--void", 7), "--void goes with --task segmentation"),
+        (("--class_map", "bdd100k_to_coco"), "give --labels as well"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    data, segmenter, derainer, tmp_path, capsys, more, message
+):
+    more = ("--clean", data / "clean", *more)
+    assert detection(data, segmenter, derainer, tmp_path / "out", *more) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -1,9 +1,14 @@
 """The losses: values by hand, per example, serialisation."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
+from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import CharbonnierLoss, DerainLoss, EdgeLoss, PSNRLoss, laplacian
 from mspfn_tf.metrics import psnr
 
@@ -67,6 +72,14 @@ def test_the_brightness_term_sees_regions_and_no_pixels():
         assert regions(derained) - pixels(derained) == pytest.approx(2 * expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("loss", [PSNRLoss(ssim_weight=1.0), PSNRLoss(brightness_weight=1.0)])
+def test_windows_need_pictures_that_hold_one(loss):
+    small = np.zeros((1, 40, 8, 3), "float32")
+    with pytest.raises(UsageError, match=r"at least 16; received \[1, 40, 8, 3\]"):
+        loss(small, small)
+    assert float(PSNRLoss()(small, small)) == pytest.approx(-40.0)
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -80,3 +93,39 @@ def test_serialisation(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
     assert again.get_config() == loss.get_config()
+
+
+ON_JAX = """
+import jax, numpy as np
+from mspfn_tf import losses
+
+target, derained = np.random.default_rng(0).random((2, 2, 40, 56, 3), np.float32)
+psnr = losses.PSNRLoss(ssim_weight=2.0, brightness_weight=3.0)
+for loss in (losses.DerainLoss(), psnr):
+    value, gradient = jax.value_and_grad(lambda y: loss(target, y))(derained)
+    print(float(value), float(abs(gradient).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_losses_on_jax_are_those_of_tensorflow():
+    pytest.importorskip("jax")
+    tf = pytest.importorskip("tensorflow")
+    result = subprocess.run(
+        [sys.executable, "-c", ON_JAX],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    target, derained = np.random.default_rng(0).random((2, 2, 40, 56, 3), np.float32)
+    y = tf.constant(derained)
+    losses = (DerainLoss(), PSNRLoss(ssim_weight=2.0, brightness_weight=3.0))
+    for loss, line in zip(losses, result.stdout.splitlines(), strict=True):
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            value = loss(target, y)
+        gradient = float(tf.reduce_sum(tf.abs(tape.gradient(value, y))))
+        there = [float(word) for word in line.split()]
+        np.testing.assert_allclose(there, (float(value), gradient), rtol=1e-5)

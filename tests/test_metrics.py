@@ -334,6 +334,13 @@ np.testing.assert_allclose((logs["psnr"], logs["ssim_rgb"]), expected, rtol=1e-5
 """
 
 
+def test_float16_is_measured_as_its_values_in_float32():
+    target, image = np.random.default_rng(0).random((2, 2, 64, 64, 3)).astype(np.float16)
+    for measure in (metrics.psnr, metrics.ssim):
+        wide = measure(target.astype(np.float32), image.astype(np.float32))
+        np.testing.assert_array_equal(measure(target, image), wide)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_keras_metrics_in_compile(backend):

@@ -138,6 +138,14 @@ def test_several_crops_save_decoding():
     assert pairs.decoded == 150
 
 
+def test_a_set_of_which_nothing_would_be_taken_is_refused(data_dir):
+    arguments = {"batch_size": 2, "seed": 0}
+    few = open_stream({"tiny": 1, "grouped/heavy": 1023}, data_dir, **arguments)
+    assert few.counts.tolist() == [1, 1023]
+    with pytest.raises(UsageError, match="dataset 'tiny': its share is 0.00033, too small"):
+        open_stream({"tiny": 1, "grouped/heavy": 3000}, data_dir, **arguments)
+
+
 def test_mixtures_keep_their_shares():
     mixture = PatchStream([Pairs(3), Pairs(7), Pairs(2)], [0.5, 0.3, 0.2], 16, 0)
     rows = [row for step in range(128) for row in mixture.rows(step)]

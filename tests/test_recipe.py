@@ -203,6 +203,20 @@ def test_streaks_of_any_name_and_without_content(tmp_path):
         ({"preset": "mspfn", "warmup_steps": 500}, "warmup_steps 500: schedule 'published' has"),
         ({"schedule": "published", "warmup_steps": 500}, "give schedule 'cosine', or leave"),
         ({"seed": 2**32}, "seed 4294967296: must be less than"),
+        (
+            {"preset": "mspfn", "patch_size": (16, 24, 32), "steps": 2},
+            "3 sizes need at least as many steps",
+        ),
+        ({"teacher": {"a": 1}}, "teacher must be a path or a name; received {'a': 1} of type dict"),
+        ({"teacher_weight": 0.7}, "teacher_weight 0.7 has an effect with a teacher alone"),
+        ({"weight_decay": 0.1}, "with optimizer 'adamw' or 'muon' alone"),
+        ({"loss": "psnr", "edge_weight": 0.1}, "with loss 'derain' alone"),
+        ({"task_weight": 3.0}, "with a task alone: give that as well, or leave task_weight out"),
+        ({"task_terms": "both"}, "with a task alone"),
+        ({"task_void": 11}, "with a task alone"),
+        ({"task_model_weights": "a.weights.h5"}, "with a task alone"),
+        ({"validate_every": 0, "validation_dataset": "a"}, "with validate_every above 0 alone"),
+        ({"validate_every": 0, "validation_images": 9}, "with validate_every above 0 alone"),
     ],
 )
 def test_what_would_have_no_effect_or_fail_later(fields, words):
@@ -225,3 +239,5 @@ def test_differences_are_told_by_field():
     lines = differences({"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3}, ("there", "now"))
     assert lines == ["  b: 2 there, 3 now"]
     assert of(steps=2000).agreement()["checkpoint_every"] == 500
+    assert of(cache_mb=9).agreement()["cache_mb"] == 9  # by which crops_per_pair is chosen
+    assert "cache_mb" not in of(cache_mb=9, crops_per_pair=1).agreement()

@@ -204,6 +204,14 @@ def test_pictures_count_where_both_are_known(tmp_path):
         folder.check({**IDENTITY, "pictures": "b"})
 
 
+def test_runs_from_before_there_was_a_field_had_its_default(tmp_path):
+    folder = folder_with(tmp_path, 0, 4)
+    folder.check({**IDENTITY, "brightness_weight": 0.0, "symmetries": "all"})
+    folder.load({**IDENTITY, "brightness_weight": 0.0})
+    with pytest.raises(UsageError, match="brightness_weight: 0.0 there, 0.3 now"):
+        folder.check({**IDENTITY, "brightness_weight": 0.3})
+
+
 @pytest.mark.parametrize("torn", [None, "", '{"recipe": ', "[]", '{"recipe": 3}', "\xff"])
 def test_a_missing_or_torn_config_is_written_again_from_a_checkpoint(tmp_path, torn):
     folder = folder_with(tmp_path, 0, 4)

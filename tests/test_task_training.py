@@ -156,9 +156,33 @@ def test_the_run_is_judged_by_the_task_too(folder):
     assert entry["val_miou_rainy"] == pytest.approx(segmentation_scores(counts)["miou"])
 
 
+def test_validation_sets_with_masks_are_judged_and_those_without_are_not(folder):
+    fields = {"validate_every": 2, "steps": 2, "task_terms": "labels", "validation_size": 16}
+    sets = {"tiny": 1, "labelled": 1}
+    recipe = task_recipe(folder, "chosen", validation_dataset=sets, **fields)
+    assert Trainer(recipe).run() == 0
+    entries = map(json.loads, (folder / "chosen/log.jsonl").read_text().splitlines())
+    (entry,) = [entry for entry in entries if "val_psnr" in entry]
+    assert entry["val_miou_clean"] == 1
+
+
 def test_an_interrupted_run_ends_bit_for_bit_the_same(folder):
     peaceful, stopped = peaceful_and_interrupted(folder, "tensorflow")
     assert peaceful == stopped
+
+
+def test_steps_by_hand_take_the_labels_that_the_task_needs(folder):
+    fields = {"task_terms": "labels", "validate_every": 0}
+    with Trainer(task_recipe(folder, "by_hand", **fields)).start() as trainer:
+        rainy, clean, labels = trainer.stream.batch(0, 16)
+        for wrong in ((), (labels[..., 0],), (labels.astype(np.float32),), (labels, labels)):
+            with pytest.raises(UsageError, match=r"labels: received .*expected int32 \["):
+                trainer.train_step(rainy, clean, *wrong)
+        assert trainer.step == 0
+        trainer.train_step(rainy, clean, labels)
+    plain = Trainer(recipe(folder, "plain_by_hand", validate_every=0)).start()
+    with plain, pytest.raises(UsageError, match="expected none with this recipe"):
+        plain.train_step(*plain.stream.batch(0, 16), labels)
 
 
 def test_features_need_no_labels(folder):

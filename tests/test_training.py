@@ -306,6 +306,16 @@ def test_a_prolonged_run_says_what_its_folder_holds_meanwhile(folder, capsys):
         assert (stays in capsys.readouterr().out) == told
 
 
+def test_a_run_cannot_end_before_what_it_has_done(folder):
+    fields = {"schedule": "published", "ema": 0.0, "validate_every": 0}
+    Trainer(recipe(folder, "shortened", steps=2, **fields)).run()
+    weights = (folder / "shortened/model.weights.h5").read_bytes()
+    with pytest.raises(UsageError, match="steps 1: the run in .*shortened has done 2"):
+        Trainer(recipe(folder, "shortened", steps=1, **fields)).run()
+    assert (folder / "shortened/model.weights.h5").read_bytes() == weights
+    assert Trainer(recipe(folder, "shortened", steps=2, **fields)).run() == 0
+
+
 def test_another_configuration_is_refused_with_the_difference(folder, killed):
     with pytest.raises(UsageError, match="seed: 0 there, 3 now") as error:
         Trainer(recipe(folder, "peaceful", seed=3, batch_size=8, log_every=1)).start()
@@ -349,6 +359,20 @@ def test_auto_precision_is_noted_and_kept(folder, monkeypatch):
         assert again.recipe.precision == "bfloat16"  # also on a machine that would choose another
     with pytest.raises(UsageError, match="precision: 'bfloat16' there, 'float32' now"):
         Trainer(recipe(folder, "auto", validate_every=0)).start()
+
+
+def test_another_cache_does_not_change_the_batches_of_a_run(folder):
+    fields = {"validate_every": 0}
+    with Trainer(recipe(folder, "cached", **fields)).start() as first:
+        expected = first.stream.names(3)
+        assert first.stream.crops_per_pair == 1
+    with Trainer(recipe(folder, "cached", cache_mb=0, **fields)).start() as second:
+        assert second.stream.crops_per_pair == 1 and second.stream.names(3) == expected
+    Trainer(recipe(folder, "cached", crops_per_pair=1, **fields)).start().close()
+    with pytest.raises(UsageError, match="crops_per_pair: 1 there, 4 now"):
+        Trainer(recipe(folder, "cached", crops_per_pair=4, **fields)).start()
+    with Trainer(recipe(folder, "uncached", cache_mb=0, **fields)).start() as other:
+        assert other.stream.crops_per_pair == 4
 
 
 def test_a_lone_worker_says_for_whom_it_waits_and_ends(folder, monkeypatch, capsys):

@@ -56,11 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("light", "mixed", "heavy"),
         help="draw synthetic rain on the pictures, which are clean then",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of that rain (default: 0)")
+    parser.add_argument("--seed", type=int, help="of that rain (default: 0)")
     parser.add_argument(
         "--score_threshold",
         type=float,
-        default=0.6,
         help="detection: from which score a box counts as found (default: 0.6)",
     )
     parser.add_argument(
@@ -76,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--void",
         type=int,
         nargs="*",
-        default=[255],
         metavar="VALUE",
         help="segmentation: values of the masks that mean not labelled (default: 255)",
     )
@@ -125,14 +123,23 @@ def run(args: argparse.Namespace) -> int:
 def _check(args):
     from mspfn_tf.errors import UsageError
 
-    if args.task == "detection" and args.classes is not None:
-        raise UsageError("--classes goes with --task segmentation")
-    if args.task == "segmentation" and args.class_map:
-        raise UsageError("--class_map goes with --task detection")
+    of_task = {"detection": ("class_map", "score_threshold"), "segmentation": ("classes", "void")}
+    for task, names in of_task.items():
+        for name in names:
+            if task != args.task and getattr(args, name) is not None:
+                raise UsageError(f"--{name} goes with --task {task}")
+    if args.class_map and args.labels is None:
+        raise UsageError("--class_map renames the classes of labels: give --labels as well")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: must not be negative")
+    if args.seed is not None and args.rain is None:
+        raise UsageError("--seed is that of synthetic rain: give --rain as well")
+    # None until here, so that what was given can be told from what was not.
+    for name, value in {"score_threshold": 0.6, "void": [255], "seed": 0}.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if not 0 <= args.score_threshold <= 1:
         raise UsageError(f"--score_threshold {args.score_threshold}: expected 0 to 1")
-    if args.seed < 0:
-        raise UsageError(f"--seed {args.seed}: must not be negative")
 
 
 def _json_object(text):

@@ -52,6 +52,15 @@ def splits(name: str, data_dir: str | os.PathLike) -> list[str]:
     return list(_open(prepared_folder(name, data_dir)).info.splits)
 
 
+def feature_names(name: str, data_dir: str | os.PathLike) -> list[str]:
+    """What an example of a prepared set holds, such as `rainy` and `clean`.
+
+    Raises:
+        UsageError: as `Examples`.
+    """
+    return list(_open(prepared_folder(name, data_dir)).info.features or ())
+
+
 class Examples:
     """The examples of a split by number, their pictures as the bytes of PNG or JPEG files.
 

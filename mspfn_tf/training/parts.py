@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mspfn_tf.errors import UsageError, argument
 from mspfn_tf.model import MSPFN
+from mspfn_tf.sets.prepared import feature_names
 from mspfn_tf.source import resolve
 from mspfn_tf.training.evaluators import Evaluator, Photographs, ValidationSet
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
@@ -110,18 +111,15 @@ def open_evaluators(recipe: Recipe, task: TaskLoss | None) -> list[Evaluator]:
     Raises:
         UsageError: a data set is not prepared, or has no validation split.
     """
+    sets = recipe.validation_dataset or recipe.dataset
     evaluators: list[Evaluator] = [
-        ValidationSet(
-            recipe.validation_dataset or recipe.dataset,
-            recipe.data_dir,
-            recipe.validation_images,
-            recipe.validation_size,
-        )
+        ValidationSet(sets, recipe.data_dir, recipe.validation_images, recipe.validation_size)
     ]
-    if task is not None and task.needs_labels and recipe.validation_dataset is None:
+    labelled = {name: 1.0 for name in sets if "mask" in feature_names(name, recipe.data_dir)}
+    if task is not None and task.needs_labels and labelled:
         evaluators.append(
             TaskEvaluator(
-                task, recipe.dataset, recipe.data_dir, recipe.validation_images, recipe.task_void
+                task, labelled, recipe.data_dir, recipe.validation_images, recipe.task_void
             )
         )
     if recipe.photographs:

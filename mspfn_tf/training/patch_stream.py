@@ -116,6 +116,9 @@ class PatchStream:
             half drops fall close to the camera (`draw_near_drops`).
         upright: whether patches are only mirrored, not turned by 90 degrees, so that the rain of
             the pairs falls from above (or from below), too.
+
+    Attributes:
+        counts: examples of each source among every 1,024.
     """
 
     def __init__(
@@ -149,16 +152,16 @@ class PatchStream:
         self.upright = upright
         self.cache = DecodedCache(cache_bytes)
         self.labelled = all(getattr(source, "labelling", None) for source in self.sources)
-        self._counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
+        self.counts = _largest_remainder(np.asarray(shares) * _MIXTURE_BLOCK)
         self._block = functools.lru_cache(maxsize=16)(self._draw_block)
         self._order = functools.lru_cache(maxsize=4 * len(self.sources))(self._draw_order)
 
     def _draw_block(self, block):
         """The source of each example of a mixture block, and its rank within that source."""
-        of = np.repeat(np.arange(len(self.sources)), self._counts)
+        of = np.repeat(np.arange(len(self.sources)), self.counts)
         of = _random(self.seed, _MIXTURE, block).permutation(of)
         rank = np.empty(_MIXTURE_BLOCK, np.int64)
-        for source, count in enumerate(self._counts):
+        for source, count in enumerate(self.counts):
             rank[of == source] = np.arange(count)
         return of, rank
 
@@ -186,7 +189,7 @@ class PatchStream:
             block, slot = divmod(step * self.batch_size + row, _MIXTURE_BLOCK)
             of, rank = self._block(block)
             source = int(of[slot])
-            pair = self._pair(source, block * int(self._counts[source]) + int(rank[slot]))
+            pair = self._pair(source, block * int(self.counts[source]) + int(rank[slot]))
             top, left = corners[row]
             result.append(Row(source, pair, top, left, int(transforms[row])))
         return result
@@ -226,7 +229,7 @@ class PatchStream:
 
     def _anywhere(self, random):
         """A `Row` of any pair of the mixture."""
-        source = int(random.choice(len(self.sources), p=self._counts / _MIXTURE_BLOCK))
+        source = int(random.choice(len(self.sources), p=self.counts / _MIXTURE_BLOCK))
         pair = int(random.integers(len(self.sources[source])))
         transform = int(random.integers(8))
         if self.upright:
@@ -341,7 +344,8 @@ def open_stream(
         **arguments: further ones of `PatchStream`.
 
     Raises:
-        UsageError: a set is not prepared or has no such split.
+        UsageError: a set is not prepared, has no such split, or a share so small that none of its
+            pairs would be taken.
     """
     mixture = check_mixture(dataset)
     sources = [PairSource(name, "train", data_dir, labelling) for name in mixture]
@@ -350,7 +354,7 @@ def open_stream(
         crops_per_pair = 1 if 6 * pixels <= cache_bytes else 4  # rainy and clean, 3 bytes each
     total = sum(mixture.values())
     shares = [weight / total for weight in mixture.values()]
-    return PatchStream(
+    stream = PatchStream(
         sources,
         shares,
         cache_bytes=cache_bytes,
@@ -358,6 +362,14 @@ def open_stream(
         moved_rain=[(moved_rain or {}).get(name, 0.0) for name in mixture],
         **arguments,
     )
+    for name, count, share in zip(mixture, stream.counts, shares, strict=True):
+        if not count:
+            raise UsageError(
+                f"dataset {name!r}: its share is {share:.2g}, too small for one in every "
+                f"{_MIXTURE_BLOCK:,} patches, so that none would be taken: give it a larger "
+                "weight, or leave it out"
+            )
+    return stream
 
 
 def read_ahead(

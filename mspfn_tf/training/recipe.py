@@ -80,6 +80,19 @@ _PATHS = (
     "task_model_weights",
     "init_weights",
 )
+# Fields that have an effect only beside another one, and what that has to be.
+_BESIDE = {
+    "teacher_weight": "a teacher",
+    "weight_decay": "optimizer 'adamw' or 'muon'",
+    "edge_weight": "loss 'derain'",
+    "task_weight": "a task",
+    "task_terms": "a task",
+    "task_void": "a task",
+    "task_model_weights": "a task",
+    "validation_dataset": "validate_every above 0",
+    "validation_images": "validate_every above 0",
+    "validation_size": "validate_every above 0",
+}
 # Fields that may change when a run continues, but not from worker to worker.
 _OF_ALL_WORKERS = ("steps", "checkpoint_every", "log_every", "validate_every")
 
@@ -228,7 +241,13 @@ class Recipe:
             if not getattr(self, name):
                 raise UsageError(f"{name} is missing")
         for name in _PATHS:
-            self._set(name, os.fspath(getattr(self, name) or ""))
+            value = getattr(self, name) or ""
+            if not isinstance(value, str | os.PathLike):
+                raise UsageError(
+                    f"{name} must be a path or a name; received {value!r} of type "
+                    f"{type(value).__name__}"
+                )
+            self._set(name, os.fspath(value))
         if os.path.normpath(self.workdir) in PRESETS:
             raise UsageError(
                 f"workdir {self.workdir!r} is the name of a preset, which every command would take "
@@ -268,11 +287,17 @@ class Recipe:
                     f"{name} looks at windows of the patches: patch_size must be at least "
                     f"{LEAST_LOSS_SIDE}; received {min(self.patch_size)}"
                 )
+        self._check_effects()
         if self.rain_mix and not self.fresh_rain:
             raise UsageError("rain_mix is a share of the fresh rain: give fresh_rain as well")
         if self.bars and not (self.fresh_rain or self.clean_share or self.moved_rain):
             raise UsageError(
                 "bars are drawn where fresh_rain, clean_share or moved_rain apply: give one of them"
+            )
+        if len(self.patch_size) > self.steps:
+            raise UsageError(
+                f"patch_size: {len(self.patch_size)} sizes need at least as many steps; received "
+                f"steps {self.steps}"
             )
         if self.ema >= 1:
             raise UsageError(f"ema {self.ema:g}: must be below 1")
@@ -311,6 +336,23 @@ class Recipe:
             raise UsageError(f"{field.name} {value}: must not be negative")
         if value == 0 and field.name in _POSITIVE:
             raise UsageError(f"{field.name} 0: must be positive")
+
+    def _check_effects(self) -> None:
+        """Refuses what was given and would change nothing."""
+        there = {
+            "a teacher": self.teacher,
+            "optimizer 'adamw' or 'muon'": self.optimizer != "adam",
+            "loss 'derain'": self.loss == "derain",
+            "a task": self.task != "none",
+            "validate_every above 0": self.validate_every,
+        }
+        for field in dataclasses.fields(self):
+            beside, value = _BESIDE.get(field.name), getattr(self, field.name)
+            if beside and not there[beside] and value != field.default:
+                raise UsageError(
+                    f"{field.name} {value!r} has an effect with {beside} alone: give that as well, "
+                    f"or leave {field.name} out"
+                )
 
     def _moved_rain(self) -> dict[str, float]:
         if not isinstance(self.moved_rain or {}, Mapping):
@@ -368,7 +410,10 @@ class Recipe:
 
     def agreement(self) -> dict[str, Any]:
         """What must be the same on all workers of a run: its identity and what they do together."""
-        return {**self.identity(), **{name: getattr(self, name) for name in _OF_ALL_WORKERS}}
+        names: list[str] = [*_OF_ALL_WORKERS]
+        if not self.crops_per_pair:  # the size of the cache decides
+            names.append("cache_mb")
+        return {**self.identity(), **{name: getattr(self, name) for name in names}}
 
 
 def differences(one: Mapping, other: Mapping, names: tuple[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The working folder of a training run: whose it is, what stands in it, and what is written."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.training.checkpoints import Checkpoints, DamagedCheckpointError, read
-from mspfn_tf.training.recipe import differences
+from mspfn_tf.training.recipe import Recipe, differences
 
 _RESULTS = ("model.weights.h5", "best.weights.h5", "log.jsonl")
 
@@ -113,6 +114,10 @@ class RunFolder:
             self._refuse(recorded, identity, f"{self.path} holds a run of another configuration")
 
     def _refuse(self, recorded: Mapping, identity: Mapping, what: str) -> None:
+        # Runs from before there was a field had what is its default now.
+        fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+        earlier = identity.keys() - recorded.keys() & fields.keys()
+        recorded = {**{name: fields[name] for name in earlier}, **recorded}
         if "pictures" not in recorded:  # runs from before it was noted can be resumed
             identity = {name: value for name, value in identity.items() if name != "pictures"}
         elif "pictures" not in identity:  # not known yet

@@ -104,8 +104,11 @@ class Trainer:
         if self.runner.chief:
             self.folder.open()
         recorded = self.folder.recorded()
-        if recipe.precision == "auto" and recorded is not None:
-            recipe = replace(recipe, precision=recorded.get("precision", "float32"))
+        if recorded is not None:  # what was chosen at the beginning is kept
+            if recipe.precision == "auto":
+                recipe = replace(recipe, precision=recorded.get("precision", "float32"))
+            if not recipe.crops_per_pair:
+                recipe = replace(recipe, crops_per_pair=recorded.get("crops_per_pair", 0))
         self.runner.connect(
             self._agreement(recipe), recipe.start_timeout, lambda: self._stopper.reason
         )
@@ -121,6 +124,8 @@ class Trainer:
             task = open_task(recipe)
         self.stream = open_patches(recipe, task)
         self._identity["pictures"] = self.stream.fingerprint()
+        if recorded is None:  # runs from before it was noted have 0
+            self._identity["crops_per_pair"] = self.stream.crops_per_pair
         self.folder.check(self._identity)
         if task is not None:
             task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
@@ -392,6 +397,12 @@ class Trainer:
                     f"[{self.recipe.batch_size}, S, S, 3] in [0, 1], the same for rainy and clean, "
                     f"S a multiple of {MULTIPLE_OF}"
                 )
+        shapes = [(label.dtype, label.shape) for label in labels]
+        shape = (*rainy.shape[:3], 1)
+        if shapes != [(np.int32, shape)] * self.stream.labelled:
+            given = ", ".join(f"{dtype} {list(of)}" for dtype, of in shapes) or "none"
+            expected = f"int32 {list(shape)}" if self.stream.labelled else "none"
+            raise UsageError(f"labels: received {given}; expected {expected} with this recipe")
         logs = self.runner.train_step(self.runner.place(rainy, clean, *labels))
         self.step += 1
         self.runner.write_back()
@@ -447,6 +458,11 @@ class Trainer:
         if there != here:
             raise UsageError(
                 f"the checkpoints in {self.folder.checkpoints.folder} are those of another network"
+            )
+        if state["step"] > self.recipe.steps:
+            raise UsageError(
+                f"steps {self.recipe.steps}: the run in {self.folder.path} has done "
+                f"{state['step']}, and cannot go back; give at least so many"
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
