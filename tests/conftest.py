@@ -18,6 +18,16 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The files that take longest, with which several processes begin: one that is left for the end
+# would run while the others have nothing to do.
+LONGEST = ("training", "web_page", "export_litert", "runtimes", "export_saved_model", "quickstart")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has pytest-xdist keep the order of the files: it would begin with those of most tests."""
+    config.option.loadscopereorder = False
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """For `-m "not slow"`, does not even import files that are slow as a whole."""
     if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
@@ -28,6 +38,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leaves out `test_session`, which is no test but a context manager of TensorFlow's test cases:
-    it skips itself in every class that comes from them, and a real skip would not be seen.
+    it skips itself in every class that comes from them, and a real skip would not be seen. The
+    files that take longest come first.
     """
-    items[:] = [item for item in items if item.name != "test_session"]
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items[:] = sorted(
+        (item for item in items if item.name != "test_session"),
+        key=lambda item: places.get(item.path.name, len(places)),
+    )
