@@ -114,16 +114,22 @@ def test_labels_are_cut_and_turned_with_their_pictures(folder):
         np.testing.assert_array_equal(array, wanted)
 
 
-def test_the_task_joins_the_restoration_loss(folder):
-    logs = first_step(folder, "joined")
+@pytest.fixture(scope="module")
+def first_logs(folder):
+    """Of the first step on TensorFlow."""
+    return first_step(folder, "joined")
+
+
+def test_the_task_joins_the_restoration_loss(folder, first_logs):
     fields = {"dataset": "labelled", "fresh_rain": 0.7, "validate_every": 0}
     fields["init_weights"] = folder / "first.weights.h5"
     with Trainer(recipe(folder, "alone", **fields)).start() as trainer:
         alone = trainer.train_step(*trainer.stream.batch(0, 16))
     assert "task_loss" not in alone
-    assert logs["task_loss"] > 0.1
-    assert logs["psnr"] == alone["psnr"]
-    assert logs["loss"] == pytest.approx(alone["loss"] + 0.3 * logs["task_loss"], rel=1e-5)
+    assert first_logs["task_loss"] > 0.1
+    assert first_logs["psnr"] == alone["psnr"]
+    expected = alone["loss"] + 0.3 * first_logs["task_loss"]
+    assert first_logs["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_network_of_the_task_stays_and_its_loss_falls(folder):
@@ -194,7 +200,7 @@ def test_features_need_no_labels(folder):
         Trainer(task_recipe(folder, "x", dataset="tiny")).start()
 
 
-def test_jax_trains_for_the_task_as_tensorflow_does(folder):
+def test_jax_trains_for_the_task_as_tensorflow_does(folder, first_logs):
     script = Path(__file__).parent / "task_training.py"
     result = subprocess.run(
         [sys.executable, script, folder, "jax"], capture_output=True, text=True, check=False
@@ -203,7 +209,7 @@ def test_jax_trains_for_the_task_as_tensorflow_does(folder):
     on_jax = json.loads((folder / "jax.json").read_text())
     peaceful, stopped = on_jax["weights"]
     assert peaceful == stopped
-    for name, value in first_step(folder, "again").items():
+    for name, value in first_logs.items():
         assert on_jax["logs"][name] == pytest.approx(value, rel=2e-3), name
 
 
