@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.export import VerificationError, export_litert, verification
+from mspfn_tf.export import VerificationError, export_litert, litert, verification
 from mspfn_tf.export.calibration import SAMPLE, read_patches
+from mspfn_tf.export.description import open_source
 from mspfn_tf.export.litert import PHONE_OPERATORS, QUANTIZATIONS, convert, is_for_phones
-from mspfn_tf.export.litert_file import describe, read, with_uint8_interface
+from mspfn_tf.export.litert_file import describe, read, with_uint8_interface, write
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
 from mspfn_tf.presets import PRESETS
@@ -109,6 +110,31 @@ def test_full_size_presets_export_with_transposed_convs(preset, pairs, tmp_path)
     assert description["signatures"] == ["serving_default", "statistics", "guided"]
 
 
+_SHARED = {}
+
+
+@pytest.fixture
+def shared(preset, monkeypatch):
+    """Exports of one preset share its model, what Keras makes of the pictures, and graphs."""
+
+    def once(key, make, *arguments):
+        if (preset, key) not in _SHARED:
+            _SHARED[preset, key] = make(*arguments)
+        return _SHARED[preset, key]
+
+    def converted(key, *arguments):
+        half = arguments[-1]
+        return read(once((key, half), lambda: write(convert_graph(key, *arguments))))
+
+    convert_graph, run_keras = litert._converted, verification._run_keras
+    monkeypatch.setattr(litert, "open_source", lambda source: once(source, open_source, source))
+    monkeypatch.setattr(litert, "_converted", converted)
+    monkeypatch.setattr(
+        verification, "_run_keras", lambda *arguments: once("keras", run_keras, *arguments)
+    )
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p["weights"]])
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 def test_shipped_presets_pass_their_verification(preset, quantize, tmp_path):
