@@ -94,6 +94,7 @@ def pictures(tmp_path_factory):
     for left, top in rng.integers(0, (1600, 1150), (400, 2)):
         ImageDraw.Draw(large).line((left, top, left + 6, top + 40), fill=(235, 235, 235), width=2)
     large.save(folder / "large.png")
+    large.crop((0, 0, 640, 480)).save(folder / "medium.png")
     Image.new("RGB", (70_000, 8), "gray").save(folder / "long.png")
     tile = np.asarray(picture.crop((0, 0, TILE, TILE)), np.float32) / 255
     tile.tofile(folder / "tile.f32")
@@ -160,7 +161,6 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
     small["tile_worker.js"] = (WEB / "tests/tile_worker.js").read_bytes()
     narrow = _with_line(small, "picture_file.js", "MOST_PIXELS = 64e6", "MOST_PIXELS = 1e4")
     strict = _with_line(small, "webgpu.js", "_DIFFERENCE = 0.5 / 255", "_DIFFERENCE = -1")
-    hasty = _with_line(small, "restoring.js", "PATIENCE = 120_000", "PATIENCE = 8_000")
     deaf = _with_line(small, "worker.js", "    cancelled.add(order.id);\n", "")
     # As a heap that is full: from then on every inference fails.
     broken = _with_line(
@@ -187,7 +187,6 @@ def browser_run(small_model_file, pictures, tmp_path_factory):
                 ("STRICT_SITE", strict),
                 ("BROKEN_SITE", broken),
                 ("DEAF_SITE", deaf),
-                ("HASTY_SITE", hasty),
                 ("INCOMPLETE_SITE", incomplete),
             )
         }

@@ -8,12 +8,14 @@ import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {describe} from 'node:test';
 import {browserTests, card, download, onPage, PHONE_HOST, ready, WITH_WEBGPU} from './browsers.mjs';
 
-const {SITE, PLAIN_SITE, SHIPPED_SITE, HASTY_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, DEAF_SITE} = process.env;
+const {SITE, PLAIN_SITE, SHIPPED_SITE, NARROW_SITE, STRICT_SITE, BROKEN_SITE, DEAF_SITE} = process.env;
 const {CHANGING_SITE, INCOMPLETE_SITE, PICTURES} = process.env;
 const RESULTS = `${PICTURES}/results`;
 const SMALL = `${PICTURES}/small.png`;
 /** A few seconds of work for the small model, long enough to be cancelled for those that are shipped. */
 const LARGE = `${PICTURES}/large.png`;
+/** Of several tiles, for work that is waited for. */
+const MEDIUM = `${PICTURES}/medium.png`;
 mkdirSync(RESULTS, {recursive: true});
 
 const KEPT = /** @type {const} */ ({serviceWorkers: 'allow'});
@@ -248,7 +250,7 @@ describe('the page', () => {
           attributeFilter: ['value'],
         });
       });
-      await page.setInputFiles('#choose', LARGE);
+      await page.setInputFiles('#choose', MEDIUM);
       await card(page, 'done');
       const seen = await page.evaluate(() => globalThis.seen);
       const texts = [...new Set(seen.map(([text]) => text))];
@@ -299,7 +301,7 @@ describe('the page', () => {
   test('a result stays when another run is cancelled', async (browser) => {
     await onPage(browser, SHIPPED_SITE, async (page) => {
       await page.selectOption('#model', {index: 1}); // the faster one
-      await page.setInputFiles('#choose', LARGE);
+      await page.setInputFiles('#choose', MEDIUM);
       const found = await card(page, 'done');
       const folder = `${RESULTS}/earlier`;
       const name = await download(page, found, folder);
@@ -316,7 +318,7 @@ describe('the page', () => {
   test('cancelled is cancelled, even if the worker hears of it too late', async (browser) => {
     await onPage(browser, DEAF_SITE, async (page) => {
       const pressed = pressCancel(page);
-      await page.setInputFiles('#choose', LARGE);
+      await page.setInputFiles('#choose', MEDIUM);
       await pressed;
       const found = await card(page, 'cancelled');
       assert.equal(await found.getByRole('link', {name: 'Download'}).isHidden(), true);
@@ -478,7 +480,8 @@ describe('the page', () => {
   });
 
   test('a worker that falls silent is replaced, and tries again once', async (browser) => {
-    await onPage(browser, HASTY_SITE, async (page) => {
+    await onPage(browser, SITE, async (page) => {
+      await page.clock.install();
       await page.evaluate(() => {
         const {postMessage} = Worker.prototype;
         let silent = 0;
@@ -490,13 +493,24 @@ describe('the page', () => {
           postMessage.call(this, message, ...rest);
         };
       });
+      const patience = () => page.clock.runFor(120_000); // as long as a worker may be silent
       await page.setInputFiles('#choose', [SMALL, `${PICTURES}/gray.png`, `${PICTURES}/tiny.png`]);
+      await card(page, 'working', 0);
+      await patience();
       await card(page, 'done', 0);
+      await card(page, 'working', 1);
+      await patience();
+      // The fresh worker has its say as soon as it is ready, and is waited for anew.
+      const gray = page.locator('.card').nth(1);
+      while ((await gray.getAttribute('data-state')) === 'working') {
+        await patience();
+      }
       const dead = await card(page, 'failed', 1);
       assert.match((await dead.textContent()) ?? '', /stopped in the middle, twice/);
       await card(page, 'done', 2);
       await page.setInputFiles('#choose', `${PICTURES}/gray.png`);
       await page.getByRole('button', {name: 'Cancel gray.png'}).click();
+      await patience();
       await card(page, 'cancelled', 3);
     });
   });
