@@ -13,8 +13,9 @@ from tools import release
 pytestmark = pytest.mark.slow
 
 
-PICTURE = {**PHONE, "attention": "picture"}
-SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 1, 1), "hidden": (4, 4, 4), **PICTURE}
+# Of few layers: it is converted into seven files.
+SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 0, 0), "hidden": None, **PHONE}
+SMALL["attention"] = "picture"
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "arguments", SMALL)
     monkeypatch.setitem(presets.PRESETS["mspfn_nano"], "weights", None)
     weights = tmp_path / "trained.weights.h5"
-    save_weights(small_model(**PICTURE), weights)
+    save_weights(small_model(**SMALL), weights)
     return folder, weights, write_pairs(tmp_path / "pairs")
 
 
@@ -90,7 +91,7 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
 def test_refuses_weights_of_another_network(shipped, tmp_path):
     folder, _, pairs = shipped
     other = tmp_path / "other.weights.h5"
-    save_weights(small_model(**{**PICTURE, "hidden": (2, 2, 2)}), other)
+    save_weights(small_model(**{**SMALL, "hidden": (2, 2, 2)}), other)
     with pytest.raises(UsageError, match="hidden"):
         release.ship_weights("mspfn_nano", other, (32, 32), calibration=pairs)
     assert not any(folder.iterdir())
