@@ -93,7 +93,7 @@ class Restorer:
             which takes 8 times as long.
         runtime: what runs a preset: "litert" (the default, which starts in a fraction of a second),
             "keras", "openvino", or what takes down to half the time on processors with
-            instructions for it and differs by its rounding: "litert-int8" (8 bits; INT8_DB and
+            instructions for it and differs by its rounding: "litert-int8" (8 bits; 39 dB and
             more) and "openvino-bfloat16" (52 dB and more).
         strength: float in [0, 1], share of the rain layer that is taken away. Default 1.
 

@@ -52,6 +52,8 @@ def card(name):
         ("", "tflite"),
         (" (other runtimes)", "tflite_float32"),
         (" (tiles of large pictures)", "tflite_tiles"),
+        (" (8 bits)", "tflite_int8"),
+        (" (8 bits, tiles)", "tflite_int8_tiles"),
     ):
         entry = weights[key]
         facts_of_file = [{"none": "float32"}.get(entry["quantization"], entry["quantization"])]
