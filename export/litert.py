@@ -32,7 +32,6 @@ from mspfn_tf.whole_picture import (
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 MOST_CALIBRATION_PICTURES = 200
-_PLACES = ("rows", "columns")  # inputs of `convert_tiles`
 
 PHONE_OPERATORS = frozenset(
     (
@@ -247,9 +246,11 @@ def convert_tiles(
 
     file = _converted("tile", restore, inputs, ["derained"], quantize == "float16")
     if quantize == "int8":
-        places = {name: np.arange(inputs[name].shape[0], dtype=np.int32) for name in _PLACES}
-        samples = _with_statistics(model, patches)
-        samples = [{**one, "surroundings": one["rainy"], **places} for one in samples]
+        rows, columns = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
+        samples = [
+            {**one, "surroundings": one["rainy"], "rows": rows, "columns": columns}
+            for one in _with_statistics(model, patches)
+        ]
         file = _integer(file, "tile", samples)
     return litert_file.write(file)
 
