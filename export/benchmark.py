@@ -139,8 +139,9 @@ def _write(source, folder, image_size, formats):
             path.write_bytes(export_onnx.convert(model, source=source))
             kind, size = "onnx", path.stat().st_size
         elif name in ("openvino", "openvino_bfloat16"):
-            path = folder / f"{name}.xml"
-            export_openvino.write(model, path, source=source)
+            path = folder / "model.xml"  # one for both
+            if not path.exists():
+                export_openvino.write(model, path, source=source)
             kind = name.replace("_", "-")
             size = path.stat().st_size + path.with_suffix(".bin").stat().st_size
         else:

@@ -250,6 +250,17 @@ def test_numbers_of_coco_may_be_texts_and_areas_missing(tmp_path):
     assert truth.crowd.tolist() == [False]
 
 
+def test_what_an_entry_of_coco_lacks_is_named(tmp_path):
+    for part, key in (("images", "file_name"), ("categories", "name"), ("images", "id")):
+        entries = [dict(entry) for entry in COCO[part]]
+        del entries[1][key]
+        with pytest.raises(UsageError, match=rf"{part}\[1\] has no {key}: \{{"):
+            BoxLabels(write(tmp_path / "a.json", {**COCO, part: entries}))
+    entry = {**COCO["annotations"][0], "id": 9, "iscrowd": "no"}
+    with pytest.raises(UsageError, match="annotation 9 has iscrowd 'no'; expected 0 or 1"):
+        BoxLabels(write(tmp_path / "a.json", {**COCO, "annotations": [entry]}))
+
+
 def test_crowds_of_bdd_are_told_among_the_attributes(tmp_path):
     labels = [
         {"category": "car", "box2d": BOX, "attributes": {"crowd": True, "occluded": False}},

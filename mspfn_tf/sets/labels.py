@@ -15,6 +15,8 @@ from mspfn_tf.files import visible_files
 from mspfn_tf.pictures import ImageError, find_images
 
 _LISTED = 20
+_SHOWN = 200  # characters of an entry in a message
+_COCO_KEYS = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ()}
 _LARGEST = 1e9  # of pixels and areas that can be meant
 # What sets append to the name of a picture for that of its mask.
 _MASK_ENDINGS = ("_L", "_label", "_labels", "_mask", "_train_id", "_labelTrainIds", "_labelIds")
@@ -112,6 +114,13 @@ class BoxLabels:
             ) from error
 
     def _read_coco(self, content):
+        for part, keys in _COCO_KEYS.items():
+            for number, entry in enumerate(content[part]):
+                if missing := [key for key in keys if key not in entry]:
+                    raise UsageError(
+                        f"labels {self.path}: {part}[{number}] has no {missing[0]}: "
+                        f"{json.dumps(entry)[:_SHOWN]}"
+                    )
         for part in ("images", "categories"):
             _refuse_equal_ids(content[part], self.path, part)
         classes = {entry["id"]: self._named(entry["name"]) for entry in content["categories"]}
@@ -148,7 +157,13 @@ class BoxLabels:
         box = [left, top, left + width, top + height]
         self._check_finite(box, "box", label)
         self._check_sides(box, entry["bbox"], label)
-        crowd = bool(int(entry.get("iscrowd") or 0))
+        try:
+            crowd = bool(float(entry.get("iscrowd") or 0))
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"labels {self.path}: annotation {label} has iscrowd {entry['iscrowd']!r}; "
+                "expected 0 or 1"
+            ) from error
         area = entry.get("area")
         if area is None:
             area = width * height
