@@ -31,7 +31,7 @@ from mspfn_tf.whole_picture import (
 )
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
-MOST_CALIBRATION_PICTURES = 200
+_CALIBRATION_PIECES = {"count": 96, "most": 200}  # of at most so many pictures
 
 PHONE_OPERATORS = frozenset(
     (
@@ -103,14 +103,16 @@ def export_litert(
             f"quantize must be one of {', '.join(QUANTIZATIONS)}; received {quantize!r}"
         )
     image_size = check_image_size(image_size)
-    most = MOST_CALIBRATION_PICTURES if quantize == "int8" else None
-    patches = read_patches(SAMPLE if calibration is None else calibration, image_size, most=most)
+    folder = SAMPLE if calibration is None else calibration
+    if quantize == "int8":
+        calibrate_on, check_on = calibration_patches(folder, image_size)
+    else:
+        calibrate_on, check_on = [], read_patches(folder, image_size, count=12)
 
     uint8_output = output.with_name(f"{output.stem}_uint8.tflite")
     finals = (output, uint8_output, card_path(output, "litert"))
     with outputs(*finals, overwrite=overwrite) as paths:
         model = open_source(source)
-        calibrate_on, check_on = parted(patches)
         content = convert(model, image_size, quantize, calibrate_on)
         contents = {"float32": content, "uint8": litert_file.with_uint8_interface(content)}
         for path, data in zip(paths, contents.values(), strict=False):
@@ -143,12 +145,16 @@ def export_litert(
     return description
 
 
-def parted(patches: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
-    """Those to calibrate on, and a dozen to check on: others, unless there are too few."""
+def calibration_patches(
+    folder: str | os.PathLike, image_size: tuple[int, int]
+) -> tuple[list[Patch], list[Patch]]:
+    """Those to calibrate 8-bit arithmetic on, and two dozen to check it on: others, unless there
+    are too few. Takes and raises what `read_patches` does."""
+    patches = read_patches(folder, image_size, **_CALIBRATION_PIECES)
     if len(patches) < 8:
-        return list(patches), list(patches)
-    step = max(2, len(patches) // 12)
-    return [patch for n, patch in enumerate(patches) if n % step != 1], list(patches[1::step])
+        return patches, patches
+    step = max(2, len(patches) // 24)
+    return [patch for n, patch in enumerate(patches) if n % step != 1], patches[1::step]
 
 
 def convert(

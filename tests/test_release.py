@@ -13,7 +13,7 @@ from tools import release
 pytestmark = pytest.mark.slow
 
 
-# Of few layers: it is converted into seven files.
+# Of few layers: it is converted into nine files.
 SMALL = {"width": 8, "blocks": 1, "rcabs": (1, 0, 0), "hidden": None, **PHONE}
 SMALL["attention"] = "picture"
 
@@ -51,12 +51,17 @@ def test_ships_weights_and_scores(shipped, tmp_path, capsys):
     assert (half["quantization"], single["quantization"]) == ("float16", "none")
     assert (folder / half["file"]).stat().st_size < (folder / single["file"]).stat().st_size
     graph, weights_of_graph = entry["openvino"], entry["openvino_weights"]
-    for file in (graph, weights_of_graph, entry["tflite_tiles"]):
+    others = [entry[key] for key in ("tflite_tiles", "tflite_int8", "tflite_int8_tiles")]
+    for file in (graph, weights_of_graph, *others):
         assert file["sha256"] == sha256(folder / file["file"])
+    assert [file["quantization"] for file in others] == ["float16", "int8", "int8"]
+    assert all(file["parity"]["agreement_db"] > 38 for file in others[1:])
     assert graph["parity"]["max_error"] < 1e-5
     assert sorted(path.name for path in folder.iterdir()) == [
         "mspfn_nano.bin",
         "mspfn_nano.float32.tflite",
+        "mspfn_nano.int8.tflite",
+        "mspfn_nano.int8.tiles.tflite",
         "mspfn_nano.json",
         "mspfn_nano.tflite",
         "mspfn_nano.tiles.tflite",

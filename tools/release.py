@@ -125,15 +125,14 @@ def _tiles(weights, lite, path, image_size, kind, calibration):
         VerificationError: it falls short.
     """
     from mspfn_tf.export.calibration import SAMPLE, read_patches
-    from mspfn_tf.export.litert import MOST_CALIBRATION_PICTURES, convert_tiles, parted
+    from mspfn_tf.export.litert import calibration_patches, convert_tiles
     from mspfn_tf.export.verification import check_tiles, verdict
     from mspfn_tf.model_files import load_model
 
     model = load_model(weights)  # in float16
     folder, calibrate_on = SAMPLE if calibration is None else calibration, []
     if kind == "int8":
-        patches = read_patches(folder, image_size, most=MOST_CALIBRATION_PICTURES)
-        calibrate_on, _ = parted(patches)
+        calibrate_on, _ = calibration_patches(folder, image_size)
     path.write_bytes(convert_tiles(model, image_size, kind, calibrate_on))
     patches = read_patches(folder, (256, 256), count=4)
     verified = verdict(check_tiles(model, (lite, path), kind, patches), path, force=False)
