@@ -130,9 +130,11 @@ def shared(preset, monkeypatch):
     convert_graph, run_keras = litert._converted, verification._run_keras
     monkeypatch.setattr(litert, "open_source", lambda source: once(source, open_source, source))
     monkeypatch.setattr(litert, "_converted", converted)
-    monkeypatch.setattr(
-        verification, "_run_keras", lambda *arguments: once("keras", run_keras, *arguments)
-    )
+
+    def by_keras(model, pictures):  # others for 8 bits
+        return once(b"".join(picture.tobytes() for picture in pictures), run_keras, model, pictures)
+
+    monkeypatch.setattr(verification, "_run_keras", by_keras)
 
 
 @pytest.mark.usefixtures("shared")
