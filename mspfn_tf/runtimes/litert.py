@@ -39,6 +39,8 @@ _ABANDONED: list[Any] = []  # interpreters of a parent process, in a forked one
 class _Interpreter:
     """LiteRT's interpreter of one file. It is not thread-safe, and begins when it is first used.
 
+    `resizable` tells whether it may be given another size than before; else it begins anew for one.
+
     Attributes:
         size: height and width of the last picture.
     """
@@ -70,7 +72,7 @@ class _Interpreter:
         # A runner holds on to the interpreter's inside, which then refuses to work directly.
         self._runners.clear()
         if not self._resizable and self.size not in (None, picture.shape[1:3]):
-            self._inside = None
+            self._inside = None  # begins anew
         inside = self.inside
         if self.size != picture.shape[1:3]:
             self.size = None
