@@ -48,7 +48,7 @@ def add_runtime(parser: argparse._ActionsContainer) -> None:
         choices=CHOICES,
         help="what runs a preset (default: litert). litert-int8 and openvino-bfloat16 take down to "
         "half the time on processors that are fast in 8 bits or in bfloat16 (large pictures, "
-        "mspfn_mobile, videos), and differ by their rounding, a level or a few",
+        "mspfn_mobile, videos), and are less exact: by 39 dB and more in 8 bits, 52 in bfloat16",
     )
 
 
