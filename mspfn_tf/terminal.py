@@ -49,6 +49,12 @@ def say(text: object, file: TextIO | None = None) -> None:
             say(f"mspfn: cannot print to {stream.name}: {error.strerror}", sys.stderr)
 
 
+def say_above(bar: Any, text: object, file: TextIO) -> None:
+    """As `say`, above a bar of tqdm on standard error; `bar` is None where there is none."""
+    with contextlib.nullcontext() if bar is None else bar.external_write_mode(file=sys.stderr):
+        say(text, file)
+
+
 @contextlib.contextmanager
 def plain_warnings(name: str) -> Iterator[None]:
     """While it runs, warnings for users are lines like errors of `name`: Python's way shows a line

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from mspfn_tf.errors import UsageError
+
 HELP = "open a page that derains pictures in the browser; nothing leaves this machine"
 
 PORT = 8765
@@ -20,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.web.server import PageServer, site, write_site
 
     if arguments.output is not None:

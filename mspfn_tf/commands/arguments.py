@@ -136,13 +136,17 @@ def report_scores(scores: dict, verb: str) -> int:
         print(f"model {scores['model']}, weights {str(scores['weights_sha256'])[:12]}")
     for line in scores["left_out"]:
         print(f"mspfn {verb}: left out: {line}", file=sys.stderr)
-    for failure in scores["failed"]:
-        print(f"mspfn {verb}: failed: {failure['name']}: {failure['error']}", file=sys.stderr)
     if scores["count"]:
         print(describe(scores))
-    if scores["failed"]:
-        print(
-            f"mspfn {verb}: {scores['count']} scored, {len(scores['failed'])} failed",
-            file=sys.stderr,
-        )
-    return 1 if scores["failed"] else 0
+    return report_failures(scores, verb, "scored")
+
+
+def report_failures(scores: dict, verb: str, done: str) -> int:
+    """Prints on standard error what failed; returns the exit status."""
+    for failure in scores["failed"]:
+        print(f"mspfn {verb}: failed: {failure['name']}: {failure['error']}", file=sys.stderr)
+    if not scores["failed"]:
+        return 0
+    counts = f"{scores['count']} {done}, {len(scores['failed'])} failed"
+    print(f"mspfn {verb}: {counts}", file=sys.stderr)
+    return 1

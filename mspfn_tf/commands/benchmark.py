@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mspfn_tf.commands.arguments import parse_size
-from mspfn_tf.presets import DEFAULT_PRESET
+from mspfn_tf.errors import UsageError
+from mspfn_tf.presets import DEFAULT_PRESET, known_preset
 
 HELP = "measure latency and memory of presets and model files in each format"
 
@@ -66,10 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import contextlib
 
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.export.benchmark import FORMATS, benchmark, machine
     from mspfn_tf.files import atomic_write, clear_leftovers, writing
-    from mspfn_tf.presets import known_preset
 
     presets = [known_preset(name) for name in arguments.preset]
     sources = [*presets, *arguments.model] or [DEFAULT_PRESET]

@@ -13,7 +13,8 @@ from mspfn_tf.commands.arguments import (
     model_source,
     report_scores,
 )
-from mspfn_tf.terminal import say
+from mspfn_tf.errors import UsageError
+from mspfn_tf.terminal import say, say_above
 
 HELP = "restore archives of pictures on many cores or machines (Ray Data)"
 
@@ -124,7 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mspfn_tf.bulk.engines import Cluster
     from mspfn_tf.bulk.workers import Model
-    from mspfn_tf.errors import UsageError
 
     for option, least in (("actors", 1), ("threads_per_actor", 1), ("gpus_per_actor", 0)):
         value = getattr(args, option)
@@ -158,8 +158,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_kind(args):
     """Refuses what goes with pictures only, or with pairs only."""
-    from mspfn_tf.errors import UsageError
-
     if args.pairs is not None:
         for option in ("resume", "image_key", "limit_pixels"):
             if getattr(args, option) is not None:
@@ -183,9 +181,9 @@ def _restore(args, model, cluster):
 
     def on_batch(batch, total):
         for message in batch["notes"]:
-            _tell(bar, f"mspfn bulk: warning: {message}")
+            say_above(bar, f"mspfn bulk: warning: {message}", sys.stderr)
         for message in batch["errors"]:
-            _tell(bar, f"mspfn bulk: {message}")
+            say_above(bar, f"mspfn bulk: {message}", sys.stderr)
         if bar is not None:
             bar.total = total
             bar.update(batch["restored"] + batch["failed"])
@@ -227,17 +225,8 @@ def _restore(args, model, cluster):
     return 1 if incomplete else 0
 
 
-def _tell(bar, line):
-    if bar is None:
-        say(line, sys.stderr)
-    else:
-        with bar.external_write_mode(file=sys.stderr):
-            say(line, sys.stderr)
-
-
 def _evaluate(args, model, cluster):
     from mspfn_tf.bulk import evaluate_archive
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.files import check_outside
     from mspfn_tf.sets.pairs import FolderPairs
 
@@ -261,7 +250,6 @@ def _evaluate(args, model, cluster):
 
 
 def _check_gpu(source, runtime):
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.source import resolve
 
     found = resolve(source)

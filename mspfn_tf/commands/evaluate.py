@@ -11,6 +11,7 @@ from mspfn_tf.commands.arguments import (
     model_source,
     report_scores,
 )
+from mspfn_tf.errors import UsageError
 
 HELP = "restore and score pairs of rainy and clean pictures"
 
@@ -83,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _open_pairs(args):
     """The pairs and, for the configuration, what they are."""
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.files import check_outside
     from mspfn_tf.sets.pairs import FolderPairs
 

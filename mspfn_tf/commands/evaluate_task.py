@@ -2,10 +2,15 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from mspfn_tf.commands.arguments import add_model, command_line, model_source
+from mspfn_tf.commands.arguments import (
+    add_model,
+    command_line,
+    model_source,
+    report_failures,
+)
+from mspfn_tf.errors import UsageError
 
 HELP = "measure what deraining does for a detector or a segmenter"
 
@@ -108,21 +113,10 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"model {scores['model']}, network {scores['task_network']}")
     print(describe(scores))
-    for failure in scores["failed"]:
-        print(
-            f"mspfn evaluate-task: failed: {failure['name']}: {failure['error']}", file=sys.stderr
-        )
-    if scores["failed"]:
-        print(
-            f"mspfn evaluate-task: {scores['count']} judged, {len(scores['failed'])} failed",
-            file=sys.stderr,
-        )
-    return 1 if scores["failed"] else 0
+    return report_failures(scores, "evaluate-task", "judged")
 
 
 def _check(args):
-    from mspfn_tf.errors import UsageError
-
     of_task = {"detection": ("class_map", "score_threshold"), "segmentation": ("classes", "void")}
     for task, names in of_task.items():
         for name in names:
@@ -143,8 +137,6 @@ def _check(args):
 
 
 def _json_object(text):
-    from mspfn_tf.errors import UsageError
-
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -165,7 +157,6 @@ def _labels(args):
 
 
 def _class_map(which):
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.sets.class_names import CLASS_MAPS
 
     if which is None:
@@ -189,7 +180,6 @@ def _class_map(which):
 
 
 def _task(args, options):
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.sets.class_names import class_names
     from mspfn_tf.tasks.kinds import DetectionTask, SegmentationTask
 

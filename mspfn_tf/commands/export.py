@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from mspfn_tf.commands.arguments import EXPORT_STATUS, add_keras_model, keras_source, parse_size
+from mspfn_tf.errors import UsageError
 
 HELP = "export a SavedModel, LiteRT, ONNX or OpenVINO files, and check them against the model"
 
@@ -53,8 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mspfn_tf.errors import UsageError
-
     options = {
         "source": keras_source(arguments),
         "output": arguments.output,

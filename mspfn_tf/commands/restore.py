@@ -18,7 +18,7 @@ from mspfn_tf.commands import video_arguments
 from mspfn_tf.commands.arguments import add_model, add_runtime, counts_line, model_source
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import writing
-from mspfn_tf.terminal import bar_size, say
+from mspfn_tf.terminal import bar_size, say, say_above
 
 HELP = "take the rain out of photographs and videos"
 
@@ -248,14 +248,7 @@ class _Progress:
             self._bar.update(0)
 
     def say(self, line, file):
-        line = _named(line, self._hidden)
-        if self._bar is None:
-            say(line, file)
-        else:
-            from tqdm import tqdm
-
-            with tqdm.external_write_mode(file=sys.stderr):
-                say(line, file)
+        say_above(self._bar, _named(line, self._hidden), file)
 
     def __enter__(self):
         return self

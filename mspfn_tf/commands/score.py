@@ -9,6 +9,7 @@ from mspfn_tf.commands.arguments import (
     command_line,
     report_scores,
 )
+from mspfn_tf.errors import UsageError
 
 HELP = "measure any method's pictures against the truth"
 
@@ -23,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.evaluation import score, write_scores
 
     if args.output and not args.overwrite:

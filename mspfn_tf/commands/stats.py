@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mspfn_tf.errors import UsageError
+
 HELP = "tell what a prepared dataset holds: pairs, scenes, sizes, how much rain"
 
 
@@ -32,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
 
-    from mspfn_tf.errors import UsageError
     from mspfn_tf.files import atomic_write, clear_leftovers, writing
     from mspfn_tf.pictures import write_picture
     from mspfn_tf.sets.prepared import Examples, splits
