@@ -329,24 +329,11 @@ def _coarse_fusion(make, shallow, width, hidden, steps):
         y = make.recurrent_unit(entry, width, hidden[scale], steps, f"recurrent_{scale}")
         return make.add(y, shallow[scale], name=f"recurrent_{scale}_skip")
 
-    quarter = unit(shallow["quarter"], "quarter")
-    quarter_up = make.up(quarter, width, "recurrent_quarter_to_half")
-    half = unit(make.add(shallow["half"], quarter_up, name="recurrent_half_entry"), "half")
-    full = unit(
-        make.up_and_add(
-            shallow["full"],
-            {"recurrent_half_to_full": half, "recurrent_quarter_to_full": quarter_up},
-            width,
-            name="recurrent_full_entry",
-        ),
-        "full",
-    )
-    return {"quarter": quarter, "half": half, "full": full}
+    return _coarse_to_fine(make, shallow, unit, "recurrent")
 
 
 def _progressive_fusion_block(make, features, rcabs, stem, name):
     """One attention-guided fusion block, coarse to fine (section 3.2, figure 3)."""
-    width = features["full"].shape[-1]
     rcabs = dict(zip(("quarter", "half", "full"), rcabs, strict=True))
 
     def unit(entry, scale):
@@ -356,6 +343,12 @@ def _progressive_fusion_block(make, features, rcabs, stem, name):
         y = make.attention_unit(entry, rcabs[scale], stride, f"{name}_{scale}")
         return make.add(features[scale], y, name=f"{name}_{scale}_skip")
 
+    return _coarse_to_fine(make, features, unit, name)
+
+
+def _coarse_to_fine(make, features, unit, name):
+    """The scales one after the other through `unit(entry, scale)`, each with the coarser ones."""
+    width = features["full"].shape[-1]
     quarter = unit(features["quarter"], "quarter")
     quarter_up = make.up(quarter, width, f"{name}_quarter_to_half")
     half = unit(make.add(features["half"], quarter_up, name=f"{name}_half_entry"), "half")
