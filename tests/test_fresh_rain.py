@@ -11,6 +11,7 @@ from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.moved_rain import is_added, move_rain
 from mspfn_tf.training.near_drops import draw_near_drops
+from mspfn_tf.training.pair_source import VOID
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.rain_mix import rain_mix
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
@@ -378,6 +379,15 @@ def test_labels_are_those_of_the_scene():
     for step in range(5):
         _, clean, labels = moved.batch(step, 32)
         np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[..., 0]))
+    barred = PatchStream([source], [1.0], 6, 0, moved_rain=[1.0], clean_share=0.3, bars=0.5)
+    unknown = []
+    for step in range(5):
+        for _, clean, labels in zip(*barred.batch(step, 32), strict=True):
+            unknown.append((labels == VOID).all())
+            if not unknown[-1]:  # scenes have one level, bars another
+                np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[0, 0, 0]))
+                assert np.ptp(clean) == 0
+    assert 5 < sum(unknown) < 25
 
 
 def toned_pair(gain, offset, levels=(40, 180)):
