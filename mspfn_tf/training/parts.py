@@ -105,9 +105,7 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
     )
 
 
-def open_evaluators(
-    recipe: Recipe, task: TaskLoss | None
-) -> tuple[ValidationSet, list[Evaluator]]:
+def open_evaluators(recipe: Recipe, task: TaskLoss | None) -> tuple[ValidationSet, list[Evaluator]]:
     """What judges the run at every validation: the validation set, and what comes after it.
 
     Raises:
