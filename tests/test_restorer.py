@@ -14,7 +14,9 @@ from PIL import Image
 from mspfn_tf import MSPFN, PRESETS
 from mspfn_tf.errors import UsageError
 from mspfn_tf.restorer import WHOLE_BYTES, Restorer, _finished, _is_gray
-from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.runtimes import Runtime, open_runtime
+from mspfn_tf.sizes import Sizes
+from mspfn_tf.source import Source
 from mspfn_tf.weights_file import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -482,3 +484,32 @@ def test_a_run_that_has_not_ended_says_so(tmp_path):
         with pytest.raises(UsageError, match="or name .*best.weights.h5, the best so far"):
             Restorer(tmp_path)
         shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+
+
+class Iterated(Runtime):
+    """Its statistics are the mean of a picture; while others are in use, these and one more."""
+
+    kind, source, sizes = "keras", Source("model", "iterated"), Sizes()
+    statistics, batches = "iterated", False
+
+    def __init__(self):
+        self.given = []
+
+    def run(self, pictures):
+        raise AssertionError("tiles are given the statistics of the whole picture")
+
+    def measure(self, pictures):
+        return pictures.mean(keepdims=True)
+
+    def run_guided(self, pictures, statistics):
+        self.given.append(round(float(statistics.item()), 5))
+        return pictures, statistics + 1
+
+
+def test_statistics_that_depend_on_those_in_use_are_measured_twice():
+    runtime = Iterated()
+    picture = np.full((300, 256, 3), 0.25, np.float32)
+    picture[:, 128:] = 0.75
+    Restorer(runtime, tile=128, overlap=0)(picture)
+    parts = len(runtime.given) // 2  # as many as tiles here
+    assert parts == 6 and runtime.given == [0.5] * parts + [1.5] * parts
