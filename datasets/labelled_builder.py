@@ -1,6 +1,6 @@
 """What the builders of sets with boxes or masks share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from mspfn_tf.datasets.pairs_builder import PairsBuilder, pixel_hash
 from mspfn_tf.datasets.picture_tree import PictureTree, as_text
 from mspfn_tf.errors import UsageError
+from mspfn_tf.files import is_hidden
 from mspfn_tf.sets.class_names import CLASSES
 from mspfn_tf.sets.labels import BoxLabels, MaskLabels
 from mspfn_tf.sets.pairs import pair_folders
@@ -49,7 +50,7 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
         return features
 
     def _split_generators(self, dl_manager):
-        root = pictures_root(self, dl_manager)
+        root = pictures_root(self, dl_manager, lambda it: (it / "rainy").is_dir())
         missing = [f"{root}/{name}/" for name in ("rainy", "clean") if not (root / name).is_dir()]
         labels = next((root / name for name in self.LABELS if (root / name).exists()), None)
         if labels is None:
@@ -92,11 +93,31 @@ class LabelledBuilder(PairsBuilder, skip_registration=True):  # pyright: ignore[
             yield name, example
 
 
-def pictures_root(builder: PairsBuilder, dl_manager: tfds.download.DownloadManager) -> Path:
-    """The folder to build from; raises `UsageError` if it is none, such as an archive."""
+def pictures_root(
+    builder: PairsBuilder,
+    dl_manager: tfds.download.DownloadManager,
+    holds: Callable[[Path], bool],
+) -> Path:
+    """The folder to build from, of which `holds` is true: the one named or, as archives often bring
+    folders of their own, one up to two folders further down; the one named if there is none.
+
+    Raises:
+        UsageError: it is no folder, such as an archive; several folders below it could be meant.
+    """
     root = Path(builder._place(dl_manager)).expanduser()
     if not root.is_dir():
         raise UsageError(f"{root}: not a folder; {builder.name} is read from one: extract archives")
+    below = [root]
+    for _ in range(3):
+        if found := [folder for folder in below if holds(folder)]:
+            if len(found) > 1:
+                folders = ", ".join(map(str, found))
+                raise UsageError(f"{builder.name}: could be read from {folders}: name one of them")
+            return found[0]
+        below = sorted(
+            path for it in below for path in it.iterdir()
+            if path.is_dir() and not is_hidden(path.name)
+        )  # fmt: skip
     return root
 
 

@@ -400,7 +400,8 @@ def _checked_output(outputs, shape):
 
 def _is_gray(image):
     """Whether the channels differ by no more than rounding."""
-    limit = GRAY_LEVELS if image.dtype == np.uint8 else GRAY_LEVELS / 255
+    # Of some levels the quotients by 255 lie further apart than those of others, by rounding.
+    limit = GRAY_LEVELS if image.dtype == np.uint8 else GRAY_LEVELS / 255 + 1e-6
     step = max(1, len(image) // 32)
     for rows in (image[::step], *np.array_split(image, max(1, image.size // 3_000_000))):
         if (rows.max(axis=-1) - rows.min(axis=-1)).max() > limit:

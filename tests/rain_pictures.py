@@ -28,6 +28,18 @@ def right_clean(scene, streaks=0):
     return np.concatenate([rainy(scene, streaks), clean(scene)], axis=1)
 
 
+def projections(plane):
+    """Means of a plane `[H, W]` beneath waves in four directions: any change of it shows."""
+    rows, columns = np.indices(plane.shape)
+    waves = (
+        np.ones(plane.shape),
+        np.cos(rows / 3),
+        np.cos(columns / 3),
+        np.sin(rows / 2 + columns),
+    )
+    return [float((wave * plane).mean()) for wave in waves]
+
+
 def write(folder, pictures):
     """Writes `{relative path: array}` below `folder`; JPEG files without visible loss."""
     for name, picture in pictures.items():

@@ -75,6 +75,8 @@ def test_scores_json(folder, tmp_path):
         assert image["ssim"] == pytest.approx(metrics.ssim(clean, restored), abs=1e-6)
         rgb = metrics.psnr(clean, restored, "rgb")
         assert image["psnr_rgb"] == pytest.approx(rgb, abs=1e-6)
+        rgb = metrics.ssim(clean, restored, "rgb")
+        assert image["ssim_rgb"] == pytest.approx(rgb, abs=1e-6)
     for block, columns in (
         ("input", ("input_psnr", "input_ssim")),
         ("output", ("psnr", "ssim")),

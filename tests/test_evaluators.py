@@ -53,6 +53,15 @@ def test_the_derained_picture_is_scored_and_not_the_rainy_one(data_dir):
     assert abs(scores["val_psnr"] - same["val_psnr"]) > 1
 
 
+def test_other_pairs_have_another_fingerprint(data_dir):
+    def fingerprint(sets, size=16):
+        return ValidationSet(sets, data_dir, 9, size).fingerprint()
+
+    both = fingerprint({"tiny": 1, "dark": 1})
+    assert both == fingerprint({"dark": 2, "tiny": 1})
+    assert len({both, fingerprint("tiny"), fingerprint("dark"), fingerprint("tiny", 24)}) == 4
+
+
 def test_a_perfect_picture_counts_a_finite_number_of_decibels(data_dir):
     validation = ValidationSet("tiny", data_dir, count=1, size=16)
     clean = PairSource("tiny", "validation", data_dir)[0][1][8:24, 12:28]

@@ -7,14 +7,17 @@ from skimage.metrics import structural_similarity as reference_ssim
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.losses import structural_similarity
+from mspfn_tf.training import bars
 from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain, read_streaks
 from mspfn_tf.training.moved_rain import is_added, move_rain
 from mspfn_tf.training.near_drops import draw_near_drops
+from mspfn_tf.training.pair_source import VOID
 from mspfn_tf.training.patch_stream import PatchStream
 from mspfn_tf.training.rain_mix import rain_mix
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
 from tests.pair_sets import smooth_pair
+from tests.rain_pictures import projections
 
 
 class Pairs:
@@ -120,6 +123,8 @@ def test_bars_repeat_over_a_part_of_the_patch():
         if pixels.any()
     ]
     assert np.mean(np.array(levels) > 110) > 0.4 and np.mean(np.array(levels) < 90) > 0.1
+    colours = np.array([bars._colour(gray, np.random.default_rng(seed)) for seed in range(99)])
+    assert colours.min() >= 0 and colours.max() == 255  # more would be dark in 8 bits
 
 
 def test_some_bars_cross():
@@ -378,6 +383,15 @@ def test_labels_are_those_of_the_scene():
     for step in range(5):
         _, clean, labels = moved.batch(step, 32)
         np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[..., 0]))
+    barred = PatchStream([source], [1.0], 6, 0, moved_rain=[1.0], clean_share=0.3, bars=0.5)
+    unknown = []
+    for step in range(5):
+        for _, clean, labels in zip(*barred.batch(step, 32), strict=True):
+            unknown.append((labels == VOID).all())
+            if not unknown[-1]:  # scenes have one level, bars another
+                np.testing.assert_array_equal(labels[..., 0], np.rint(255 * clean[0, 0, 0]))
+                assert np.ptp(clean) == 0
+    assert 5 < sum(unknown) < 25
 
 
 def toned_pair(gain, offset, levels=(40, 180)):
@@ -431,6 +445,28 @@ def test_moved_streaks_are_those_that_were_added():
     assert 0.2 < np.mean(as_added) < 0.8  # the others are warped
     bright = np.full_like(clean, 230)
     assert move_rain(np.full_like(clean, 255), bright, scene, rng) is None
+
+
+def test_added_rain_may_be_darker_in_one_value_of_a_thousand():
+    clean = np.full((40, 50, 3), 90, np.uint8)
+    rainy = clean.copy()
+    rainy[::4] += 60
+    expected = rainy.copy()
+    rainy[1, :5, 0] = 89
+    assert is_added(rainy, clean)
+    drawn = [move_rain(rainy, clean, clean, np.random.default_rng(seed)) for seed in range(8)]
+    assert any(np.array_equal(picture, expected) for picture in drawn)  # what was darker is dry
+    rainy[1, :10, 0] = 89
+    assert not is_added(rainy, clean)
+
+
+@pytest.mark.parametrize("bright, shows", [(3, True), (6, False)])
+def test_added_rain_does_not_show_where_a_tenth_is_bright(bright, shows):
+    clean = np.full((40, 50, 3), 90, np.uint8)
+    clean[:, :bright] = 230
+    rainy = np.minimum(clean, 195) + np.uint8(60)
+    moved = move_rain(rainy, clean, clean, np.random.default_rng(0))
+    assert (moved is not None) == shows
 
 
 # === RainMix ===
@@ -487,6 +523,54 @@ def test_streak_pictures(tmp_path):
     pictures = read_streaks(tmp_path)
     assert [picture.shape for picture in pictures] == [(8, 9)] * 2
     assert [picture[0, 0] for picture in pictures] == [100, 200]
+
+
+SCENE = smooth_pair(0, 48, 48)[1]
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [
+        (lambda rng: draw_bars(SCENE, rng), [2292.4, -7.7, -15.1, -4.3]),
+        (lambda rng: draw_near_drops(SCENE, rng), [2233.8, -9.2, -5.5, -3.5]),
+        (lambda rng: 255 * rain_mix(layer(), rng)[..., None], [265.8, 5.3, 15.0, -4.7]),
+        (lambda rng: draw_tone_curves(rng)[:, None], [2159.6, -15.1, 2159.6, 19.9]),
+        (lambda rng: FreshRain(1.0).draw(SCENE, rng), [2814.7, 0.6, -25.7, -1.9]),
+        (lambda rng: FreshRain(1.0, STREAKS, mix=0.5).draw(SCENE, rng), [2693.8, 0.5, -11.4, -2.3]),
+    ],
+    ids=["bars", "near drops", "RainMix", "tone curves", "fresh rain", "fresh rain of files"],
+)
+def test_a_seed_draws_what_it_always_drew(draw, expected):
+    """Runs that are resumed are to see the same patches."""
+    drawn = sum(draw(np.random.default_rng(seed)).astype(float) for seed in range(24))
+    assert projections(drawn.mean(-1)) == pytest.approx(expected, abs=0.5)
+
+
+class Labelled(Pairs):
+    labelling = True
+
+    def __getitem__(self, index):
+        rainy, clean = smooth_pair(index, 48, 56)
+        return rainy, clean, clean[..., :1].astype(np.int16)
+
+
+def test_a_step_draws_the_patches_that_it_always_drew():
+    shares = dict.fromkeys(("clean_share", "bars", "tone_curves", "enlarged", "near_drops"), 0.4)
+    source = PatchStream(
+        [Labelled(), Ramps()],
+        [0.7, 0.3],
+        6,
+        1,
+        fresh_rain=FreshRain(0.3),
+        moved_rain=[0.8, 0.8],
+        upright=True,
+        **shares,
+    )
+    parts = zip(*(source.batch(step, 32) for step in (0, 1, 2, 300, 301)), strict=True)
+    found = [projections(np.concatenate(part).sum(0).mean(-1)) for part in parts]
+    assert found[0] == pytest.approx([10.507, -0.774, -0.836, 0.032], abs=0.005)
+    assert found[1] == pytest.approx([10.026, -0.742, -0.778, 0.026], abs=0.005)
+    assert found[2] == pytest.approx([1189.5, -80.0, -84.5, 2.6], abs=0.5)
 
 
 # === The loss that sees structure ===

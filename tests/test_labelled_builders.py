@@ -94,6 +94,20 @@ def test_names_that_are_not_utf8_stand_as_escapes(tmp_path, name, split, places)
 
 
 @pytest.mark.parametrize(
+    ("name", "split"),
+    [("coco_rain", "test"), ("bdd_rain/segmentation", "test"), ("camvid", "train")],
+)
+def test_folders_that_archives_bring_along_do_not_matter(tmp_path, name, split):
+    root = tmp_path / "pictures"
+    shutil.copytree(DATASETS / name.partition("/")[0] / "dummy_data", root / "Set/version 1")
+    (root / "__MACOSX/Set/rainy").mkdir(parents=True)
+    assert len(_examples(name, tmp_path, root, split)[1]) == 2
+    shutil.copytree(root / "Set/version 1", root / "Set/version 2")
+    with pytest.raises(UsageError, match="version 1, .*version 2: name one of them"):
+        _examples(name, tmp_path / "again", root, split)
+
+
+@pytest.mark.parametrize(
     ("name", "remove", "message"),
     [
         ("coco_rain", "annotations.json", "annotations.json or .*instances_val2017.json"),

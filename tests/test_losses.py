@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from mspfn_tf.errors import UsageError
-from mspfn_tf.losses import CharbonnierLoss, DerainLoss, EdgeLoss, PSNRLoss, laplacian
+from mspfn_tf.losses import (
+    CharbonnierLoss,
+    DerainLoss,
+    EdgeLoss,
+    PSNRLoss,
+    laplacian,
+    structural_similarity,
+)
 from mspfn_tf.metrics import psnr
 
 
@@ -72,10 +79,21 @@ def test_the_brightness_term_sees_regions_and_no_pixels():
         assert regions(derained) - pixels(derained) == pytest.approx(2 * expected, abs=1e-3)
 
 
+def test_what_is_alike_costs_less():
+    target, derained = np.random.default_rng(0).random((2, 2, 16, 24, 3), dtype=np.float32)
+    without, with_it = (
+        np.asarray(PSNRLoss(ssim_weight=weight, reduction=None)(target, derained))
+        for weight in (0.0, 3.0)
+    )
+    unlike = 1 - np.asarray(structural_similarity(target, derained))
+    assert unlike.min() > 0.5
+    np.testing.assert_allclose(with_it - without, 3 * unlike, rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", [PSNRLoss(ssim_weight=1.0), PSNRLoss(brightness_weight=1.0)])
 def test_windows_need_pictures_that_hold_one(loss):
-    small = np.zeros((1, 40, 8, 3), "float32")
-    with pytest.raises(UsageError, match=r"at least 16; received \[1, 40, 8, 3\]"):
+    small = np.zeros((1, 40, 15, 3), "float32")
+    with pytest.raises(UsageError, match=r"at least 16; received \[1, 40, 15, 3\]"):
         loss(small, small)
     assert float(PSNRLoss()(small, small)) == pytest.approx(-40.0)
 

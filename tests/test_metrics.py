@@ -162,6 +162,7 @@ def test_a_batch_is_measured_image_by_image(measure):
     image = rainy(clean)
     values = measure(clean, image)
     assert values.shape == (3,)
+    assert list(values) == list(measure(clean, image, "matlab_y"))  # the figures of the papers
     assert list(values) == [measure(*pair) for pair in zip(clean, image, strict=True)]
     assert isinstance(measure(clean[0], image[0]), float)
 
@@ -175,6 +176,7 @@ def test_a_batch_is_measured_image_by_image(measure):
         (uniform(1, (16, 16, 4)), uniform(1), r"`target` must be RGB.*\[16, 16, 4\]"),
         (uniform(1, (0, 16, 3)), uniform(1, (0, 16, 3)), "not empty"),
         (uniform(1).astype(np.int64), uniform(1), "int64"),
+        (uniform(1) - np.float32(2), uniform(9), r"`target` must lie in \[0, 1\].*-1"),
         (uniform(9).astype(np.float32), uniform(9), r"`target` must lie in \[0, 1\].*9"),
         (uniform(1), np.full((16, 16, 3), np.nan), "`image` holds values that are not finite"),
     ],

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mspfn_tf import MSPFN, PRESETS, load_reference_checkpoint
 from mspfn_tf.complexity import multiply_adds
-from mspfn_tf.layers import Blocks, ConvLSTM
+from mspfn_tf.layers import Blocks, ConvLSTM, Smooth
 from mspfn_tf.losses import DerainLoss, EdgeLoss
 from mspfn_tf.model_files import load_model
 from mspfn_tf.weights_file import load_weights, save_weights
@@ -133,6 +133,44 @@ def test_recurrent_steps_recur():
     for variable in once.weights:
         shared[variable.path].assign(variable)
     assert np.abs(once(picture()).numpy() - thrice(picture()).numpy()).max() > 0
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_cell_is_that_of_its_formula(activation):
+    """On one pixel, a 3x3 conv is the middle of its kernel."""
+    layer = ConvLSTM(2, steps=3, activation=activation, kernel_initializer="random_normal")
+    x = np.random.default_rng(0).normal(size=(1, 1, 1, 3)).astype(np.float32)
+    layer.build(x.shape)
+    for weight in layer.weights:  # far enough from zero for every gate to count
+        weight.assign(weight + keras.random.normal(weight.shape, seed=len(weight.path)))
+    found = np.asarray(layer(x)).ravel()
+    act = np.tanh if activation == "tanh" else lambda v: np.maximum(v, 0)
+    middle = {name: conv.kernel.numpy()[1, 1] for name, conv in layer.input_convs.items()}
+    inner = {name: conv.kernel.numpy()[1, 1] for name, conv in layer.hidden_convs.items()}
+    c, h = np.zeros(2), np.zeros(2)
+    for _ in range(3):
+        i, j, f, o = (
+            x.ravel() @ middle[gate] + layer.input_convs[gate].bias.numpy() + h @ inner[gate]
+            for gate in ("input", "candidate", "forget", "output")
+        )
+        c = c / (1 + np.exp(-f - 1)) + act(j) / (1 + np.exp(-i))
+        h = act(c) / (1 + np.exp(-o))
+    np.testing.assert_allclose(found, h, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("activation, cell", [("relu", "relu"), ("prelu", "tanh")])
+def test_the_cells_of_both_styles(activation, cell):
+    layer = MSPFN(**TINY, activation=activation).get_layer("recurrent_full_convlstm")
+    assert layer.activation == cell
+    # The published one starts with kernels of 1e-3.
+    assert (0 < np.std(layer.input_convs["input"].kernel) < 2e-3) == (cell == "tanh")
+
+
+def test_smoothing_is_binomial():
+    impulse = np.zeros((1, 5, 5, 2), np.float32)
+    impulse[0, 2, 2] = 16, 32
+    found = np.asarray(Smooth()(impulse))[0, 1:4, 1:4]
+    np.testing.assert_allclose(found, np.multiply.outer(np.outer([1, 2, 1], [1, 2, 1]), [1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ def test_motion_is_told(second):
     assert back.max() < 0.7 and back.mean() < 0.2
 
 
+def test_parts_of_a_pixel_are_told():
+    second = [[1, 0, 40.15], [0, 1, 30]]
+    assert np.abs(moved(told(view(FIRST), view(second))) - truth(FIRST, second)).max() < 0.12
+
+
 def test_noise_evens_out():
     rng = np.random.default_rng(0)
     second = [[0.995, 0, 41.3], [0, 0.995, 30.4]]

@@ -58,6 +58,28 @@ def test_muon_makes_orthogonal_steps_and_leaves_the_ends_to_adam(tmp_path):
     assert again.exclude_layers == optimizer.exclude_layers
 
 
+def test_the_published_optimizer_is_adam(tmp_path):
+    for name in ("adam", "adamw"):
+        adam = make_optimizer(recipe(tmp_path, "x", optimizer=name))
+        assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_muon_follows_its_momentum_and_looks_ahead(tmp_path):
+    fields = {"optimizer": "muon", "weight_decay": 0.0, "ema": 0.0, "schedule": "cosine"}
+    optimizer = make_optimizer(recipe(tmp_path, "x", learning_rate=1e-2, warmup_steps=0, **fields))
+    kernel = keras.Variable(np.zeros((1, 1, 4, 3), np.float32))
+    first, second = np.random.default_rng(0).normal(size=(2, 1, 1, 4, 3)).astype(np.float32)
+    optimizer.build([kernel])
+    optimizer.apply([keras.ops.convert_to_tensor(first)], [kernel])
+    before, rate = kernel.numpy(), float(optimizer.learning_rate)
+    optimizer.apply([keras.ops.convert_to_tensor(second)], [kernel])
+    momentum = optimizer.momentum * first + second
+    ahead = (second + optimizer.momentum * momentum).reshape(4, 3)
+    step = optimizer.zeropower_via_newtonschulz5(keras.ops.convert_to_tensor(ahead), 5)
+    expected = optimizer.lr_adjust(rate * step).numpy().reshape(kernel.shape)
+    np.testing.assert_allclose(before - kernel.numpy(), expected, rtol=1e-4, atol=1e-7)
+
+
 def test_gradients_are_clipped_by_their_common_norm():
     gradients = [np.float32([[3.0, 0.0]]), np.float32([4.0])]
     norm = global_norm(gradients)

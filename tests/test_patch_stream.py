@@ -164,6 +164,14 @@ def test_crops_reach_every_place_and_transform():
     assert all(0 <= row.left < 1 for row in rows)
 
 
+def test_crops_reach_every_corner():
+    places = np.stack([*np.indices((20, 22)), np.zeros((20, 22))], -1).astype(np.uint8)
+    source = PatchStream([[(places, places)]], [1.0], 16, 0)
+    batches = (source.batch(step, 16)[0] for step in range(40))
+    corners = np.rint(255 * np.concatenate([batch.min(axis=(1, 2)) for batch in batches]))
+    assert {(y, x) for y, x, _ in corners} == {(y, x) for y in range(5) for x in range(7)}
+
+
 def test_dihedral_transforms():
     image = np.arange(27).reshape(3, 3, 3)
     images = [turned(image, transform) for transform in range(8)]

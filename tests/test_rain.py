@@ -21,6 +21,7 @@ from mspfn_tf.datasets.synthetic_rain.parameters import (
 )
 from mspfn_tf.datasets.synthetic_rain.rain import rain, streak_layers
 from mspfn_tf.metrics import psnr
+from tests.rain_pictures import projections
 
 SIZE = (96, 128)
 # One sharp layer of individual streaks that fall straight down, in clear air, by a perfect camera.
@@ -323,6 +324,42 @@ def test_the_seed_alone_decides():
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
     np.testing.assert_array_equal(scene, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, [0.9372, 0.0096, 0.0379, 0.0014]),
+        (1, [1.3004, 0.0030, 0.0325, 0.0039]),
+        (2, [0.6844, 0.0029, -0.0437, -0.0138]),
+    ],
+    ids=["streaks", "noise", "files"],
+)
+def test_a_seed_draws_the_layers_that_it_always_drew(number, expected):
+    """Sets that are prepared anew, and runs that are resumed, are to see the same rain."""
+    kinds = tuple(float(n == number) for n in range(3))
+    parameters = dataclasses.replace(
+        PRESETS["heavy"], kinds=kinds, layers=(2, 2), blur_share=0.5, several_directions=1.0
+    )
+    total = sum(layers(parameters, seed, (48, 64)) for seed in range(6))
+    assert projections(total) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("light", [40.66, 2.84, 1.04, 0.65, 2.07, -0.08, 0.35, -0.24]),
+        ("heavy", [468.53, 9.77, 24.51, 3.84, -0.16, -0.30, -1.07, 0.38]),
+        ("mixed", [108.41, 5.46, 2.29, 0.89, 4.98, -0.46, 1.50, 0.06]),
+    ],
+)
+def test_a_seed_draws_the_rain_that_it_always_drew(preset, expected):
+    camera = Camera(noise_share=0.0, jpeg_share=0.0)
+    parameters = dataclasses.replace(PRESETS[preset], rain_free=0.0, camera=camera)
+    clean = draw_scene(np.random.default_rng(0), (48, 64))
+    change = sum(rained(parameters, clean, seed).astype(int) - clean for seed in range(12))
+    found = [projections(change @ weights) for weights in ([0.5, 0.3, 0.2], [-1, 0, 1])]
+    assert sum(found, []) == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 3), (65, 130)])

@@ -68,6 +68,7 @@ def test_wrong_fields_are_named(tmp_path, field, value, words):
         ("near_drops", 1.5, "at most 1"),
         ("bars", 0.5, "give one of them"),
         ("moved_rain", {"rain800": 1.5}, r"must be in \(0, 1\]"),
+        ("moved_rain", {"rain800": 0}, r"must be in \(0, 1\]"),
         ("moved_rain", {"rain800": True}, r"must be in \(0, 1\]"),
         ("moved_rain", {"rain100h": 0.5}, "dataset has rain800"),
         ("moved_rain", "rain800", "sets with their shares"),
@@ -143,6 +144,12 @@ def test_identity_says_what_things_are_not_how_they_are_spelled(tmp_path):
     assert shares == of(dataset={"a": 2, "b": 4}).identity()
 
 
+def test_runs_from_before_there_was_more_rain_can_be_resumed():
+    newer = {"clean_share", "moved_rain", "bars", "tone_curves", "enlarged", "near_drops"}
+    assert not newer & of().identity().keys()
+    assert of(enlarged=0.1).identity()["enlarged"] == 0.1
+
+
 def test_files_are_known_by_what_they_hold(tmp_path):
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -202,6 +209,7 @@ def test_streaks_of_any_name_and_without_content(tmp_path):
         ({"photographs": "real_rain", "tensorboard": True, "validate_every": 0}, "at validations"),
         ({"preset": "mspfn", "warmup_steps": 500}, "warmup_steps 500: schedule 'published' has"),
         ({"schedule": "published", "warmup_steps": 500}, "give schedule 'cosine', or leave"),
+        ({"schedule": "cosine", "warmup_steps": 9, "steps": 9}, "must be below steps 9"),
         ({"seed": 2**32}, "seed 4294967296: must be less than"),
         (
             {"preset": "mspfn", "patch_size": (16, 24, 32), "steps": 2},

@@ -13,8 +13,10 @@ from PIL import Image
 
 from mspfn_tf import MSPFN, PRESETS
 from mspfn_tf.errors import UsageError
-from mspfn_tf.restorer import WHOLE_BYTES, Restorer
-from mspfn_tf.runtimes import open_runtime
+from mspfn_tf.restorer import WHOLE_BYTES, Restorer, _finished, _is_gray
+from mspfn_tf.runtimes import Runtime, open_runtime
+from mspfn_tf.sizes import Sizes
+from mspfn_tf.source import Source
 from mspfn_tf.weights_file import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,7 +147,8 @@ def test_pictures_go_through_whole_as_long_as_memory_allows(model, monkeypatch):
 
 @pytest.mark.parametrize(
     "bytes_per_pixel, overlap",
-    [(300, 288), (900, 256), (2_800, 240), (20_000, 136)],  # of tiles of 1152, 664, 640, 344
+    [(300, 288), (900, 256), (2_800, 240), (20_000, 136), (300_000, 48)],
+    # of tiles of 1152, 664, 640, 344 and of 128, the least
 )
 def test_tiles_are_as_large_as_memory_allows(model, monkeypatch, bytes_per_pixel, overlap):
     runtime = open_runtime(model)
@@ -174,6 +177,26 @@ def test_ensemble_averages_the_eight_symmetries(model, tile):
     result = Restorer(model, tile=tile, overlap=8, ensemble=8)(image)
     np.testing.assert_allclose(result, total / 8, atol=1e-6)
     assert np.abs(result - single(image)).max() > 1e-3
+
+
+def test_gray_is_what_differs_by_two_levels_at_most():
+    # All levels: the quotients of some lie further apart than 2 / 255, by rounding.
+    pixels = np.add.outer(np.arange(254), [0, 1, 2]).astype(np.uint8)[:, None]
+    assert _is_gray(pixels) and _is_gray(pixels.astype(np.float32) / 255)
+    pixels[100] = 100, 101, 103
+    assert not _is_gray(pixels) and not _is_gray(pixels.astype(np.float32) / 255)
+
+
+def test_of_gray_the_luma_of_the_rain_is_taken():
+    before = np.full((1, 1, 3), 0.5, np.float32)
+    derained = np.array([[[0.4, 0.7, 0.1]]], np.float32)
+    rain = 0.299 * 0.1 - 0.587 * 0.2 + 0.114 * 0.4
+    for strength in (1.0, 0.25):
+        found = _finished(before, derained, True, strength)
+        np.testing.assert_allclose(found, 0.5 - strength * rain, atol=1e-6)
+    # Channels that differ by rounding lose the same, but not more than they have.
+    dark = np.array([[[0.0, 0.004, 0.006]]], np.float32)
+    assert _finished(dark, np.zeros_like(dark), True, 1.0).min() == 0
 
 
 def test_ensemble_of_a_symmetric_model_changes_nothing():
@@ -213,6 +236,7 @@ def test_presets_with_weights_restore(name):
 
 def test_a_model_of_fixed_size_works_in_tiles_of_that_size(model):
     fixed = residual_model((32, 40))
+    assert Restorer(fixed).overlap == 8  # a quarter
     restorer = Restorer(fixed, overlap=16)
     assert restorer.sizes.fixed == (32, 40)
     for size in SIZES[:-1]:
@@ -460,3 +484,32 @@ def test_a_run_that_has_not_ended_says_so(tmp_path):
         with pytest.raises(UsageError, match="or name .*best.weights.h5, the best so far"):
             Restorer(tmp_path)
         shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+
+
+class Iterated(Runtime):
+    """Its statistics are the mean of a picture; while others are in use, these and one more."""
+
+    kind, source, sizes = "keras", Source("model", "iterated"), Sizes()
+    statistics, batches = "iterated", False
+
+    def __init__(self):
+        self.given = []
+
+    def run(self, pictures):
+        raise AssertionError("tiles are given the statistics of the whole picture")
+
+    def measure(self, pictures):
+        return pictures.mean(keepdims=True)
+
+    def run_guided(self, pictures, statistics):
+        self.given.append(round(float(statistics.item()), 5))
+        return pictures, statistics + 1
+
+
+def test_statistics_that_depend_on_those_in_use_are_measured_twice():
+    runtime = Iterated()
+    picture = np.full((300, 256, 3), 0.25, np.float32)
+    picture[:, 128:] = 0.75
+    Restorer(runtime, tile=128, overlap=0)(picture)
+    parts = len(runtime.given) // 2  # as many as tiles here
+    assert parts == 6 and runtime.given == [0.5] * parts + [1.5] * parts

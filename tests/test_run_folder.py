@@ -194,14 +194,15 @@ def test_another_run_is_refused_with_the_difference(tmp_path):
     assert "dataset" not in str(error.value)
 
 
-def test_pictures_count_where_both_are_known(tmp_path):
+@pytest.mark.parametrize("name", ["pictures", "validation_pictures"])
+def test_pictures_count_where_both_are_known(tmp_path, name):
     """Runs from before they were noted go on; what is to come does not know them at first."""
-    folder_with(tmp_path, 0, 4).check({**IDENTITY, "pictures": "a"})
-    folder = folder_with(tmp_path / "noted", 0, 4, identity={**IDENTITY, "pictures": "a"})
+    folder_with(tmp_path, 0, 4).check({**IDENTITY, name: "a"})
+    folder = folder_with(tmp_path / "noted", 0, 4, identity={**IDENTITY, name: "a"})
     folder.check(IDENTITY)
-    folder.check({**IDENTITY, "pictures": "a"})
-    with pytest.raises(UsageError, match="pictures: 'a' there, 'b' now"):
-        folder.check({**IDENTITY, "pictures": "b"})
+    folder.check({**IDENTITY, name: "a"})
+    with pytest.raises(UsageError, match=f"{name}: 'a' there, 'b' now"):
+        folder.check({**IDENTITY, name: "b"})
 
 
 def test_runs_from_before_there_was_a_field_had_its_default(tmp_path):

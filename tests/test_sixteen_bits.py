@@ -95,13 +95,38 @@ def test_white_may_be_zero(tmp_path, deep):
     )
 
 
+def test_where_white_is_zero_alpha_is_not(tmp_path, deep):
+    samples, path = deep[..., :2], tmp_path / "a.tif"
+    options = {"planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(path, samples, photometric="miniswhite", **options)
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb[..., 0], 65_535 - samples[..., 0])
+    np.testing.assert_array_equal(picture.alpha, samples[..., 1])
+
+
+def test_a_channel_that_is_not_said_to_be_alpha_is_dropped(tmp_path, deep):
+    samples = np.concatenate([deep, deep[..., :1]], axis=-1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, samples, photometric="rgb", extrasamples=["unspecified"])
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, deep)
+    assert picture.alpha is None
+
+
+def test_large_pictures_are_written_in_bands(tmp_path):
+    large = np.random.default_rng(0).integers(0, 65_536, (700, 600, 3), dtype=np.uint16)
+    write_picture(tmp_path / "a.tif", large)
+    np.testing.assert_array_equal(stored(tmp_path / "a.tif"), large)
+
+
 def test_colours_multiplied_with_alpha_are_divided(tmp_path):
     samples = np.zeros((4, 5, 4), np.uint16)
-    samples[..., 0], samples[..., 3] = 10_000, 32_768
+    samples[..., 0], samples[..., 1], samples[..., 3] = 10_000, 40_000, 32_768
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, samples, photometric="rgb", extrasamples=["assocalpha"])
     picture = read_picture(path)
-    assert abs(int(picture.rgb[0, 0, 0]) - 20_000) < 3
+    assert picture.rgb[0, 0, 0] == 20_000  # 19,999.7
+    assert picture.rgb[0, 0, 1] == 65_535  # brighter than its alpha allows
     np.testing.assert_array_equal(picture.alpha, 32_768)
 
 
@@ -163,6 +188,7 @@ def test_pages_of_any_size_and_depth(tmp_path, deep):
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(deep, photometric="rgb")
         tiff.write(deep[:10, :15], photometric="rgb", subfiletype=1)  # a thumbnail
+        tiff.write(deep[:10, :15, 0] > 9, photometric="mask", subfiletype=4)
         tiff.write((deep[:7, :9] >> 8).astype(np.uint8), photometric="rgb")
     assert read_header(path).frames == 2
     pages = list(read_pictures(path))

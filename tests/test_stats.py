@@ -73,7 +73,7 @@ def test_command(data_dir, tmp_path, capsys):
 def test_photographs(data_dir, capsys):
     assert main(["stats", "real_rain", "--data_dir", str(data_dir)]) == 0
     text = capsys.readouterr().out
-    assert "test: 2 pairs, 2 scenes" in text and "brightness" in text and "PSNR" not in text
+    assert "test: 2 photographs, 2 scenes" in text and "brightness" in text and "PSNR" not in text
 
 
 def test_what_is_not_there(data_dir, capsys):

@@ -58,7 +58,8 @@ def test_yolox_decodes_its_grids_and_undoes_the_letterbox():
     # Blue first, letterbox filled with 114 below.
     assert seen[0].shape == (1, 3, 64, 64)
     assert (seen[0][0, :, 32:] == 114).all()
-    assert abs(seen[0][0, 0, :32].mean() - PICTURE[..., 2].mean()) < 3
+    shown = adapters.resized(PICTURE, (32, 64))[..., ::-1]
+    np.testing.assert_array_equal(seen[0][0, :, :32], np.moveaxis(shown, -1, 0))
 
 
 def test_yolox_suppresses_doubles_of_a_class_only():
@@ -69,6 +70,29 @@ def test_yolox_suppresses_doubles_of_a_class_only():
     found = adapters.yolox(PICTURE, net, classes=["cat", "dog"])
     assert found.classes == ("cat", "dog")
     np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-6)
+
+
+def test_yolox_keeps_what_is_hardly_seen():
+    """The mean average precision looks at scores far below the threshold."""
+    boxes = [[0, 0, 16, 16], [32, 0, 48, 16], [0, 0, 64, 64]]
+    output = encoded(boxes, [0.9, 0.02, 0.005], [0, 1, 2], 64, 80)
+    net, _ = network(lambda x: [output], (1, 3, 64, 64))
+    assert adapters.yolox(PICTURE, net).classes == ("person", "bicycle")
+    # A bound is met by what reaches it.
+    assert adapters.yolox(PICTURE, net, least_score=0.9).classes == ("person",)
+
+
+def test_boxes_that_overlap_by_just_so_much_are_kept():
+    halves = Detections([[0, 0, 10, 10], [0, 0, 10, 5]], [0.9, 0.8], ("cat", "cat"))
+    assert adapters.suppressed(halves, 0.5).classes == ("cat", "cat")
+    assert adapters.suppressed(halves, 0.49).classes == ("cat",)
+
+
+def test_a_letterbox_may_be_centred():
+    boxed, scale, corner = adapters.letterbox(PICTURE, (64, 64), fill=7, centred=True)
+    assert (scale, corner) == (0.8, (16, 0))
+    np.testing.assert_array_equal(boxed[16:48], adapters.resized(PICTURE, (32, 64)))
+    assert (boxed[:16] == 7).all() and (boxed[48:] == 7).all()
 
 
 def test_yolox_names_what_it_expected():
@@ -93,8 +117,8 @@ def test_ssd_reads_four_outputs(order):
     found = adapters.ssd(PICTURE, net, outputs=order)
     assert found.classes == ("person", "car")
     np.testing.assert_allclose(found.boxes, [[8, 10, 24, 20], [0, 0, 80, 40]], atol=1e-4)
-    assert seen[0].min() >= -1
-    assert seen[0].max() <= 1
+    levels = adapters.resized(PICTURE, (64, 64))
+    np.testing.assert_allclose(seen[0][0], levels / 127.5 - 1, atol=1e-6)
     uint8, seen = network(lambda x: [parts[name] for name in order], dtype="uint8")
     adapters.ssd(PICTURE, uint8, outputs=order)
     assert seen[0].dtype == np.uint8
@@ -152,8 +176,18 @@ def test_semantic_undoes_letterbox_and_padding():
     )
     picture = np.random.default_rng(1).integers(0, 256, (13, 21, 3), np.uint8)
     labels = adapters.semantic(picture, free, multiple_of=16)
-    assert seen[0].shape == (1, 16, 32, 3)
+    continued = np.pad(picture, [(0, 3), (0, 11), (0, 0)], mode="edge")
+    np.testing.assert_allclose(255 * seen[0][0], continued, atol=1e-4)
     np.testing.assert_array_equal(labels, picture[..., 0] < 127.5)
+
+
+def test_scores_are_enlarged_before_the_best_class_is_taken():
+    """So that the border between two classes runs between two cells, not around them."""
+    scores = np.float32([[[[3, 0], [0, 1]]]])
+    net, _ = network(lambda x: [scores], (1, 1, 2, 3))
+    (row,) = adapters.semantic(np.zeros((1, 80, 3), np.uint8), net)
+    # Between the middles of the cells, 3 (1 - t) = t at t = 3/4: at 20 + 30 pixels.
+    np.testing.assert_array_equal(row, np.arange(80) >= 50)
 
 
 def test_order_mean_and_std_reach_the_network():

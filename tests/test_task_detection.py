@@ -78,6 +78,26 @@ def test_crowds_are_no_targets_and_excuse_what_lies_in_them():
     assert not len(result.missed)
 
 
+def test_the_mean_iou_is_one_of_boxes_and_not_of_pictures():
+    one = match(Boxes([SQUARE], ("car",)), found(([0, 0, 10, 6], 0.9, "car")))
+    boxes = [SQUARE, [20, 0, 30, 10]]
+    two = match(Boxes(boxes, ("car",) * 2), found(*((box, 0.9, "car") for box in boxes)))
+    assert threshold_scores([one, two])["iou"] == pytest.approx((0.6 + 1 + 1) / 3)
+
+
+def test_the_truth_of_a_detector_begins_at_the_threshold():
+    answers = found((SQUARE, 0.5, "car"), ([20, 0, 30, 10], 0.49, "dog"))
+    assert answers.as_truth(0.5).classes == ("car",)
+
+
+def test_small_and_large_go_by_the_area_of_the_truth():
+    """A thing may fill a part of its box."""
+    box = [0, 0, 40, 40]
+    truth = Boxes([box], ("car",), area=np.array([900.0]))
+    scores = coco_scores([truth], [found((box, 0.9, "car"))])
+    assert scores["map_small"] == pytest.approx(1) and scores["map_medium"] is None
+
+
 def test_nothing_found_and_nothing_there():
     empty, truth = found(), Boxes([SQUARE], ("car",))
     assert threshold_scores([match(truth, empty)]) == {

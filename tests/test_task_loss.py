@@ -7,7 +7,8 @@ from keras import ops
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.tasks.espnet import ESPNet, save_espnet
-from mspfn_tf.training.task_loss import VOID, TaskLoss, as_labels, load_task_network
+from mspfn_tf.training.pair_source import VOID
+from mspfn_tf.training.task_loss import TaskLoss, as_labels, load_task_network
 
 pytestmark = pytest.mark.slow
 

@@ -25,6 +25,11 @@ def test_a_class_that_is_only_predicted_counts_against_miou_not_mpa():
     assert scores["mpa"] == 0.75
 
 
+def test_void_is_what_is_said_to_be():
+    counts = confusion(np.array([[0, 1, 7, 2]]), np.array([[0, 0, 1, 2]]), 3, void=(7, 2))
+    assert counts.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
 def test_nothing_labelled():
     counts = confusion(np.full((2, 2), 255), np.zeros((2, 2), int), 3)
     assert segmentation_scores(counts) == {

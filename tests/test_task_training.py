@@ -16,9 +16,8 @@ from mspfn_tf.model import MSPFN
 from mspfn_tf.tasks.espnet import ESPNet, save_espnet
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 from mspfn_tf.training import Trainer
-from mspfn_tf.training.pair_source import PairSource
+from mspfn_tf.training.pair_source import VOID, PairSource
 from mspfn_tf.training.patch_stream import open_stream, tf_dataset
-from mspfn_tf.training.task_loss import VOID
 from mspfn_tf.weights_file import save_weights
 from tests.pair_sets import prepare, smooth_pair
 from tests.task_training import digest, first_step, peaceful_and_interrupted, task_recipe

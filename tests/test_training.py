@@ -107,17 +107,24 @@ def test_first_weights_are_those_of_a_preset_or_a_folder(folder):
 
 def test_other_pictures_are_another_run(folder, tmp_path):
     """Also where the set has the same name, version and size."""
-    fields = {"preset": "mspfn", "schedule": "published", "steps": 2, "validate_every": 0}
+    fields = {"preset": "mspfn", "schedule": "published", "steps": 2}
     Trainer(recipe(folder, "pictures", **fields)).start().close()
 
     def negative(index):
         return [255 - half for half in smooth_pair(index)]
 
+    def validated_on_others(index):
+        return (negative if index >= 1000 else smooth_pair)(index)
+
     prepare(tmp_path, "tiny", make=negative)
+    prepare(tmp_path / "validated", "tiny", make=validated_on_others)
     prepare(tmp_path / "same", "tiny", make=smooth_pair)
     fields["steps"] = 4
-    with pytest.raises(UsageError, match="pictures: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
-        Trainer(recipe(folder, "pictures", **fields, data_dir=str(tmp_path))).start()
+    for place, name in (("", "pictures"), ("validated", "validation_pictures")):
+        with pytest.raises(
+            UsageError, match=rf"\n  {name}: '[0-9a-f]{{64}}' there, '[0-9a-f]{{64}}'"
+        ):
+            Trainer(recipe(folder, "pictures", **fields, data_dir=str(tmp_path / place))).start()
     same = recipe(folder, "pictures", **fields, data_dir=str(tmp_path / "same"))
     Trainer(same).start().close()
 

@@ -1,5 +1,7 @@
 """camvid."""
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -60,13 +62,8 @@ class Builder(PairsBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        root = pictures_root(self, dl_manager)
-        found = {}
-        for split, places in _PLACES.items():
-            for pictures, masks in places:
-                if (root / pictures).is_dir() and (root / masks).is_dir():
-                    found[split] = root / pictures, root / masks
-                    break
+        root = pictures_root(self, dl_manager, lambda it: bool(_places(it)))
+        found = _places(root)
         if not found:
             expected = ", ".join(
                 f"{p}/ with {m}/" for places in _PLACES.values() for p, m in places
@@ -105,3 +102,14 @@ class Builder(PairsBuilder):
                     "scene": self.scenes[split][name],
                 },
             )
+
+
+def _places(root: Path) -> dict[str, tuple[Path, Path]]:
+    """The folders of pictures and of masks in `root`, by split."""
+    found = {}
+    for split, places in _PLACES.items():
+        for pictures, masks in places:
+            if (root / pictures).is_dir() and (root / masks).is_dir():
+                found[split] = root / pictures, root / masks
+                break
+    return found

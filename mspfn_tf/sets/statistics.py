@@ -58,7 +58,7 @@ class SplitStatistics:
         height, width: of the measured pictures, pixels.
         brightness: mean luma of the rainy pictures, levels.
         psnr, ssim: of the rainy pictures against the clean ones, without pairs that are equal.
-        equal: how many of the measured pairs are equal.
+        equal: how many of the measured pairs are equal; None of photographs.
         coverage: share of pixels that rain covers (see the module).
         shift: brightness shift, levels (see the module).
     """
@@ -122,7 +122,7 @@ def split_statistics(
             key: spread(key)
             for key in ("height", "width", "brightness", "psnr", "ssim", "coverage", "shift")
         },
-        equal=int(np.isinf(columns["psnr"]).sum()) if paired and found else None,
+        equal=int(np.isinf(columns.get("psnr", ())).sum()) if paired else None,
     )
     order = np.argsort(columns["psnr" if paired else "brightness"]) if found else []
     rows = [order[place] for place in evenly_spread(len(order), _ROWS)]
@@ -136,7 +136,8 @@ def describe(statistics: Sequence[SplitStatistics]) -> list[str]:
     for split in statistics:
         scenes = "" if split.scenes is None else f", {split.scenes} scenes"
         measured = "" if split.measured == split.pairs else f" (measured: {split.measured})"
-        lines.append(f"{split.split}: {split.pairs} pairs{scenes}{measured}")
+        kind = "photographs" if split.equal is None else "pairs"
+        lines.append(f"{split.split}: {split.pairs} {kind}{scenes}{measured}")
         if split.measured:
             lines.append(f"  {'':<18}{'mean':>9}{'5 %':>9}{'50 %':>9}{'95 %':>9}")
         for label, key, digits, factor in (

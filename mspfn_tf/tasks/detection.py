@@ -134,7 +134,7 @@ def match(
         if not (in_crowd >= 0.5 * own_areas[index]).any():
             partner[index] = -1
     matched = np.flatnonzero(partner >= 0)
-    return Match(partner, overlaps[matched, partner[matched]], np.flatnonzero(free & ~truth.crowd))
+    return Match(partner, overlaps[matched, partner[matched]], np.flatnonzero(free))
 
 
 def threshold_scores(matches: Iterable[Match]) -> dict[str, float | int | None]:

@@ -1,5 +1,6 @@
 """What judges a training run on the way: anything that scores a network, such as fixed pictures."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
@@ -99,6 +100,12 @@ class ValidationSet:
             "val_input_psnr": input_psnr,
             "val_input_ssim": input_ssim,
         }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the pairs that are scored, in whatever order."""
+        pairs = zip(self._rainy, self._clean, strict=True)
+        digests = sorted(hashlib.sha256(np.stack(pair).tobytes()).hexdigest() for pair in pairs)
+        return hashlib.sha256(repr(digests).encode()).hexdigest()
 
     def panels(self, predict: Predict) -> Iterator[tuple[str, list[np.ndarray]]]:
         """Yields (name, [rainy, derained, clean]), uint8 each, of the first few pictures."""

@@ -19,6 +19,9 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256
 from mspfn_tf.sets.prepared import Examples
 
+VOID = -1
+"""The label of pixels of which it is not known what they show."""
+
 
 def check_mixture(dataset: str | Mapping[str, float]) -> dict[str, float]:
     """The sets of a mixture and their weights, name -> weight, in the order given.

@@ -105,23 +105,24 @@ def open_patches(recipe: Recipe, task: TaskLoss | None) -> PatchStream:
     )
 
 
-def open_evaluators(recipe: Recipe, task: TaskLoss | None) -> list[Evaluator]:
-    """What judges the run at every validation; the validation set comes first.
+def open_evaluators(recipe: Recipe, task: TaskLoss | None) -> tuple[ValidationSet, list[Evaluator]]:
+    """What judges the run at every validation: the validation set, and what comes after it.
 
     Raises:
         UsageError: a data set is not prepared, or has no validation split.
     """
     sets = recipe.validation_dataset or recipe.dataset
-    evaluators: list[Evaluator] = [
-        ValidationSet(sets, recipe.data_dir, recipe.validation_images, recipe.validation_size)
-    ]
+    validation = ValidationSet(
+        sets, recipe.data_dir, recipe.validation_images, recipe.validation_size
+    )
+    others: list[Evaluator] = []
     labelled = {name: 1.0 for name in sets if "mask" in feature_names(name, recipe.data_dir)}
     if task is not None and task.needs_labels and labelled:
-        evaluators.append(
+        others.append(
             TaskEvaluator(
                 task, labelled, recipe.data_dir, recipe.validation_images, recipe.task_void
             )
         )
     if recipe.photographs:
-        evaluators.append(Photographs(recipe.photographs, recipe.data_dir, recipe.validation_size))
-    return evaluators
+        others.append(Photographs(recipe.photographs, recipe.data_dir, recipe.validation_size))
+    return validation, others

@@ -27,7 +27,7 @@ from mspfn_tf.training.bars import draw_bars
 from mspfn_tf.training.fresh_rain import FreshRain
 from mspfn_tf.training.moved_rain import is_added, move_rain
 from mspfn_tf.training.near_drops import draw_near_drops
-from mspfn_tf.training.pair_source import PairSource, check_mixture
+from mspfn_tf.training.pair_source import VOID, PairSource, check_mixture
 from mspfn_tf.training.tone_curves import draw_tone_curves, toned
 
 # Examples over which a mixture keeps its exact shares (to one example).
@@ -197,8 +197,8 @@ class PatchStream:
     def _drawn(self, own, row, step, number, size):
         """The patches of one row, `own` being those of its pair: (rainy, clean), and labels; and
         whether it is known that the rain has not changed the tones of the picture."""
-        rainy, clean, *labels = own
-        scene = self._with_bars(clean, step, number)
+        rainy, *shown = own
+        scene, *labels = self._with_bars(shown, step, number)
         if self._chosen(self.clean_share, _CLEAN, step, number):
             return (scene, scene, *labels), True
         if self.fresh_rain is not None:
@@ -206,13 +206,13 @@ class PatchStream:
             if wet is not None:
                 return (wet, scene, *labels), True
         moves = self.moved_rain[row.source]
-        added = moves > 0 and is_added(rainy, clean)
+        added = moves > 0 and is_added(rainy, shown[0])
         random = self._chosen(moves, _MOVED, step, number)
         if random is None:
             return own, added
-        _, scene, *labels = self._cut(self._anywhere(random), size)
-        scene = self._with_bars(scene, step, number)
-        moved = move_rain(rainy, clean, scene, random)
+        _, *elsewhere = self._cut(self._anywhere(random), size)
+        scene, *labels = self._with_bars(elsewhere, step, number)
+        moved = move_rain(rainy, shown[0], scene, random)
         return own if moved is None else (moved, scene, *labels), added
 
     def _chosen(self, share, use, step, number):
@@ -222,10 +222,13 @@ class PatchStream:
         random = _random(self.seed, use, step, number)
         return random if random.random() < share else None
 
-    def _with_bars(self, clean, step, number):
-        if self._chosen(self.bars, _BARS, step, number):
-            return draw_bars(clean, _random(self.seed, _BARS, step, number, 1))
-        return clean
+    def _with_bars(self, shown, step, number):
+        """A clean patch and its labels, with bars in some rows; what those show has no labels."""
+        if not self._chosen(self.bars, _BARS, step, number):
+            return shown
+        clean, *labels = shown
+        drawn = draw_bars(clean, _random(self.seed, _BARS, step, number, 1))
+        return drawn, *(np.full_like(each, VOID) for each in labels)
 
     def _anywhere(self, random):
         """A `Row` of any pair of the mixture."""

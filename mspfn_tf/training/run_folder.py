@@ -17,6 +17,7 @@ from mspfn_tf.files import atomic_write, clear_leftovers, locked
 from mspfn_tf.training.checkpoints import Checkpoints, DamagedCheckpointError, read
 from mspfn_tf.training.recipe import Recipe, differences
 
+_CONTENTS = ("pictures", "validation_pictures")  # fingerprints, noted when the sets are open
 _RESULTS = ("model.weights.h5", "best.weights.h5", "log.jsonl")
 
 
@@ -118,10 +119,12 @@ class RunFolder:
         fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
         earlier = identity.keys() - recorded.keys() & fields.keys()
         recorded = {**{name: fields[name] for name in earlier}, **recorded}
-        if "pictures" not in recorded:  # runs from before it was noted can be resumed
-            identity = {name: value for name, value in identity.items() if name != "pictures"}
-        elif "pictures" not in identity:  # not known yet
-            recorded = {name: value for name, value in recorded.items() if name != "pictures"}
+        # Not known yet, or not noted in runs from before, which can be resumed.
+        either = {name for name in _CONTENTS if name not in recorded or name not in identity}
+        recorded, identity = (
+            {name: value for name, value in it.items() if name not in either}
+            for it in (recorded, identity)
+        )
         different = differences(recorded, identity, ("there", "now"))
         if different:
             raise UsageError(

@@ -10,8 +10,8 @@ from mspfn_tf.sets.pairs import evenly_spread
 from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.tasks.segmentation import confusion, segmentation_scores
 from mspfn_tf.training.evaluators import Predict, as_input
-from mspfn_tf.training.pair_source import PairSource, check_mixture
-from mspfn_tf.training.task_loss import VOID, TaskLoss, as_labels
+from mspfn_tf.training.pair_source import VOID, PairSource, check_mixture
+from mspfn_tf.training.task_loss import TaskLoss, as_labels
 
 
 class TaskEvaluator:

@@ -16,10 +16,9 @@ import numpy as np
 from keras import ops
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.training.pair_source import VOID
 
 TERMS = ("labels", "features", "both")
-VOID = -1
-"""What stands for "not labelled" in the patches of a `PatchStream`."""
 
 
 class TaskLoss:

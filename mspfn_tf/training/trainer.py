@@ -126,12 +126,14 @@ class Trainer:
         self._identity["pictures"] = self.stream.fingerprint()
         if recorded is None:  # runs from before it was noted have 0
             self._identity["crops_per_pair"] = self.stream.crops_per_pair
+        self._evaluators: list[Evaluator] = []
+        if recipe.validate_every:
+            validation, others = open_evaluators(recipe, task)
+            self._identity["validation_pictures"] = validation.fingerprint()
+            self._evaluators = [validation, *others, *self.evaluators]
         self.folder.check(self._identity)
         if task is not None:
             task.check(self.stream.batch(0, recipe.patch_size[0], slice(0, 1))[1])
-        self._evaluators: list[Evaluator] = []
-        if recipe.validate_every:
-            self._evaluators = [*open_evaluators(recipe, task), *self.evaluators]
         keras.utils.set_random_seed(recipe.seed)
         with self.runner.scope(), dtype_policy(recipe.precision):
             self.model = make_model(recipe)

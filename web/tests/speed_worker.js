@@ -1,5 +1,10 @@
 /** For benchmarks/browser.py: milliseconds per tile. Stands beside worker.js when served. */
 
+// What goes wrong in a promise is no error of the worker by itself: nobody would hear of it.
+self.addEventListener('unhandledrejection', ({reason}) => {
+  throw reason;
+});
+
 self.addEventListener('message', async ({data: {url, threads, tiles}}) => {
   Object.defineProperty(navigator, 'hardwareConcurrency', {value: threads});
   const {loadRuntime, CompiledFile} = await import('./runtime.js');
