@@ -1,6 +1,5 @@
 """The builder that the sets of rainy and clean pictures share."""
 
-import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -25,6 +24,7 @@ from mspfn_tf.datasets.picture_tree import PictureTree
 from mspfn_tf.datasets.sampling import scene_balanced
 from mspfn_tf.datasets.scenes import in_validation, same_as_first, thumbnail
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.quiet import absl_quiet
 
 
 @dataclasses.dataclass(eq=False)
@@ -106,7 +106,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     ):
         if sample is not None:
             config = self._sampled(config, sample)
-        with _without_notice_of_custom_configurations():
+        # TFDS warns of every configuration that is not among those of the class.
+        with absl_quiet("Using custom data configuration"):
             super().__init__(config=config, **kwargs)
         self.source = source
         self.allow_incomplete = allow_incomplete
@@ -369,21 +370,6 @@ def png(image: Image.Image) -> bytes:
     # Level 3 codes 2.5 times as fast as the default and about as small.
     image.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def _without_notice_of_custom_configurations() -> Iterator[None]:
-    """TFDS warns of every configuration that is not among those of the class."""
-
-    def wanted(record):
-        return "Using custom data configuration" not in str(record.msg)
-
-    logger = logging.get_absl_logger()
-    logger.addFilter(wanted)
-    try:
-        yield
-    finally:
-        logger.removeFilter(wanted)
 
 
 def _id(split: str, name: str) -> str:

@@ -10,7 +10,7 @@ import mspfn_tf
 from mspfn_tf.errors import UsageError
 from mspfn_tf.pictures import find_images, read_rgb
 from mspfn_tf.sets.pairs import pair_folders
-from mspfn_tf.tiling import pad
+from mspfn_tf.tiling import window
 
 SAMPLE = Path(mspfn_tf.__file__).resolve().parent / "sample" / "pairs"
 """The pairs that come with the package: `input` and `target`."""
@@ -80,13 +80,11 @@ def _cut(rainy_file, clean_file, image_size, count):
             f"{rainy_file} is {rainy.shape[1]}x{rainy.shape[0]}, {clean_file} "
             f"{clean.shape[1]}x{clean.shape[0]}: expected pictures of one size"
         )
-    rainy = pad(rainy, image_size)
-    clean = None if clean is None else pad(clean, image_size)
-    spare = [have - want for have, want in zip(rainy.shape, image_size, strict=False)]
-    if spare == [0, 0]:
+    spare = [max(0, have - want) for have, want in zip(rainy.shape, image_size, strict=False)]
+    if not any(spare):
         count = 1
     for n in range(count):
         share = (n + 0.5) / count
         top, left = (int(length * share) for length in spare)
-        place = np.s_[top : top + image_size[0], left : left + image_size[1]]
-        yield Patch(rainy[place], None if clean is None else clean[place])
+        scene = None if clean is None else window(clean, top, left, image_size)
+        yield Patch(window(rainy, top, left, image_size), scene)

@@ -1,6 +1,5 @@
 """LiteRT (.tflite) files for phones: fixed size, builtin operators only."""
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import logging
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import litert_file, quantization
@@ -19,6 +17,7 @@ from mspfn_tf.export.outputs import card_path, outputs, write_card
 from mspfn_tf.export.verification import check_litert, verdict
 from mspfn_tf.files import sha256
 from mspfn_tf.model import MSPFN
+from mspfn_tf.quiet import absl_quiet
 from mspfn_tf.sizes import check_image_size
 from mspfn_tf.source import ModelSource
 from mspfn_tf.whole_picture import (
@@ -287,7 +286,7 @@ def _converted(key, function, inputs, outputs, half):
     import tensorflow as tf
 
     graph = tf.function(function, autograph=False).get_concrete_function(*inputs.values())
-    with _quiet():
+    with absl_quiet():  # the converter tells of its own options
         # From the graph alone: by way of a SavedModel, TensorFlow takes five times as long.
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
         if half:
@@ -296,17 +295,6 @@ def _converted(key, function, inputs, outputs, half):
         file = litert_file.read(converter.convert())
     litert_file.add_signature(file, key, list(inputs), outputs)
     return file
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Holds back what the converter says of its own options."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def is_for_phones(model: MSPFN) -> bool:

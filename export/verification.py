@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from mspfn_tf.export.calibration import Patch
 from mspfn_tf.export.graphs import other_sizes
@@ -22,7 +20,7 @@ from mspfn_tf.model import MSPFN
 from mspfn_tf.runtimes import LiteRTRuntime, open_runtime
 from mspfn_tf.sizes import MULTIPLE_OF
 from mspfn_tf.source import resolve
-from mspfn_tf.whole_picture import guided_model, has_statistics, statistics_model
+from mspfn_tf.whole_picture import has_statistics
 
 BOUNDS = {
     "saved_model": {"max_error": 1e-5},
@@ -205,13 +203,12 @@ def _run_file(path, pictures):
 
 def _statistics_pairs(model, runtime, patches):
     """What is expected and what is found of the two further signatures."""
-    first, last = (ops.convert_to_tensor(patches[n].batch) for n in (0, -1))
-    given = statistics_model(model)(last)
-    derained = keras.tree.flatten(guided_model(model)([first, given]))[0]
-    given, derained = (ops.convert_to_numpy(values) for values in (given, derained))
+    own, first, last = open_runtime(model), patches[0].batch, patches[-1].batch
+    given = own.measure(last)
+    derained, found = (one.run_guided(first, given)[0] for one in (own, runtime))
     return {
-        "statistics": (given, runtime.measure(patches[-1].batch)),
-        "guided": (np.clip(derained, 0, 1), runtime.run_guided(patches[0].batch, given)[0]),
+        "statistics": (given, runtime.measure(last)),
+        "guided": (np.clip(derained, 0, 1), found),
     }
 
 

@@ -194,41 +194,16 @@ def tflite_path(name: str, weights: str = "float16") -> Path | None:
         UsageError: unknown preset, or other weights than these.
     """
     check_choice("weights", weights, tuple(LITERT))
-    return _shipped(name, LITERT[weights])
+    return shipped_file(name, LITERT[weights])
 
 
-def tiles_path(name: str, int8: bool = False) -> Path | None:
-    """The shipped .tflite file of preset `name` for tiles, or None where none is shipped.
-
-    Args:
-        name: of the preset.
-        int8: whether the one with 8-bit arithmetic is meant.
+def shipped_file(name: str, key: str) -> Path | None:
+    """The shipped file of preset `name` that its card has at `key`, such as `TILES`; None where
+    none is shipped.
 
     Raises:
         UsageError: unknown preset.
     """
-    return _shipped(name, INT8_TILES if int8 else TILES)
-
-
-def int8_path(name: str) -> Path | None:
-    """The shipped .tflite file of preset `name` with 8-bit arithmetic; None: none is shipped.
-
-    Raises:
-        UsageError: unknown preset.
-    """
-    return _shipped(name, INT8)
-
-
-def openvino_path(name: str) -> Path | None:
-    """The shipped OpenVINO graph (.xml, beside its .bin) of preset `name`; None: none is.
-
-    Raises:
-        UsageError: unknown preset.
-    """
-    return _shipped(name, OPENVINO[0])
-
-
-def _shipped(name, key):
     entry = (PRESETS[known_preset(name)]["weights"] or {}).get(key)
     return None if entry is None else WEIGHTS / entry["file"]
 

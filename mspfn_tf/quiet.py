@@ -64,19 +64,20 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def absl_quiet() -> Iterator[None]:
-    """Within it, warnings that packages give through absl's logging are dropped; errors are not."""
+def absl_quiet(notice: str = "") -> Iterator[None]:
+    """Within it, warnings with `notice` in them that packages give through absl's logging are
+    dropped; errors are not."""
     from absl.logging import get_absl_logger
 
-    def is_error(record):
-        return record.levelno >= logging.ERROR
+    def stays(record):
+        return record.levelno >= logging.ERROR or notice not in str(record.msg)
 
     logger = get_absl_logger()
-    logger.addFilter(is_error)
+    logger.addFilter(stays)
     try:
         yield
     finally:
-        logger.removeFilter(is_error)
+        logger.removeFilter(stays)
 
 
 def quiet_tensorflow() -> None:

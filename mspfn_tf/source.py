@@ -16,11 +16,13 @@ import numpy as np
 from mspfn_tf.errors import UsageError
 from mspfn_tf.files import sha256, visible_files
 from mspfn_tf.presets import (
+    INT8,
+    INT8_TILES,
+    OPENVINO,
     PRESETS,
-    int8_path,
-    openvino_path,
+    TILES,
+    shipped_file,
     tflite_path,
-    tiles_path,
     weights_path,
 )
 from mspfn_tf.released import released_files
@@ -126,25 +128,21 @@ class Source:
             return self.path / name if name in released_files(self.path) else None
         return tflite_path(self.name) if self.kind == "preset" else None
 
-    @property
-    def tiles_file(self) -> Path | None:
-        """The `.tflite` file for its tiles: the one shipped with the preset."""
-        return tiles_path(self.name) if self.kind == "preset" else None
-
-    @property
-    def int8_files(self) -> tuple[Path | None, Path | None]:
-        """The `.tflite` files with 8-bit arithmetic that are shipped with the preset: for whole
-        pictures, and for its tiles."""
+    def litert_files(self, int8: bool = False) -> tuple[Path | None, Path | None]:
+        """The `.tflite` files to run it by, for whole pictures and for tiles; with `int8` those
+        with 8-bit arithmetic, which are shipped with presets alone."""
         if self.kind != "preset":
-            return None, None
-        return int8_path(self.name), tiles_path(self.name, int8=True)
+            return None if int8 else self.litert_file, None
+        if int8:
+            return shipped_file(self.name, INT8), shipped_file(self.name, INT8_TILES)
+        return self.litert_file, shipped_file(self.name, TILES)
 
     @property
     def openvino_file(self) -> Path | None:
         """The OpenVINO graph to run it by: its own, or the one shipped with the preset."""
         if self.kind == "openvino":
             return self.path
-        return openvino_path(self.name) if self.kind == "preset" else None
+        return shipped_file(self.name, OPENVINO[0]) if self.kind == "preset" else None
 
 
 def onnx_digest(path: Path) -> str:

@@ -79,14 +79,6 @@ def window(image: np.ndarray, top: int, left: int, size: tuple[int, int]) -> np.
     return image[rows[:, None], columns]
 
 
-def pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Continues ``[h, w, C]`` at the bottom and the right to at least `size` by reflection."""
-    height, width = (max(a, b) for a, b in zip(size, image.shape[:2], strict=True))
-    if (height, width) == image.shape[:2]:
-        return image
-    return window(image, 0, 0, (height, width))
-
-
 def blended_rows(
     function: Callable[[Sequence[tuple[int, int]]], np.ndarray],
     shape: tuple[int, int, int],

@@ -216,7 +216,7 @@ def test_a_shipped_graph_that_was_changed_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     shutil.copytree(WEIGHTS, tmp_path / "weights")
     monkeypatch.setattr(presets, "WEIGHTS", (tmp_path / "weights").resolve())
-    changed = presets.openvino_path("mspfn_nano").with_suffix(".bin")
+    changed = presets.shipped_file("mspfn_nano", presets.OPENVINO[0]).with_suffix(".bin")
     content = bytearray(changed.read_bytes())
     content[len(content) // 2] ^= 1
     changed.write_bytes(content)

@@ -6,7 +6,6 @@ from mspfn_tf.tiling import (
     balanced_tile,
     blended_rows,
     mean_over_parts,
-    pad,
     seamless_parts,
     spans,
     touching_parts,
@@ -31,20 +30,15 @@ def reflected_index(index, length):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 3), (7, 8), (9, 40), (16, 16)])
-def test_pad_reflects_as_often_as_needed(size):
+def test_windows_reflect_as_often_as_needed(size):
     image = np.random.default_rng(0).random((*size, 3))
-    padded = pad(image, (24, 40))
+    padded = window(image, 0, 0, (24, 40))
     expected = [
         [image[reflected_index(y, size[0]), reflected_index(x, size[1])] for x in range(40)]
         for y in range(24)
     ]
     np.testing.assert_array_equal(padded, expected)
     np.testing.assert_array_equal(padded[: size[0], : size[1]], image)
-
-
-def test_pad_leaves_what_is_large_enough():
-    image = np.zeros((9, 8, 3), np.uint8)
-    assert pad(image, (8, 8)) is image
 
 
 def test_sizes():

@@ -68,14 +68,13 @@ def open_runtime(
         raise UsageError(f"{source} is no Keras model: runtime 'keras' cannot open it")
     if found.kind == "folder" and found.path is not None:
         check_released(found.path)
-    file, tiles, int8 = found.litert_file, found.tiles_file, runtime == "litert-int8"
-    if int8:
-        file, tiles = found.int8_files
-        if file is None:
-            raise UsageError(
-                f"no 8-bit file comes with {source}: export one with 8-bit arithmetic (quantize "
-                "int8), name it as the model, and leave runtime out"
-            )
+    int8 = runtime == "litert-int8"
+    file, tiles = found.litert_files(int8)
+    if int8 and file is None:
+        raise UsageError(
+            f"no 8-bit file comes with {source}: export one with 8-bit arithmetic (quantize int8), "
+            "name it as the model, and leave runtime out"
+        )
     openvino = runtime in ("openvino", "openvino-bfloat16")
     if openvino or found.kind == "openvino":
         graph = found.openvino_file

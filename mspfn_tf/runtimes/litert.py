@@ -21,6 +21,7 @@ from mspfn_tf.runtimes.runtime import (
     part_of,
     rows_and_columns,
     sizes_of,
+    the_one,
 )
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.sizes import MULTIPLE_OF, Sizes
@@ -143,20 +144,14 @@ class LiteRTRuntime(Runtime):
         self._threads = threads or cpu_count()
         self._resizable = True
         self._open()
-        inputs, outputs = (
-            self._main.inside.get_input_details(),
-            self._main.inside.get_output_details(),
+        inside = self._main.inside
+        self._source, self._target = the_one(
+            inside.get_input_details(), inside.get_output_details(), path
         )
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise UsageError(
-                f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; expected one picture "
-                "in, one out"
-            )
-        (self._source,), (self._target,) = inputs, outputs
         self.sizes = sizes_of(self._source["shape_signature"], path)
         self._encode, _ = _number_format(self._source, path)
         _, self._decode = _number_format(self._target, path)
-        signatures = self._main.inside.get_signature_list()
+        signatures = inside.get_signature_list()
         if {"statistics", "guided"} <= set(signatures):
             iterated = "statistics" in signatures["guided"]["outputs"]
             self.statistics = "iterated" if iterated else "given"

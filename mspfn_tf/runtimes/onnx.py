@@ -10,7 +10,7 @@ from mspfn_tf.errors import UsageError
 from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.runtimes.graph import GraphRuntime
-from mspfn_tf.runtimes.runtime import Runtime, cpu_count, make_small_pictures
+from mspfn_tf.runtimes.runtime import Runtime, cpu_count, make_small_pictures, the_one
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import Source
 
@@ -44,23 +44,17 @@ class OnnxRuntime(GraphRuntime):
         except (RuntimeError, *self._errors()) as error:
             raise UsageError(f"cannot load {source.path}: {error}") from error
         session = self._sessions["plain"]
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise UsageError(
-                f"{source.path} has {len(inputs)} inputs and {len(outputs)} outputs; expected one "
-                "picture in, one out"
-            )
+        ends = the_one(session.get_inputs(), session.get_outputs(), source.path)
         numbers = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-        if inputs[0].type not in numbers:
+        if ends[0].type not in numbers:
             raise UsageError(
-                f"{source.path} takes {inputs[0].type}; expected float or float16 pictures"
+                f"{source.path} takes {ends[0].type}; expected float or float16 pictures"
             )
         self._facts = metadata_of(self._model)
         taken, given = [
-            [side if isinstance(side, int) else None for side in value.shape]
-            for value in (inputs[0], outputs[0])
+            [side if isinstance(side, int) else None for side in value.shape] for value in ends
         ]
-        self._prepare(source.path, taken, given, numbers[inputs[0].type])
+        self._prepare(source.path, taken, given, numbers[ends[0].type])
         self.statistics = self._facts.get("statistics")
         means = {"ReduceMean", "GlobalAveragePool", "ReduceSum"}
         self.needs_statistics = any(node.op_type in means for node in self._model.graph.node)

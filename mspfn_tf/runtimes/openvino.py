@@ -12,7 +12,7 @@ from mspfn_tf.extras import require
 from mspfn_tf.inspection.litert import live_bytes
 from mspfn_tf.presets import check_shipped_bytes
 from mspfn_tf.runtimes.graph import GraphRuntime
-from mspfn_tf.runtimes.runtime import cpu_count, make_small_pictures
+from mspfn_tf.runtimes.runtime import cpu_count, make_small_pictures, the_one
 from mspfn_tf.runtimes.trial import check_stranger
 from mspfn_tf.source import Source
 
@@ -70,12 +70,8 @@ class OpenVINORuntime(GraphRuntime):
                 "runtime 'openvino'"
             )
         model = self._read()
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise UsageError(
-                f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-                "expected one picture in, one out"
-            )
-        number = model.inputs[0].get_element_type().to_dtype()
+        ends = the_one(model.inputs, model.outputs, path)
+        number = ends[0].get_element_type().to_dtype()
         if number not in (np.float32, np.float16):
             raise UsageError(f"{path} takes {number}; expected float32 or float16 pictures")
         self._facts = {}
@@ -83,7 +79,7 @@ class OpenVINORuntime(GraphRuntime):
             self._facts = json.loads(model.get_rt_info("mspfn").astype(str))
         taken, given = [
             [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
-            for value in (model.inputs[0], model.outputs[0])
+            for value in ends
         ]
         self._prepare(path, taken, given, number)
         self.statistics = self._facts.get("statistics")

@@ -3,6 +3,7 @@
 import abc
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -176,6 +177,16 @@ def rows_and_columns(box: Box, factor: int) -> tuple[np.ndarray, np.ndarray]:
         np.arange(top, top + height, dtype=np.int32),
         np.arange(left, left + width, dtype=np.int32),
     )
+
+
+def the_one(inputs: Sequence, outputs: Sequence, name: Any) -> tuple[Any, Any]:
+    """The input and the output of a file; raises `UsageError` if it has others besides."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(
+            f"{name} has {len(inputs)} inputs and {len(outputs)} outputs; expected one picture in, "
+            "one out"
+        )
+    return inputs[0], outputs[0]
 
 
 def sizes_of(shape: Any, name: Any) -> Sizes:
