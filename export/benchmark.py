@@ -13,6 +13,7 @@ from typing import Any
 
 import mspfn_tf
 from mspfn_tf.errors import UsageError, argument
+from mspfn_tf.export.outputs import card_path
 from mspfn_tf.runtimes import cpu_count, processor
 
 FORMATS = (
@@ -180,7 +181,8 @@ def _description(path):
     stems = dict.fromkeys((path.stem, path.stem.removesuffix("_uint8")))
     for stem in stems:
         try:
-            known = json.loads(path.with_name(f"{stem}.json").read_text())
+            card = card_path(path.with_name(f"{stem}.tflite"), "litert")
+            known = json.loads(card.read_text())
         except (OSError, ValueError):
             continue
         if isinstance(known, dict) and known.get("format") == "litert":

@@ -66,8 +66,8 @@ def read_patches(
             f"{folder}: no pictures to calibrate on. Expected picture files, or pairs in "
             f"{folder}/input and {folder}/target"
         )
-    pictures = max(count, most or 0)
-    files = files[:: max(1, len(files) // pictures)][:pictures]
+    pictures = min(len(files), max(count, most or 0))
+    files = [files[n * len(files) // pictures] for n in range(pictures)]
     per_file = -(-count // len(files))
     return [patch for pair in files for patch in _cut(*pair, image_size, per_file)]
 

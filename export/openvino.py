@@ -116,7 +116,9 @@ def write(
             )
         graph = openvino.Core().read_model(exported)
         names = graphs.output_names(opened, widths)
-        for value, name in zip(graph.outputs, names, strict=True):
+        # TensorFlow sorts outputs by their numbers as texts: 0, 1, 10, 11, 2 ...
+        in_order = [names[n] for n in sorted(range(len(names)), key=str)]
+        for value, name in zip(graph.outputs, in_order, strict=True):
             value.get_node().input_value(0).get_tensor().add_names({name})
             value.get_tensor().add_names({name})  # by which a file's outputs are found
         for n in range(len(widths)):

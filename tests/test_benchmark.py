@@ -4,6 +4,8 @@ import pytest
 
 from mspfn_tf.cli import main
 from mspfn_tf.export.benchmark import benchmark
+from mspfn_tf.export.litert import convert
+from mspfn_tf.export.outputs import card_path
 from mspfn_tf.runtimes.openvino import computes_bfloat16
 from mspfn_tf.weights_file import save_weights
 from tests.export_models import PHONE, small_model
@@ -51,7 +53,6 @@ def test_a_processor_without_bfloat16_is_left_out(weights, monkeypatch):
 
 
 def test_measures_a_tflite_file_as_it_is(weights, tmp_path):
-    from mspfn_tf.export.litert import convert
     from mspfn_tf.model_files import load_model
 
     path = tmp_path / "small.tflite"
@@ -62,6 +63,20 @@ def test_measures_a_tflite_file_as_it_is(weights, tmp_path):
     assert row["multiply_adds"] is None
     assert "gmacs" not in row
     assert row["median_ms"] > 0
+
+
+@pytest.mark.parametrize("others", [None, "onnx"])
+@pytest.mark.parametrize("name", ["small.tflite", "small_uint8.tflite"])
+def test_the_description_beside_a_file_is_read(tmp_path, name, others):
+    if others is not None:  # took the name before
+        (tmp_path / "small.json").write_text(json.dumps({"format": others, "parameters": 5}))
+    path = tmp_path / "small.tflite"
+    card = {"format": "litert", "quantization": "none", "parameters": 7, "multiply_adds": 2e6}
+    card_path(path, "litert").write_text(json.dumps(card))
+    (tmp_path / name).write_bytes(convert(small_model(**PHONE), (16, 16)))
+    (row,) = benchmark(tmp_path / name, threads=[1])
+    assert row["parameters"] == 7
+    assert row["gmacs"] == pytest.approx(2 / row["median_ms"])
 
 
 @pytest.mark.parametrize(

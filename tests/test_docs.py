@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mspfn_tf.cli import build_parser
+from mspfn_tf.presets import PRESETS, tflite_path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -242,3 +243,9 @@ def test_kotlin_of_the_docs_is_that_of_the_sample():
     for block in blocks:
         text = " ".join(block.split())
         assert any(text in source for source in sources), block
+
+
+def test_sample_for_android_takes_the_files_for_phones_alone():
+    build = (ROOT / "android/app/build.gradle.kts").read_text()
+    shipped = [tflite_path(name) for name in PRESETS if PRESETS[name]["weights"]]
+    assert re.findall(r'"([^"]*\.tflite)"', build) == [path.name for path in shipped]

@@ -116,6 +116,16 @@ def hostile(picture):
     ]
 
 
+@pytest.mark.parametrize("quality", [75, 95])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_jpeg_files_are_decoded_exactly(loaded, picture, quality, subsampling):
+    content = file_of(picture, "JPEG", quality=quality, subsampling=subsampling)
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    expected = loaded.signatures["uint8"](rainy=tf.constant(pixels)[None])["derained"][0]
+    (found,) = restored(loaded, content)
+    assert np.abs(found.astype(int) - expected.numpy()).max() <= 1
+
+
 def test_what_is_refused_is_named_and_the_server_goes_on(loaded, picture):
     good = file_of(picture)
     for content, message in hostile(picture):

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 EXPORTS = {".onnx": export_onnx, ".xml": export_openvino}
 NETWORKS = {
     "picture": {**PHONE, "attention": "picture"},
-    "block": PHONE,
+    # Twelve statistics: in the order of texts, 10 is before 2.
+    "block": {**PHONE, "blocks": 4, "hidden": (8, 8, 8)},
 }
 
 
@@ -85,6 +86,19 @@ def test_the_onnx_file_is_plain(exported):
     assert found.min() >= 0 and found.max() <= 1
     kinds = {entry.domain for entry in onnx.load(path).opset_import}
     assert kinds <= {"", "ai.onnx.ml"}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_opencv_derains_sizes_of_all_kinds(exported, network):
+    cv2 = pytest.importorskip("cv2", minversion="5.0")
+    _, path, _ = exported(network, ".onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for height, width in ((8, 8), (16, 16), (24, 40), (48, 40), (56, 96), (64, 96)):
+        rainy = np.random.default_rng(3).random((1, 3, height, width), np.float32)
+        (expected,) = session.run(None, {"rainy": rainy})
+        net = cv2.dnn.readNetFromONNX(str(path))
+        net.setInput(rainy)
+        assert np.abs(net.forward() - expected).max() < 1e-5
 
 
 def test_openvino_finds_input_and_output_by_their_names(exported):

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mspfn_tf.errors import UsageError
 from mspfn_tf.export import VerificationError, export_litert, litert, verification
@@ -228,3 +229,13 @@ def test_overwrites_when_told(model, converted, pairs, tmp_path):
     path.write_text("old")
     export_litert(model, path, SIZE, calibration=pairs, overwrite=True)
     assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("count", [1, 7, 16, 29, 30, 40])
+def test_pieces_come_from_pictures_all_over_the_folder(tmp_path, count):
+    for n in range(30):
+        Image.new("RGB", (16, 16), (n, 0, 0)).save(tmp_path / f"{n:02}.png")
+    found = [int(patch.rainy[0, 0, 0]) for patch in read_patches(tmp_path, (16, 16), count)]
+    assert found == sorted(set(found))
+    assert len(found) == min(count, 30)
+    assert max(np.diff([*found, 30])) <= -(-30 // len(found))

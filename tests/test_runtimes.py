@@ -143,6 +143,14 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
+def test_shipped_openvino_graphs_name_their_ends(preset):
+    graph = pytest.importorskip("openvino").Core().read_model(presets.openvino_path(preset))
+    assert len(graph.inputs) == len(graph.outputs) == 1
+    assert "rainy" in graph.inputs[0].get_names()
+    assert "derained" in graph.outputs[0].get_names()
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
 def test_eight_bits_are_near_with_shipped_weights(preset):
     int8 = Restorer(preset, runtime="litert-int8")
     assert int8.runtime.kind == "litert-int8" and int8.runtime.coarse_first

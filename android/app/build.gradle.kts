@@ -30,7 +30,8 @@ kotlin { jvmToolchain(17) }
 // The models are those of the Python package; no copy is kept here.
 val models = layout.buildDirectory.dir("models")
 val copyModels by tasks.registering(Copy::class) {
-    from("../../mspfn_tf/weights") { include("*.tflite"); exclude("*.tiles.tflite") }
+    // Those for tiles of 512x512 on GPUs: the others are for processors and browsers.
+    from("../../mspfn_tf/weights") { include("mspfn_mobile.tflite", "mspfn_nano.tflite") }
     into(models)
 }
 android.sourceSets["main"].assets.srcDir(models)

@@ -9,12 +9,14 @@ measures and one that derains by given statistics; no weight is stored twice.
 import json
 from typing import Any
 
+import numpy as np
 import onnx
 
 METADATA = "mspfn"
 """Key of the entry, JSON text, by which a file says what it is: "layout", "statistics" ("given",
 "iterated" or null), "widths" (channels of each statistics tensor), "model", "weights_sha256"."""
 
+_BEFORE_ALL = -(2**31) + 1  # where a slice that goes backwards ends to have all
 _FEW = 16  # values: smaller tensors stay as they are
 
 
@@ -92,9 +94,11 @@ def renamed(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
 
 
 def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.ModelProto:
-    """Says the padding of strided convs in numbers where it is the same for all sizes.
+    """Says the padding of strided convs in numbers.
 
     The exporter leaves it to the runtime (`auto_pad`), and OpenCV 5 gets that wrong for free sizes.
+    Where a conv of 3x3 in steps of 2 has odd sides as well as even ones, only the padding at the
+    end, one pixel, is the same for all sizes: such a conv becomes one that begins there.
 
     Args:
         model: whose first input is a picture.
@@ -111,7 +115,8 @@ def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.M
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*known.input, *known.value_info)
     }
-    result = _copy(model)
+    result, turned = _copy(model), []
+    weights = {tensor.name: tensor for tensor in result.graph.initializer}
     for node in result.graph.node:
         facts = {entry.name: entry for entry in node.attribute}
         if node.op_type != "Conv" or "auto_pad" not in facts or "kernel_shape" not in facts:
@@ -123,16 +128,42 @@ def with_explicit_pads(model: onnx.ModelProto, least: tuple[int, ...]) -> onnx.M
         dilated = "dilations" in facts and any(d != 1 for d in facts["dilations"].ints)
         if not same or dilated or len(sides) != len(kernel) or not all(sides):
             continue
-        if any(side % stride for side, stride in zip(sides, strides, strict=True)):
+        if all(side % stride == 0 for side, stride in zip(sides, strides, strict=True)):
+            # Where the stride divides the side, what is missing is the kernel less the stride.
+            missing = [max(k - s, 0) for k, s in zip(kernel, strides, strict=True)]
+            pads = [m // 2 for m in missing] + [m - m // 2 for m in missing]
+        elif (kernel, strides) == ([3, 3], [2, 2]) and node.input[1] in weights:
+            pads = [1, 1, 1, 1]
+            turned.append(node)
+        else:
             continue
-        # Where the stride divides the side, what is missing is the kernel less the stride.
-        missing = [max(k - s, 0) for k, s in zip(kernel, strides, strict=True)]
-        pads = [m // 2 for m in missing] + [m - m // 2 for m in missing]
         kept = [entry for entry in node.attribute if entry.name not in ("auto_pad", "pads")]
         kept.append(onnx.helper.make_attribute("pads", pads))
         del node.attribute[:]
         node.attribute.extend(kept)
-    return result
+    for node in turned:
+        _turn(result.graph, node, weights[node.input[1]])
+    return _tidied(result)
+
+
+def _turn(graph, conv, kernel):
+    """Has a conv go over its picture from the end to the beginning."""
+    from onnx import numpy_helper
+
+    (output,) = conv.output
+    backwards = [f"{output}_{name}" for name in ("first", "past_last", "sides", "step")]
+    for name, value in zip(backwards, ([-1, -1], [_BEFORE_ALL] * 2, [2, 3], [-1, -1]), strict=True):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    values = np.ascontiguousarray(numpy_helper.to_array(kernel)[:, :, ::-1, ::-1])
+    graph.initializer.append(numpy_helper.from_array(values, f"{output}_kernel"))
+
+    def turned(name, result):
+        graph.node.append(onnx.helper.make_node("Slice", [name, *backwards], [result]))
+
+    turned(conv.input[0], f"{output}_rainy")
+    turned(f"{output}_turned", output)
+    conv.input[:2] = [f"{output}_rainy", f"{output}_kernel"]
+    conv.output[0] = f"{output}_turned"
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -140,7 +171,6 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Runtimes do that once, when they load the file. What has few values stays.
     """
-    import numpy as np
     from onnx import numpy_helper
 
     result = _copy(model)
