@@ -338,9 +338,9 @@ def test_encoders_are_quiet(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_subtitles(tmp_path):
-    video = write_video(tmp_path / "plain.mkv", moving_window(10, (48, 64)))
-    with av.open(str(video)) as plain, av.open(str(tmp_path / "rain.mkv"), "w") as file:
+def write_subtitles(folder):
+    video = write_video(folder / "plain.mkv", moving_window(10, (48, 64)))
+    with av.open(str(video)) as plain, av.open(str(folder / "rain.mkv"), "w") as file:
         copy = file.add_stream_from_template(plain.streams.video[0], opaque=True)
         texts = file.add_mux_stream("subrip", time_base=Fraction(1, 1000))
         texts.metadata["language"] = "fra"
@@ -354,15 +354,34 @@ def test_subtitles(tmp_path):
             packet.pts = packet.dts = start
             packet.duration = 150
             file.mux(packet)
-    restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.mkv")
-    with av.open(str(tmp_path / "clean.mkv")) as file:
+    return folder / "rain.mkv"
+
+
+def read_subtitles(path):
+    with av.open(str(path)) as file:
         (texts,) = file.streams.subtitles
         assert texts.language == "fra"
-        found = [(p.pts, p.duration, bytes(p)) for p in file.demux(texts) if p.dts is not None]
+        return [(p.pts, p.duration, bytes(p)) for p in file.demux(texts) if p.dts is not None]
+
+
+def test_subtitles(tmp_path):
+    source = write_subtitles(tmp_path)
+    restore_video(same, source, tmp_path / "clean.mkv")
+    found = read_subtitles(tmp_path / "clean.mkv")
     assert found == [(0, 150, b"Il pleut"), (200, 150, b"encore")]
-    report = restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.webm")
+    report = restore_video(same, source, tmp_path / "clean.webm")
     (dropped,) = report.dropped
     assert re.fullmatch(r"stream 1 \(subtitle, .*\), which .webm files cannot hold", dropped)
+
+
+def test_subtitles_are_cut_where_the_video_is(tmp_path):
+    source, target = write_subtitles(tmp_path), tmp_path / "clean.mkv"
+    restore_video(same, source, target, start=0.12, duration=0.16)
+    assert read_subtitles(target) == [(0, 30, b"Il pleut"), (80, 80, b"encore")]
+    with av.open(str(target)) as file:
+        assert file.duration == 160_000
+    restore_video(same, source, target, start=0.2, overwrite=True)
+    assert read_subtitles(target) == [(0, 150, b"encore")]
 
 
 def test_a_cover_is_left_behind_and_said(tmp_path):

@@ -210,12 +210,30 @@ class VideoReader:
         after = self.start is None or seconds >= self.start
         return after and (self.end is None or seconds < self.end)
 
+    def _belongs(self, packet):
+        """Whether a packet of another stream is of the part that is read.
+
+        Subtitles, which are shown for seconds, are cut to it.
+        """
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is None:
+            return False
+        base = packet.time_base or MICROSECOND
+        if packet.stream.type != "subtitle" or not packet.duration:
+            return self._wanted(time, base)
+        begin = time if self.start is None else max(time, round(self.start / base))
+        end = time + packet.duration
+        if self.end is not None:
+            end = min(end, round(self.end / base))
+        packet.pts = packet.dts = begin
+        packet.duration = end - begin
+        return end > begin
+
     def _decoded(self):
         over = False
         for packet in self._packets():
             if packet.stream.index != self.stream.index:
-                time = packet.dts if packet.pts is None else packet.pts
-                if time is not None and self._wanted(time, packet.time_base or MICROSECOND):
+                if self._belongs(packet):
                     yield packet
                 continue
             if over:
