@@ -609,6 +609,16 @@ def test_other_containers_are_read(tmp_path):
         assert np.abs(steps - 0.04).max() <= 0.001
 
 
+@pytest.mark.parametrize("suffix, codec", [("h264", "libx264"), ("hevc", "libx265")])
+def test_bare_streams_go_on_at_their_frame_rate(tmp_path, suffix, codec):
+    source = tmp_path / f"a.{suffix}"
+    write_video(source, moving_window(10, (48, 64)), codec, rate=Fraction(50))
+    restore_video(same, source, tmp_path / "a.mkv")
+    assert read_video(tmp_path / "a.mkv")["times"] == [Fraction(n, 50) for n in range(10)]
+    restore_video(same, source, tmp_path / "b.mkv", start=0.08, duration=0.06)
+    assert read_video(tmp_path / "b.mkv")["times"] == [Fraction(n, 50) for n in range(3)]
+
+
 def test_without_pyav():
     script = (
         "import sys; sys.modules['av'] = None\n"

@@ -27,6 +27,7 @@ from mspfn_tf.video.frames import (
 )
 
 _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywhere and wrap around
+_TIMELESS = 0x0080  # the same of bare streams, which have frames and no times
 _FASTEST = 1000  # frames per second beyond which a rate is a mistake
 _BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is looked for
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
@@ -83,7 +84,9 @@ class VideoReader:
     def _begin(self, start, duration):
         self.stream = stream = self._video_stream()
         self.time_base = stream.time_base or MICROSECOND
-        rates = (stream.average_rate, stream.guessed_rate)
+        rates = [stream.average_rate, stream.guessed_rate]
+        if self.container.format.flags & _TIMELESS:  # on average, FFmpeg takes 25 for what has none
+            rates.reverse()
         self.rate = next((rate for rate in rates if rate and rate < _FASTEST), Fraction(25))
         self.origin = (self.container.start_time or 0) * MICROSECOND
         self.start = self.origin + _seconds(start) if start else None
@@ -115,10 +118,13 @@ class VideoReader:
         """Reads up to the first frame, which tells what the header may not.
 
         Containers without an index are searched by guessing, and the search may end behind the last
-        key frame before the start: then it is not found, and has to begin further back.
+        key frame before the start: then it is not found, and has to begin further back. Where there
+        are no times, nothing can be searched.
         """
         target = self.origin if self.start is None else self.start - back
         if target > self.origin:
+            if self.container.format.flags & _TIMELESS:
+                return False
             self.container.seek(int(target * 1_000_000))
         elif back:  # a search for the beginning may miss it, too
             self.container.close()
