@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -139,6 +140,39 @@ def test_the_network_sees_upright_frames(tmp_path):
     both = read_video(tmp_path / "both.mp4")
     assert both["size"] == (96, 80)  # beside each other once it is turned
     assert np.abs(np.rot90(both["frames"][0], -1)[:, :48].astype(int) - seen[0]).mean() < 5
+
+
+@pytest.mark.parametrize(
+    "matrix, upright",  # where a step to the right and a step down lead: across and down
+    [
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((-1, 0, 0, -1), lambda frame: frame[::-1, ::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1)),
+        ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].swapaxes(0, 1)),
+        ((0, 0, 0, 0), lambda frame: frame),  # of a damaged file
+    ],
+)
+def test_the_network_sees_what_is_mirrored_upright(tmp_path, matrix, upright):
+    a, b, c, d = (number << 16 for number in matrix)
+    source = write_video(tmp_path / "rain.mp4", moving_window(2, (48, 80)))
+    content = bytearray(source.read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    source.write_bytes(content)
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    restore_video(restorer, source, tmp_path / "clean.mp4", temporal=False)
+    before, after = read_video(source), read_video(tmp_path / "clean.mp4")
+    shown = upright(before["frames"][0].astype(int))
+    assert shown.shape == seen[0].shape and np.abs(shown - seen[0]).mean() < 5
+    assert np.abs(before["frames"][0].astype(int) - after["frames"][0]).mean() < 5
+    assert (tmp_path / "clean.mp4").read_bytes().count(bytes(content[place : place + 36])) == 1
 
 
 COLOURS = np.array(

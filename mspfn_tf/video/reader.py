@@ -3,6 +3,7 @@
 PyAV does the work (the extra `video`); it brings FFmpeg's libraries with it.
 """
 
+import math
 import os
 import struct
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned
 from mspfn_tf.video.formats import is_cut_off, is_playlist
 from mspfn_tf.video.frames import (
     FULL_RANGE,
@@ -365,7 +367,7 @@ class VideoReader:
         if self.deep:
             rgb = rgb.astype(np.float32)
             rgb = np.minimum(rgb / np.float32(self._white), 1, out=rgb)  # whiter than white: white
-        return VideoFrame(np.rot90(rgb, self.quarters), time)
+        return VideoFrame(turned(rgb, self.symmetry), time)
 
     def _describe(self, frame):
         """Notes what must come back in the file that is written."""
@@ -389,13 +391,21 @@ class VideoReader:
         for data in frame.side_data:
             if data.type == self._av.sidedata.sidedata.Type.DISPLAYMATRIX:
                 self.display = struct.unpack("=9i", bytes(data)[:36])
-        self.quarters = round(frame.rotation / 90) % 4 if self.display else 0
+        self.symmetry = 0 if self.display is None else _symmetry(self.display)
         tagged = {key.lower(): value for key, value in self.stream.metadata.items()}
         self._transparent = any(part.is_alpha for part in parts) or tagged.get("alpha_mode") == "1"
         self._interlaced = frame.interlaced_frame
 
     def close(self) -> None:
         self.container.close()
+
+
+def _symmetry(display):
+    """By which of the `symmetries` a display matrix makes frames upright."""
+    across, down, _, below, beside = display[:5]  # where a step to the right and one down lead
+    mirrored = across * beside < down * below
+    quarters = round(math.atan2(-down, -across if mirrored else across) / (math.pi / 2))
+    return quarters % 4 + 4 * mirrored
 
 
 def check_part(start: float | None, duration: float | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned_back
 from mspfn_tf.video.encoding import (
     accepted,
     add_stream,
@@ -72,7 +73,7 @@ class VideoWriter:
         codec, given = encoding(suffix, codec, crf, options)
         height, width = reader.size
         width *= columns
-        if reader.quarters % 2:
+        if reader.symmetry % 2:
             height, width = width, height
         self._frames = accepted(suffix, codec, given, frames_of(reader, codec, height, width))
         self.container = opened(Path(path).absolute(), suffix)
@@ -163,7 +164,7 @@ class VideoWriter:
 
     def _converted(self, item):
         reader = self._reader
-        picture = np.ascontiguousarray(np.rot90(item.picture, -reader.quarters))
+        picture = np.ascontiguousarray(turned_back(item.picture, reader.symmetry))
         if picture.dtype != np.uint8:
             picture = np.rint(picture * self._white).astype(np.uint16)
         frame = self._av.VideoFrame.from_ndarray(
