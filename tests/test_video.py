@@ -643,6 +643,34 @@ def test_other_containers_are_read(tmp_path):
         assert np.abs(steps - 0.04).max() <= 0.001
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_what_phones_tell_of_a_recording_is_kept(tmp_path, suffix):
+    plain = write_video(tmp_path / "plain.mp4", moving_window(3, (48, 64)), sound=True)
+    named = {"container_options": {"movflags": "use_metadata_tags"}}
+    with av.open(str(plain)) as file, av.open(str(tmp_path / "rain.mov"), "w", **named) as phone:
+        copies = [phone.add_stream_from_template(stream) for stream in file.streams]
+        copies[1].metadata["title"] = "microphone"  # which is read as its "name"
+        for key, value in (
+            ("title", "Rain"),
+            ("make", "Apple"),
+            ("creationdate", "2024-05-01T12:00:00+0200"),
+            ("location.ISO6709", "+48.1000+011.5000/"),
+        ):
+            phone.metadata[f"com.apple.quicktime.{key}"] = value
+        for packet in file.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                phone.mux(packet)
+    restore_video(same, tmp_path / "rain.mov", tmp_path / f"clean{suffix}", temporal=False)
+    with av.open(str(tmp_path / f"clean{suffix}")) as file:
+        told = {key.lower(): value for key, value in file.metadata.items()}
+        assert told["title"] == "Rain" and told["date"] == "2024-05-01T12:00:00+0200"
+        assert told["location"] == "+48.1000+011.5000/"
+        assert told.get("make") == (None if suffix == ".mp4" else "Apple")
+        sound = file.streams.audio[0].metadata
+        assert sound["title" if suffix == ".mkv" else "name"] == "microphone"
+
+
 @pytest.mark.parametrize("suffix, codec", [("h264", "libx264"), ("hevc", "libx265")])
 def test_bare_streams_go_on_at_their_frame_rate(tmp_path, suffix, codec):
     source = tmp_path / f"a.{suffix}"

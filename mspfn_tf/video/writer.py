@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 
 
 _MP4 = (".m4v", ".mov", ".mp4")
+# FFmpeg reads what QuickTime calls so, and writes it under the other name only.
+_QUICKTIME = "com.apple.quicktime."
+_WRITTEN_AS = {
+    "author": "artist",
+    "creationdate": "date",
+    "location.ISO6709": "location",
+    "name": "title",
+}
 
 
 class VideoWriter:
@@ -255,7 +263,7 @@ def _reason(error):
 
 
 def _described(metadata):
-    """Without what the muxer writes itself, and what is no longer true."""
+    """Without what the muxer writes itself, and what is no longer true; by the names it writes."""
     own = [
         "encoder",
         "major_brand",
@@ -265,8 +273,9 @@ def _described(metadata):
         "bps",
         "alpha_mode",
     ]
-    return {
-        key: value
+    kept = {
+        key.removeprefix(_QUICKTIME): value
         for key, value in metadata.items()
         if key.lower() not in own and not key.startswith("_STATISTICS")
     }
+    return {_WRITTEN_AS.get(key, key): value for key, value in kept.items()}
