@@ -346,6 +346,22 @@ def test_frames_are_compared_with_their_own(tmp_path, suffix):
     assert abs(int(sheets[-1].rgb[4, -4, 0]) - 60) <= 3  # after
 
 
+@pytest.mark.parametrize("suffix, dtype", [(".png", np.uint8), (".tif", np.uint16)])
+def test_comparisons_show_nothing_that_is_transparent(tmp_path, suffix, dtype):
+    white = np.iinfo(dtype).max
+    rgb = np.full((40, 50, 3), white // 5 * 2, dtype)
+    alpha = np.zeros((40, 50), dtype)
+    alpha[20:], alpha[30:] = white // 5, white
+    source = tmp_path / f"a{suffix}"
+    write_picture(source, rgb, Picture(rgb, alpha))
+    FileRestorer(half).restore(Job(source, tmp_path / f"b{suffix}", tmp_path / f"c{suffix}"))
+    sheet = read_picture(tmp_path / f"c{suffix}").rgb[-40:]
+    for left, level in ((0, 102), (58, 51)):  # before and after
+        assert (sheet[:20, left : left + 50] == 255).all()
+        assert (np.abs(sheet[20:30, left : left + 50] - (255 - (255 - level) / 5)) <= 1).all()
+        assert (sheet[30:, left : left + 50] == level).all()
+
+
 def test_a_run_that_ends_begins_no_further_picture(tmp_path, photos):
     begun, restored, waiting = [], [], threading.Event()
 

@@ -267,6 +267,32 @@ def test_what_is_dropped_is_said(tmp_path, ramp):
     assert read_picture(jpeg_with(tmp_path / "c.jpg", ramp)).metadata.dropped == ()
 
 
+@pytest.mark.parametrize(
+    "told", [b'GCamera:MotionPhoto="1"', b"GCamera:MicroVideo='1'", b"><GCamera:MotionPhoto>1</"]
+)
+def test_a_motion_photo_says_that_it_loses_its_video(tmp_path, ramp, told):
+    source = jpeg_with(tmp_path / "a.jpg", ramp, xmp=b"<x:xmpmeta><r " + told + b"/></x:xmpmeta>")
+    source.write_bytes(source.read_bytes() + b"\0\0\0\x18ftypmp42")
+    metadata = read_picture(source).metadata
+    assert metadata.xmp is None and "motion photo" in metadata.dropped[0]
+    still = b'<x:xmpmeta><r GCamera:MotionPhoto="0"/></x:xmpmeta>'
+    assert read_picture(jpeg_with(tmp_path / "b.jpg", ramp, xmp=still)).metadata.xmp == still
+
+
+def test_what_heic_holds_besides_its_picture_is_said(tmp_path, ramp):
+    pytest.importorskip("pillow_heif")
+    image = Image.fromarray(ramp)
+    write_picture(tmp_path / "a.heic", ramp, Picture(ramp, alpha=ramp[..., 0]))
+    assert read_picture(tmp_path / "a.heic").metadata.dropped == ()
+    image.save(tmp_path / "b.heic", save_all=True, append_images=[image])
+    assert read_picture(tmp_path / "b.heic").metadata.dropped == (
+        "1 more picture of the HEIC file",
+    )
+    content = (tmp_path / "a.heic").read_bytes()  # what was alpha is depth now
+    (tmp_path / "c.heic").write_bytes(content.replace(b"2015:auxid:1", b"2015:auxid:2"))
+    assert "depth" in read_picture(tmp_path / "c.heic").metadata.dropped[0]
+
+
 def test_bigtiff_gives_plain_exif(tmp_path, ramp):
     tags = [(271, "s", 0, "Camera", True)]
     tifffile.imwrite(

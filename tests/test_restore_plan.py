@@ -114,6 +114,18 @@ def test_nothing_is_left_out_silently(tmp_path, tree):
     }
 
 
+def test_a_folder_keeps_its_name_where_a_link_leads_to_it(tmp_path, tree):
+    tree("in/rain/deep/a.png", "in/album/b.png")
+    (tmp_path / "in" / "album" / "latest").symlink_to(tmp_path / "in" / "rain")
+    (tmp_path / "in" / "deep").symlink_to(tmp_path / "in" / "rain" / "deep")
+    planned = plan([tmp_path / "in"], tmp_path / "out")
+    assert targets(planned, tmp_path / "out") == ["album/b.png", "rain/deep/a.png"]
+    assert [path.relative_to(tmp_path).as_posix() for path, _ in planned.left_out] == [
+        "in/deep",
+        "in/album/latest",
+    ]
+
+
 def test_a_link_to_the_output_is_not_followed(tmp_path, tree):
     tree("in/a.png", "out/old.png")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -139,6 +140,39 @@ def test_the_network_sees_upright_frames(tmp_path):
     both = read_video(tmp_path / "both.mp4")
     assert both["size"] == (96, 80)  # beside each other once it is turned
     assert np.abs(np.rot90(both["frames"][0], -1)[:, :48].astype(int) - seen[0]).mean() < 5
+
+
+@pytest.mark.parametrize(
+    "matrix, upright",  # where a step to the right and a step down lead: across and down
+    [
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((-1, 0, 0, -1), lambda frame: frame[::-1, ::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1)),
+        ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].swapaxes(0, 1)),
+        ((0, 0, 0, 0), lambda frame: frame),  # of a damaged file
+    ],
+)
+def test_the_network_sees_what_is_mirrored_upright(tmp_path, matrix, upright):
+    a, b, c, d = (number << 16 for number in matrix)
+    source = write_video(tmp_path / "rain.mp4", moving_window(2, (48, 80)))
+    content = bytearray(source.read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    source.write_bytes(content)
+    seen = []
+
+    def restorer(picture):
+        seen.append(picture)
+        return picture
+
+    restore_video(restorer, source, tmp_path / "clean.mp4", temporal=False)
+    before, after = read_video(source), read_video(tmp_path / "clean.mp4")
+    shown = upright(before["frames"][0].astype(int))
+    assert shown.shape == seen[0].shape and np.abs(shown - seen[0]).mean() < 5
+    assert np.abs(before["frames"][0].astype(int) - after["frames"][0]).mean() < 5
+    assert (tmp_path / "clean.mp4").read_bytes().count(bytes(content[place : place + 36])) == 1
 
 
 COLOURS = np.array(
@@ -338,9 +372,9 @@ def test_encoders_are_quiet(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_subtitles(tmp_path):
-    video = write_video(tmp_path / "plain.mkv", moving_window(10, (48, 64)))
-    with av.open(str(video)) as plain, av.open(str(tmp_path / "rain.mkv"), "w") as file:
+def write_subtitles(folder):
+    video = write_video(folder / "plain.mkv", moving_window(10, (48, 64)))
+    with av.open(str(video)) as plain, av.open(str(folder / "rain.mkv"), "w") as file:
         copy = file.add_stream_from_template(plain.streams.video[0], opaque=True)
         texts = file.add_mux_stream("subrip", time_base=Fraction(1, 1000))
         texts.metadata["language"] = "fra"
@@ -354,15 +388,34 @@ def test_subtitles(tmp_path):
             packet.pts = packet.dts = start
             packet.duration = 150
             file.mux(packet)
-    restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.mkv")
-    with av.open(str(tmp_path / "clean.mkv")) as file:
+    return folder / "rain.mkv"
+
+
+def read_subtitles(path):
+    with av.open(str(path)) as file:
         (texts,) = file.streams.subtitles
         assert texts.language == "fra"
-        found = [(p.pts, p.duration, bytes(p)) for p in file.demux(texts) if p.dts is not None]
+        return [(p.pts, p.duration, bytes(p)) for p in file.demux(texts) if p.dts is not None]
+
+
+def test_subtitles(tmp_path):
+    source = write_subtitles(tmp_path)
+    restore_video(same, source, tmp_path / "clean.mkv")
+    found = read_subtitles(tmp_path / "clean.mkv")
     assert found == [(0, 150, b"Il pleut"), (200, 150, b"encore")]
-    report = restore_video(same, tmp_path / "rain.mkv", tmp_path / "clean.webm")
+    report = restore_video(same, source, tmp_path / "clean.webm")
     (dropped,) = report.dropped
     assert re.fullmatch(r"stream 1 \(subtitle, .*\), which .webm files cannot hold", dropped)
+
+
+def test_subtitles_are_cut_where_the_video_is(tmp_path):
+    source, target = write_subtitles(tmp_path), tmp_path / "clean.mkv"
+    restore_video(same, source, target, start=0.12, duration=0.16)
+    assert read_subtitles(target) == [(0, 30, b"Il pleut"), (80, 80, b"encore")]
+    with av.open(str(target)) as file:
+        assert file.duration == 160_000
+    restore_video(same, source, target, start=0.2, overwrite=True)
+    assert read_subtitles(target) == [(0, 150, b"encore")]
 
 
 def test_a_cover_is_left_behind_and_said(tmp_path):
@@ -588,6 +641,44 @@ def test_other_containers_are_read(tmp_path):
         assert after["size"] == (48, 64) and after["rate"] == 25
         steps = np.diff([float(t) for t in after["times"]])
         assert np.abs(steps - 0.04).max() <= 0.001
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_what_phones_tell_of_a_recording_is_kept(tmp_path, suffix):
+    plain = write_video(tmp_path / "plain.mp4", moving_window(3, (48, 64)), sound=True)
+    named = {"container_options": {"movflags": "use_metadata_tags"}}
+    with av.open(str(plain)) as file, av.open(str(tmp_path / "rain.mov"), "w", **named) as phone:
+        copies = [phone.add_stream_from_template(stream) for stream in file.streams]
+        copies[1].metadata["title"] = "microphone"  # which is read as its "name"
+        for key, value in (
+            ("title", "Rain"),
+            ("make", "Apple"),
+            ("creationdate", "2024-05-01T12:00:00+0200"),
+            ("location.ISO6709", "+48.1000+011.5000/"),
+        ):
+            phone.metadata[f"com.apple.quicktime.{key}"] = value
+        for packet in file.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                phone.mux(packet)
+    restore_video(same, tmp_path / "rain.mov", tmp_path / f"clean{suffix}", temporal=False)
+    with av.open(str(tmp_path / f"clean{suffix}")) as file:
+        told = {key.lower(): value for key, value in file.metadata.items()}
+        assert told["title"] == "Rain" and told["date"] == "2024-05-01T12:00:00+0200"
+        assert told["location"] == "+48.1000+011.5000/"
+        assert told.get("make") == (None if suffix == ".mp4" else "Apple")
+        sound = file.streams.audio[0].metadata
+        assert sound["title" if suffix == ".mkv" else "name"] == "microphone"
+
+
+@pytest.mark.parametrize("suffix, codec", [("h264", "libx264"), ("hevc", "libx265")])
+def test_bare_streams_go_on_at_their_frame_rate(tmp_path, suffix, codec):
+    source = tmp_path / f"a.{suffix}"
+    write_video(source, moving_window(10, (48, 64)), codec, rate=Fraction(50))
+    restore_video(same, source, tmp_path / "a.mkv")
+    assert read_video(tmp_path / "a.mkv")["times"] == [Fraction(n, 50) for n in range(10)]
+    restore_video(same, source, tmp_path / "b.mkv", start=0.08, duration=0.06)
+    assert read_video(tmp_path / "b.mkv")["times"] == [Fraction(n, 50) for n in range(3)]
 
 
 def test_without_pyav():

@@ -1,5 +1,6 @@
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -40,10 +41,14 @@ def test_is_video(tmp_path):
         ("a.wmv", "wmv2"),
         ("a.mxf", "mpeg2video"),
         ("a.m2ts", "libx264"),
+        ("a.h264", "libx264"),
+        ("a.hevc", "libx265"),
     ):
         write_video(tmp_path / name, frames, codec)
         (tmp_path / name).rename(tmp_path / "nameless")
         assert is_video(tmp_path / "nameless"), name
+    write_video(tmp_path / "a.dv", np.zeros((3, 576, 720, 3), np.uint8), "dvvideo")
+    assert is_video(tmp_path / "a.dv")
     for name in ("a.jpg", "a.png", "a.gif", "a.webp", "a.avif", "a.tif", "a.bmp"):
         Image.fromarray(frames[0]).save(tmp_path / name)
         assert not is_video(tmp_path / name), name

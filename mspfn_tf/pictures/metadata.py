@@ -59,6 +59,7 @@ _JPEG_MARKER_BYTES = 65_533
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _HEIF_HEAD = 65_536  # bytes in which HEIC and AVIF files describe their pictures
 _GAIN_MAP = (b'hdrgm:Version="', b"urn:iso:std:iso:ts:21496:-1")
+_MOTION_PHOTO = re.compile(rb"""\b(?:MotionPhoto|MicroVideo)(?:\s*=\s*["']|>)\s*1""")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +99,16 @@ def read_metadata(image: Image.Image, path: Path) -> tuple[int, Metadata]:
     orientation, exif = _read_exif(image, path)
     info = image.info
     xmp, dropped = _bytes(info.get("xmp")), ()
+    # XMP that describes where something else stands in the file points to what is no longer there.
+    if xmp and _MOTION_PHOTO.search(xmp):
+        xmp, dropped = None, ("the video of its motion photo, and the XMP that points to it",)
     if any(mark in segment for _, segment in getattr(image, "applist", ()) for mark in _GAIN_MAP):
-        # Its XMP describes where the gain map stands, which is no longer there.
-        xmp, dropped = None, ("its Ultra HDR gain map, and the XMP that points to it",)
+        xmp, dropped = None, (*dropped, "its Ultra HDR gain map, and the XMP that points to it")
     elif image.format == "MPO":
         others = getattr(image, "n_frames", 1) - 1
-        dropped = (f"{others} more picture{'s' * (others > 1)} (a preview, depth or stereo)",)
-    elif image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
-        dropped = (f"{image.n_frames - 1} more pictures of the HEIC file",)
+        dropped += (f"{others} more picture{'s' * (others > 1)} (a preview, depth or stereo)",)
+    elif image.format == "HEIF":
+        dropped += _beside_in_heic(image)
     profile = info.get("icc_profile") or None
     if image.format in ("AVIF", "HEIF") and not profile:
         profile, unread = _tagged_colours(path)
@@ -207,6 +210,17 @@ def _read_exif(image, path):
     except DECODER_ERRORS as error:
         warnings.warn(f"{path}: its EXIF block is damaged and is not kept ({error})", stacklevel=2)
         return 1, None
+
+
+def _beside_in_heic(image):
+    """In words, what a HEIC file holds besides its main picture."""
+    others = image.n_frames - 1
+    auxiliary = [*image.info.get("depth_images", ()), *image.info.get("aux", ())]
+    words = (
+        (others, f"{others} more picture{'s' * (others > 1)} of the HEIC file"),
+        (auxiliary, "what belongs to it (an HDR gain map, depth or masks)"),
+    )
+    return tuple(text for is_there, text in words if is_there)
 
 
 def _tagged_colours(path):

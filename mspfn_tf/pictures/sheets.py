@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.pictures.picture import Picture, to_uint8
 
 GAP = 8
 """Pixels between two pictures, unless asked for otherwise."""
@@ -42,6 +43,16 @@ def side_by_side(
             draw.text((int(left) + 4, 4), label, fill="black", font=ImageFont.load_default(14))
         sheet[:band] = np.asarray(canvas)
     return sheet
+
+
+def on_white(picture: Picture) -> np.ndarray:
+    """A picture as it looks on white, ``uint8 [H, W, 3]``: transparency hides colours."""
+    rgb = to_uint8(picture.rgb)
+    if picture.alpha is None:
+        return rgb
+    paper = Image.new("RGB", (rgb.shape[1], rgb.shape[0]), "white")
+    paper.paste(Image.fromarray(rgb), mask=Image.fromarray(to_uint8(picture.alpha)))
+    return np.asarray(paper)
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -21,12 +21,11 @@ from mspfn_tf.pictures import (
     check_writable,
     read_header,
     read_pictures,
-    to_uint8,
     write_picture,
     write_pictures,
 )
 from mspfn_tf.pictures.metadata import Metadata
-from mspfn_tf.pictures.sheets import GAP, side_by_side
+from mspfn_tf.pictures.sheets import GAP, on_white, side_by_side
 from mspfn_tf.restoring.claims import Claims
 from mspfn_tf.restoring.plan import Job, Plan
 from mspfn_tf.runtimes import is_out_of_memory
@@ -214,7 +213,7 @@ class FileRestorer:
             write_picture(job.target, restored, after, job.overwrite)
             return dropped
         write_picture(job.target, restored, after, job.overwrite)
-        sheet = side_by_side([to_uint8(before.rgb), to_uint8(restored)], ["before", "after"])
+        sheet = side_by_side([on_white(before), on_white(after)], ["before", "after"])
         metadata = Metadata(icc_profile=before.metadata.icc_profile)
         like = Picture(sheet, gray=before.gray, metadata=metadata)
         del before, after, restored
@@ -238,7 +237,7 @@ class FileRestorer:
         def compared():
             after_all = kept if keeps else read_pictures(job.target)
             for before, after in zip(read_pictures(job.source), after_all, strict=True):
-                sheet = side_by_side([to_uint8(before.rgb), to_uint8(after.rgb)])
+                sheet = side_by_side([on_white(before), on_white(after)])
                 metadata = Metadata(icc_profile=before.metadata.icc_profile)
                 yield Picture(sheet, None, before.gray, metadata, before.duration)
 

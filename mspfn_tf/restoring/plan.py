@@ -224,7 +224,7 @@ def _walk(folder, output):
     def unreadable_folder(error):
         unreadable.append((Path(error.filename), f"cannot be read ({error.strerror})"))
 
-    for root, folders, names in os.walk(folder, onerror=unreadable_folder, followlinks=True):
+    for root, folders, names in _folders(folder, unreadable_folder):
         identity = _identity(root)
         if identity in visited or os.path.realpath(root) == out:
             folders[:] = []
@@ -247,6 +247,16 @@ def _walk(folder, output):
                 else:
                     left_out.append((path, reason or "(no readable picture or video)"))
     return sorted(files), left_out, unreadable
+
+
+def _folders(folder, onerror):
+    """As `os.walk`, links after all else: a folder keeps its own name where one leads to it."""
+    starts = [folder]
+    for start in starts:
+        for root, folders, names in os.walk(start, onerror=onerror):
+            yield root, folders, names  # whoever takes it may shorten `folders`
+            paths = [os.path.join(root, name) for name in folders]
+            starts += filter(os.path.islink, paths)
 
 
 def _identity(root):

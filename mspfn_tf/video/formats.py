@@ -1,6 +1,7 @@
 """Which files are videos, and which can be written. Needs no PyAV."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _PICTURE_BRANDS = (
 )
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _SOUND_BRANDS = (b"M4A ", b"M4B ")
+# Bare streams of H.264 and H.265, as small cameras write them: a delimiter or parameters first.
+_BARE_STREAM = re.compile(rb"\0?\0\0\x01(?:\x09|[\x27\x47\x67]|[\x40\x42\x46]\x01)")
 
 
 def is_video(path: str | os.PathLike) -> bool:
@@ -50,8 +53,9 @@ def is_video(path: str | os.PathLike) -> bool:
         b"OggS",
         b"YUV4MPEG2",
         b"DKIF",  # IVF
+        b"\x1f\x07\x00",  # DV
     )
-    if head.startswith(starts):
+    if head.startswith(starts) or _BARE_STREAM.match(head):
         return True
     # MPEG transport streams: a mark every 188 bytes, after a time stamp every 192.
     return len(head) == 1024 and any(

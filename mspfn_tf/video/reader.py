@@ -3,6 +3,7 @@
 PyAV does the work (the extra `video`); it brings FFmpeg's libraries with it.
 """
 
+import math
 import os
 import struct
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned
 from mspfn_tf.video.formats import is_cut_off, is_playlist
 from mspfn_tf.video.frames import (
     FULL_RANGE,
@@ -27,6 +29,7 @@ from mspfn_tf.video.frames import (
 )
 
 _DISCONTINUOUS = 0x0200  # FFmpeg's flag of containers whose times begin anywhere and wrap around
+_TIMELESS = 0x0080  # the same of bare streams, which have frames and no times
 _FASTEST = 1000  # frames per second beyond which a rate is a mistake
 _BACK = (0, 2, 8, 32, 10**9)  # seconds before the start at which a key frame is looked for
 _TAIL = 1.0  # seconds by which a whole file may end before the time it announces
@@ -83,7 +86,9 @@ class VideoReader:
     def _begin(self, start, duration):
         self.stream = stream = self._video_stream()
         self.time_base = stream.time_base or MICROSECOND
-        rates = (stream.average_rate, stream.guessed_rate)
+        rates = [stream.average_rate, stream.guessed_rate]
+        if self.container.format.flags & _TIMELESS:  # on average, FFmpeg takes 25 for what has none
+            rates.reverse()
         self.rate = next((rate for rate in rates if rate and rate < _FASTEST), Fraction(25))
         self.origin = (self.container.start_time or 0) * MICROSECOND
         self.start = self.origin + _seconds(start) if start else None
@@ -115,10 +120,13 @@ class VideoReader:
         """Reads up to the first frame, which tells what the header may not.
 
         Containers without an index are searched by guessing, and the search may end behind the last
-        key frame before the start: then it is not found, and has to begin further back.
+        key frame before the start: then it is not found, and has to begin further back. Where there
+        are no times, nothing can be searched.
         """
         target = self.origin if self.start is None else self.start - back
         if target > self.origin:
+            if self.container.format.flags & _TIMELESS:
+                return False
             self.container.seek(int(target * 1_000_000))
         elif back:  # a search for the beginning may miss it, too
             self.container.close()
@@ -210,12 +218,30 @@ class VideoReader:
         after = self.start is None or seconds >= self.start
         return after and (self.end is None or seconds < self.end)
 
+    def _belongs(self, packet):
+        """Whether a packet of another stream is of the part that is read.
+
+        Subtitles, which are shown for seconds, are cut to it.
+        """
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is None:
+            return False
+        base = packet.time_base or MICROSECOND
+        if packet.stream.type != "subtitle" or not packet.duration:
+            return self._wanted(time, base)
+        begin = time if self.start is None else max(time, round(self.start / base))
+        end = time + packet.duration
+        if self.end is not None:
+            end = min(end, round(self.end / base))
+        packet.pts = packet.dts = begin
+        packet.duration = end - begin
+        return end > begin
+
     def _decoded(self):
         over = False
         for packet in self._packets():
             if packet.stream.index != self.stream.index:
-                time = packet.dts if packet.pts is None else packet.pts
-                if time is not None and self._wanted(time, packet.time_base or MICROSECOND):
+                if self._belongs(packet):
                     yield packet
                 continue
             if over:
@@ -341,7 +367,7 @@ class VideoReader:
         if self.deep:
             rgb = rgb.astype(np.float32)
             rgb = np.minimum(rgb / np.float32(self._white), 1, out=rgb)  # whiter than white: white
-        return VideoFrame(np.rot90(rgb, self.quarters), time)
+        return VideoFrame(turned(rgb, self.symmetry), time)
 
     def _describe(self, frame):
         """Notes what must come back in the file that is written."""
@@ -365,13 +391,21 @@ class VideoReader:
         for data in frame.side_data:
             if data.type == self._av.sidedata.sidedata.Type.DISPLAYMATRIX:
                 self.display = struct.unpack("=9i", bytes(data)[:36])
-        self.quarters = round(frame.rotation / 90) % 4 if self.display else 0
+        self.symmetry = 0 if self.display is None else _symmetry(self.display)
         tagged = {key.lower(): value for key, value in self.stream.metadata.items()}
         self._transparent = any(part.is_alpha for part in parts) or tagged.get("alpha_mode") == "1"
         self._interlaced = frame.interlaced_frame
 
     def close(self) -> None:
         self.container.close()
+
+
+def _symmetry(display):
+    """By which of the `symmetries` a display matrix makes frames upright."""
+    across, down, _, below, beside = display[:5]  # where a step to the right and one down lead
+    mirrored = across * beside < down * below
+    quarters = round(math.atan2(-down, -across if mirrored else across) / (math.pi / 2))
+    return quarters % 4 + 4 * mirrored
 
 
 def check_part(start: float | None, duration: float | None) -> None:

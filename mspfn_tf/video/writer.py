@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mspfn_tf.errors import UsageError
+from mspfn_tf.symmetries import turned_back
 from mspfn_tf.video.encoding import (
     accepted,
     add_stream,
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 
 _MP4 = (".m4v", ".mov", ".mp4")
+# FFmpeg reads what QuickTime calls so, and writes it under the other name only.
+_QUICKTIME = "com.apple.quicktime."
+_WRITTEN_AS = {
+    "author": "artist",
+    "creationdate": "date",
+    "location.ISO6709": "location",
+    "name": "title",
+}
 
 
 class VideoWriter:
@@ -72,7 +81,7 @@ class VideoWriter:
         codec, given = encoding(suffix, codec, crf, options)
         height, width = reader.size
         width *= columns
-        if reader.quarters % 2:
+        if reader.symmetry % 2:
             height, width = width, height
         self._frames = accepted(suffix, codec, given, frames_of(reader, codec, height, width))
         self.container = opened(Path(path).absolute(), suffix)
@@ -163,7 +172,7 @@ class VideoWriter:
 
     def _converted(self, item):
         reader = self._reader
-        picture = np.ascontiguousarray(np.rot90(item.picture, -reader.quarters))
+        picture = np.ascontiguousarray(turned_back(item.picture, reader.symmetry))
         if picture.dtype != np.uint8:
             picture = np.rint(picture * self._white).astype(np.uint16)
         frame = self._av.VideoFrame.from_ndarray(
@@ -254,7 +263,7 @@ def _reason(error):
 
 
 def _described(metadata):
-    """Without what the muxer writes itself, and what is no longer true."""
+    """Without what the muxer writes itself, and what is no longer true; by the names it writes."""
     own = [
         "encoder",
         "major_brand",
@@ -264,8 +273,9 @@ def _described(metadata):
         "bps",
         "alpha_mode",
     ]
-    return {
-        key: value
+    kept = {
+        key.removeprefix(_QUICKTIME): value
         for key, value in metadata.items()
         if key.lower() not in own and not key.startswith("_STATISTICS")
     }
+    return {_WRITTEN_AS.get(key, key): value for key, value in kept.items()}
