@@ -141,6 +141,34 @@ def test_a_transparent_colour_of_png_becomes_alpha(tmp_path, deep):
     assert picture.alpha[3, 4] == 0 and (picture.alpha == 65_535).sum() == 20 * 30 - 1
 
 
+def test_animations_of_sixteen_bits_keep_all_frames(tmp_path, deep):
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    def pixels(samples):
+        return zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples))
+
+    def control(number):  # a tenth of a second
+        return chunk(b"fcTL", struct.pack(">5IHHBB", number, 30, 20, 0, 0, 1, 10, 0, 0))
+
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2I5B", 30, 20, 16, 2, 0, 0, 0))
+        + chunk(b"acTL", struct.pack(">2I", 2, 0))
+        + control(0)
+        + chunk(b"IDAT", pixels(deep))
+        + control(1)
+        + chunk(b"fdAT", struct.pack(">I", 2) + pixels(deep[::-1]))
+        + chunk(b"IEND", b"")
+    )
+    first, second = read_pictures(tmp_path / "a.png")
+    for picture, samples in ((first, deep), (second, deep[::-1])):
+        assert np.abs(picture.rgb.astype(int) - samples // 257).max() <= 1
+        assert picture.duration == 100
+        assert picture.metadata.dropped == ("all but 8 bits of each channel",)
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_orientation(tmp_path, deep, orientation):
     upright = np.rot90(deep, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])

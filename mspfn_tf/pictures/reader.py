@@ -137,7 +137,8 @@ def read_pictures(path: str | os.PathLike) -> Iterator[Picture]:
                 yield _from_samples(page.samples, page.orientation, page.metadata)
             return
         with Image.open(path, formats=(header.kind,)) as image:
-            if header.kind == "PNG" and sixteen_bits.png_depth(path) == 16:
+            deep = header.kind == "PNG" and sixteen_bits.png_depth(path) == 16
+            if deep and header.frames == 1:  # libpng reads no animations
                 yield _deep_png(image, path)
                 return
             for number in _frame_numbers(image, header):
@@ -147,7 +148,7 @@ def read_pictures(path: str | os.PathLike) -> Iterator[Picture]:
                 picture = _to_picture(image, path, is_frame)
                 if header.kind == "TIFF" and _has_extra_channels(image):
                     picture = _with_dropped(picture, "extra channels besides the colours and alpha")
-                if header.kind == "JXL" and read_jpeg_xl_header(path).depth > 8:
+                if deep or (header.kind == "JXL" and read_jpeg_xl_header(path).depth > 8):
                     picture = _with_dropped(picture, "all but 8 bits of each channel")
                 yield picture
 
