@@ -144,7 +144,8 @@ def test_openvino_and_litert_give_one_result_with_shipped_weights(preset, runtim
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name]["weights"]])
 def test_shipped_openvino_graphs_name_their_ends(preset):
-    graph = pytest.importorskip("openvino").Core().read_model(presets.shipped_file(preset, presets.OPENVINO[0]))
+    file = presets.shipped_file(preset, presets.OPENVINO[0])
+    graph = pytest.importorskip("openvino").Core().read_model(file)
     assert len(graph.inputs) == len(graph.outputs) == 1
     assert "rainy" in graph.inputs[0].get_names()
     assert "derained" in graph.outputs[0].get_names()
